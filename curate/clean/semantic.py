@@ -41,6 +41,7 @@ from curate.core.run import StepRun
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.wants import ONE_GPU
 from curate.core.workload import Workload
 from curate.models.embed import embed_survivors, embed_texts
 from curate.models.index import index_rows, read_vectors
@@ -125,7 +126,12 @@ def _vectors(run: StepRun, data: StageInputs, params: SemanticStage) -> list[Tab
     return index_rows(run, data.rows, data.positions(), MODEL_LENGTH)
 
 
-@cached_files(version=VERSION, name="semantic-pairs", title="Find pairs of duplicates in meaning")
+@cached_files(
+    version=VERSION,
+    name="semantic-pairs",
+    title="Find pairs of duplicates in meaning",
+    wants=ONE_GPU,
+)
 def write_pairs(
     out: Path,
     data: StageInputs,

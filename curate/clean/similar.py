@@ -17,6 +17,7 @@ from curate.core.fixedpoint import cosines
 from curate.core.keyed import EmbedderSource
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.wants import ONE_GPU
 from curate.models.embed import embed_texts
 from curate.overlap.units import user_text
 
@@ -30,7 +31,10 @@ SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity":
 
 
 @cached_files(
-    version=VERSION, name="leaks-similar", title="Look for rows that resemble eval prompts"
+    version=VERSION,
+    name="leaks-similar",
+    title="Look for rows that resemble eval prompts",
+    wants=ONE_GPU,
 )
 def write_similar(out: Path, data: StageInputs, embedder: EmbedderSource, floor: float) -> Counts:
     """Write similar.parquet: each row's most similar eval examples, from the floor on, best first."""

@@ -13,7 +13,7 @@ for an argument that need not be there is not in the key.
 The function returns a frame or an array, with figures of its own as Counted(result, counts); it is
 stored as a file of the function's name, here scores.parquet. What is no table, or does not fit into
 memory, a function of @cached_files writes to a folder. A call pickles: it names its function by module
-and name.
+and name, and says which artifacts it opens (`reads`) and what it is best run with (`wants`).
 """
 
 import inspect
@@ -30,6 +30,7 @@ from curate.core.jsontypes import JSON
 from curate.core.keyed import Keyed
 from curate.core.store import Artifact, Computation, Counts, Store, key_of
 from curate.core.tables import read_table, scan_table
+from curate.core.wants import ONE_CORE, Wants, WantsOf
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,8 +90,11 @@ class Counted(Generic[R]):
 class Cached(Generic[P, T]):
     """A function whose results are stored: `run(function, ...)` stores what it makes of arguments."""
 
-    def __init__(self, function: Callable[..., Any], version: int, name: str, title: str) -> None:
-        self.function, self.version, self.name, self.title = function, version, name, title
+    def __init__(
+        self, function: Callable[..., Any], version: int, name: str, title: str, wants: WantsOf
+    ) -> None:
+        self.function, self.version, self.name = function, version, name
+        self.title, self.wants = title, wants
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         self.__name__, self.__qualname__ = function.__name__, function.__qualname__
 
@@ -174,7 +178,7 @@ FUNCTIONS: dict[str, Cached[..., Any]] = {}
 
 
 def cached(
-    *, version: int, name: str, title: str = ""
+    *, version: int, name: str, title: str = "", wants: WantsOf = ONE_CORE
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
     """Return a decorator for functions whose result, a frame or an array, is stored.
 
@@ -182,15 +186,16 @@ def cached(
         version: part of the key; a function whose results change needs a new one.
         name: of its artifacts, which no other function has.
         title: what it does, in words, for the report; made of the name if not given.
+        wants: what its calls are best run with, or a function of their arguments that says so.
 
     Raises:
         ValueError: another function has the name, or this one lies inside a function or class.
     """
-    return lambda function: _registered(CachedFunction(function, version, name, title))
+    return lambda function: _registered(CachedFunction(function, version, name, title, wants))
 
 
 def cached_files(
-    *, version: int, name: str, title: str = ""
+    *, version: int, name: str, title: str = "", wants: WantsOf = ONE_CORE
 ) -> Callable[[Callable[Concatenate[Path, P], Counts]], CachedFiles[P]]:
     """Return a decorator for functions that write what is stored to a folder, their first argument.
 
@@ -198,11 +203,12 @@ def cached_files(
         version: part of the key; a function whose results change needs a new one.
         name: of its artifacts, which no other function has.
         title: what it does, in words, for the report; made of the name if not given.
+        wants: what its calls are best run with, or a function of their arguments that says so.
 
     Raises:
         ValueError: another function has the name, or this one lies inside a function or class.
     """
-    return lambda function: _registered(CachedFiles(function, version, name, title))
+    return lambda function: _registered(CachedFiles(function, version, name, title, wants))
 
 
 C = TypeVar("C", bound=Cached[..., Any])
@@ -238,6 +244,12 @@ class CachedCall(Generic[T]):
         """Return the artifacts that the call opens: those of its key, and those of keyed things."""
         keyed = [one for _, value in self._flat() for one in _keyed(value)]
         return [*self.inputs.values(), *(artifact for one in keyed for artifact in one.reads)]
+
+    @property
+    def wants(self) -> Wants:
+        """Return what the call is best run with, which is not in its key."""
+        wants = self.function.wants
+        return wants if isinstance(wants, Wants) else wants(self.arguments)
 
     @property
     def inputs(self) -> dict[str, Artifact]:

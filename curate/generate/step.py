@@ -36,7 +36,7 @@ from curate.generate.sift import (
 )
 from curate.llm.ask import EngineClient, manifest_of
 from curate.llm.cache import Cache
-from curate.llm.engines import engine_of
+from curate.llm.engines import engine_of, engine_wants
 from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
 from curate.models.acceptance import find_lasting_fault
@@ -159,7 +159,7 @@ def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]
     }
 
 
-@cached_files(version=VERSION, name="generate")
+@cached_files(version=VERSION, name="generate", wants=engine_wants)
 def write_generated(
     out: Path,
     pool: Table,

@@ -75,6 +75,7 @@ from curate.llm.asking import (
     seed_of,
     shorten_middle,
 )
+from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.requests import Request, Sampling, chat
@@ -214,7 +215,12 @@ def prompts_of(folder: str | None) -> MethodPrompts:
     return MethodPrompts("clear", Path(folder) if folder else None)
 
 
-@cached_files(version=VERSION, name="clear-samples", title="Sample answers to the rows' prompts")
+@cached_files(
+    version=VERSION,
+    name="clear-samples",
+    title="Sample answers to the rows' prompts",
+    wants=engine_wants,
+)
 def write_samples(
     out: Path,
     data: StageInputs,

@@ -48,6 +48,7 @@ from curate.judge.contradiction import AnswerPair
 from curate.judge.threshold import median_or
 from curate.judge.tune import TuneParams, tune
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text
+from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.prompts import PromptFiles
 from curate.llm.reasoning import holds_marks
@@ -219,7 +220,12 @@ def _answerer(
     return run.engine(TransformersParams(adapter=str(tuned.file(ADAPTER))))
 
 
-@cached(version=VERSION, name="correct-answers", title="Answer the prompts of doubted rows")
+@cached(
+    version=VERSION,
+    name="correct-answers",
+    title="Answer the prompts of doubted rows",
+    wants=engine_wants,
+)
 def answers(
     data: StageInputs, scores: Artifact, engine: EngineSource, limit: float, max_tokens: int
 ) -> Counted[pl.DataFrame]:
@@ -250,7 +256,12 @@ def answers(
     return Counted(table, {"rows_out": table.height - new.count(None), **counts})
 
 
-@cached(version=VERSION, name="correct-comparisons", title="Compare new responses with old ones")
+@cached(
+    version=VERSION,
+    name="correct-comparisons",
+    title="Compare new responses with old ones",
+    wants=engine_wants,
+)
 def comparisons(
     rows: Table,
     answers: Table,

@@ -59,6 +59,7 @@ from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
 from curate.judge.rehearsal import PROMPTS, knowledge_prompts, write_appended
 from curate.judge.uncertainty import SAMPLES
 from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 
 VERSION = 3
@@ -193,7 +194,12 @@ class KnowledgeStage(Stage):
         return Workload(calls=rows * (self.sets * (1 + self.samples) + more))
 
 
-@cached_files(version=VERSION, name="knowledge-answers", title="Ask the model what it knows")
+@cached_files(
+    version=VERSION,
+    name="knowledge-answers",
+    title="Ask the model what it knows",
+    wants=engine_wants,
+)
 def write_knowledge(
     out: Path,
     data: StageInputs,

@@ -38,6 +38,7 @@ from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text, seed_of
+from curate.llm.engines import engine_wants
 from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Request, Sampling, chat
@@ -66,7 +67,10 @@ def knowledge_prompts(folder: str | None) -> MethodPrompts:
 
 
 @cached_files(
-    version=VERSION, name=f"knowledge-{APPENDED}", title="Make rows by what the model knows"
+    version=VERSION,
+    name=f"knowledge-{APPENDED}",
+    title="Make rows by what the model knows",
+    wants=engine_wants,
 )
 def write_appended(
     out: Path,

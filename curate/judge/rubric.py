@@ -38,6 +38,7 @@ from curate.core.store import Counts
 from curate.core.workload import Workload
 from curate.judge.rubric_section import rubric_section
 from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.grading import (
     BATCH_ROWS,
@@ -104,7 +105,12 @@ class RubricStage(CutParams, Stage):
         return Workload(calls=rows * self.votes)
 
 
-@cached_files(version=VERSION, name="rubric-grades", title="Ask for grades under the rubric")
+@cached_files(
+    version=VERSION,
+    name="rubric-grades",
+    title="Ask for grades under the rubric",
+    wants=engine_wants,
+)
 def write_grades(
     out: Path,
     data: StageInputs,

@@ -14,6 +14,7 @@ from curate.core.keyed import ModelSource
 from curate.core.params import Params
 from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts
+from curate.core.wants import ONE_GPU
 from curate.models import finetune as finetuning
 from curate.models.finetune import ADAPTER, learn_adapter
 from curate.models.lora_values import LoraValues
@@ -49,7 +50,12 @@ def tune(run: StepRun, rows: Table, ids: Sequence[str], params: TuneParams) -> A
     return run(write_adapter, texts, run.base, lora, run.seed, finetuning.VERSION)
 
 
-@cached_files(version=VERSION, name="correct-tune", title="Tune on the rows of high confidence")
+@cached_files(
+    version=VERSION,
+    name="correct-tune",
+    title="Tune on the rows of high confidence",
+    wants=ONE_GPU,
+)
 def write_adapter(
     out: Path,
     texts: TrainingRows,

@@ -19,6 +19,7 @@ from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import scan_table
+from curate.core.wants import ONE_GPU
 from curate.models.blocks import blocks_of
 from curate.models.load import find_model, identify_embedder, load_embedder, load_static
 from curate.models.ngrams import embed_ngrams
@@ -134,7 +135,7 @@ class TextBlock:
         return read_texts(self.rows.path, self.positions, self.compare)
 
 
-@cached(version=VERSION, name="embed", title="Embed rows")
+@cached(version=VERSION, name="embed", title="Embed rows", wants=ONE_GPU)
 def vectors(
     texts: TextBlock, model: EmbedderSource, ngrams: int | None = None
 ) -> Counted[NDArray[np.float32]]:

@@ -11,6 +11,7 @@ from typing import Any
 from curate.core.calls import cached_files
 from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Counts
+from curate.core.wants import ONE_GPU
 from curate.models.chat import build_examples
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
@@ -21,7 +22,7 @@ VERSION = 5
 ADAPTER = "adapter.safetensors"
 
 
-@cached_files(version=VERSION, name="finetune")
+@cached_files(version=VERSION, name="finetune", wants=ONE_GPU)
 def finetune(
     out: Path,
     texts: TrainingRows,

@@ -11,6 +11,7 @@ from curate.core.ledger import kept_rows
 from curate.core.methods import find_method
 from curate.core.run import ScoreRun, StepRun, target_of
 from curate.core.stage import Stage
+from curate.core.wants import ONE_GPU
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
 from curate.models.lm import BATCH_TOKENS, VERSION, encode
@@ -18,7 +19,7 @@ from curate.models.load import load_tokenizer, load_trunk
 from curate.models.refusals import NAME as TEMPLATE
 
 
-@cached(version=VERSION, name="index", title="Encode rows with the base model")
+@cached(version=VERSION, name="index", title="Encode rows with the base model", wants=ONE_GPU)
 def vectors(
     texts: RowBlock, model: ModelSource, max_length: int, batch_tokens: int
 ) -> Counted[NDArray[np.float32]]:

@@ -32,6 +32,7 @@ from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
+from curate.core.wants import ONE_GPU
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import AdamDirection, example_gradients, has_response
@@ -106,7 +107,7 @@ def _blocks(run: ScoreRun) -> list[RowBlock]:
 # --- exact ----------------------------------------------------------------------------------------
 
 
-@cached_files(version=VERSION, name="less-target")
+@cached_files(version=VERSION, name="less-target", wants=ONE_GPU)
 def write_target_gradients(
     out: Path,
     texts: RowBlock,
@@ -173,7 +174,7 @@ def unit_gradients(
     return totals
 
 
-@cached_files(version=VERSION, name="less-similarity")
+@cached_files(version=VERSION, name="less-similarity", wants=ONE_GPU)
 def write_similarities(
     out: Path,
     texts: RowBlock,
@@ -227,7 +228,7 @@ def similarities(
 # --- datastore ------------------------------------------------------------------------------------
 
 
-@cached_files(version=VERSION, name="less-features")
+@cached_files(version=VERSION, name="less-features", wants=ONE_GPU)
 def write_features(
     out: Path,
     texts: RowBlock,

@@ -36,6 +36,7 @@ from curate.core.run import ScoreRun, StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts, digest_of
 from curate.core.tables import read_table
+from curate.core.wants import ONE_GPU
 from curate.models.acceptance import find_fault
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.chat import (
@@ -173,7 +174,7 @@ def mean_loss(table: pl.DataFrame, what: LossKind) -> pl.Series:
     return table.select(mean.alias(what)).to_series()
 
 
-@cached_files(version=VERSION, name="losses", title="Measure the model's losses")
+@cached_files(version=VERSION, name="losses", title="Measure the model's losses", wants=ONE_GPU)
 def write_losses(
     out: Path,
     texts: RowBlock,

@@ -17,6 +17,7 @@ from curate.core.params import Params
 from curate.core.rows import Message
 from curate.core.run import StepRun
 from curate.core.store import digest_of
+from curate.core.wants import ONE_GPU
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens
 from curate.models.lm import batches_by_length
@@ -103,7 +104,7 @@ def find_output(folder: Path, name: str, label: str | None, place: str) -> int |
     return labels[label]
 
 
-@cached(version=VERSION, name="ratings", title="Rate rows with the scoring model")
+@cached(version=VERSION, name="ratings", title="Rate rows with the scoring model", wants=ONE_GPU)
 def ratings(
     texts: RowBlock, model: ModelSource, output: int | None, max_length: int, batch_tokens: int
 ) -> Counted[NDArray[np.float32]]:

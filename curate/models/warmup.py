@@ -33,6 +33,7 @@ from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, write_json
+from curate.core.wants import ONE_GPU
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response, lora_layers
 from curate.models.load import load_causal, load_tokenizer
@@ -85,7 +86,7 @@ def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
     return [ordered[i] for i in sorted(rng.choice(len(ordered), size=count, replace=False))]
 
 
-@cached_files(version=VERSION, name="less-warmup")
+@cached_files(version=VERSION, name="less-warmup", wants=ONE_GPU)
 def write_checkpoints(
     out: Path,
     texts: TrainingRows,

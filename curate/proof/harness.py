@@ -23,6 +23,7 @@ from curate.core.errors import UserError
 from curate.core.faults import one_line
 from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, digest_file
+from curate.core.wants import ONE_GPU
 from curate.models.finetune import load_measured
 from curate.models.load import load_tokenizer
 from curate.proof.metrics import LM_EVAL
@@ -77,7 +78,7 @@ def file_digests(tasks: Sequence[Task]) -> dict[str, str]:
     return {file: digest_file(Path(file)) for task in tasks for file in _data_files(task)}
 
 
-@cached(version=VERSION, name="lm-eval")
+@cached(version=VERSION, name="lm-eval", wants=ONE_GPU)
 def results(
     results: Table,
     tasks: Sequence[Task],

@@ -9,6 +9,7 @@ import polars as pl
 from curate.core.calls import CachedCall, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.store import Artifact
+from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, UNLABELLED, build_examples
 from curate.models.evaluation import evaluate
 from curate.models.finetune import load_measured
@@ -46,7 +47,7 @@ def measurement(
     return call if tuned else call.named("base")
 
 
-@cached(version=VERSION, name="measure")
+@cached(version=VERSION, name="measure", wants=ONE_GPU)
 def results(
     eval: Artifact,
     max_length: int,

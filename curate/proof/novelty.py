@@ -36,6 +36,7 @@ from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, digest_of
+from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, TokenizedExample, build_example, prompt_tokens
 from curate.models.evaluation import evaluate
 from curate.models.head import split_model
@@ -147,7 +148,7 @@ def explore_novelty(run: ScoreRun, selection: Table, prove: ProofValues) -> Arti
     return run(write_novelty, rows, ids, settings, prove["lora"], seed, run.base, target)
 
 
-@cached_files(version=VERSION, name="novelty")
+@cached_files(version=VERSION, name="novelty", wants=ONE_GPU)
 def write_novelty(
     out: Path,
     texts: TrainingRows,

@@ -20,6 +20,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.rows import Message
 from curate.core.store import Artifact
+from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, build_example, prompt_tokens
 from curate.models.control import text_ids
 from curate.models.decoding import context_of, end_tokens, greedy_answers, text_of
@@ -42,7 +43,7 @@ def draw_examples(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
     return rows[np.sort(drawn)]
 
 
-@cached(version=VERSION, name="written")
+@cached(version=VERSION, name="written", wants=ONE_GPU)
 def written(
     eval: Artifact, examples: int, seed: int, model: ModelSource, tuned: Artifact | None = None
 ) -> Counted[pl.DataFrame]:

@@ -45,6 +45,7 @@ from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, digest_of
+from curate.core.wants import ONE_GPU
 from curate.models.blocks import blocks_of
 from curate.models.embed import TextBlock, read_texts, unit
 from curate.models.load import find_model, identify_embedder, load_embedder
@@ -169,7 +170,7 @@ def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
     return model
 
 
-@cached_files(version=VERSION, name="bsr-target")
+@cached_files(version=VERSION, name="bsr-target", wants=ONE_GPU)
 def write_tokens(out: Path, target: Table, model: EmbedderSource, compare: Compared) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
     texts = read_target_texts(target, compare).to_list()
@@ -215,7 +216,7 @@ def _recall_calls(
     return calls
 
 
-@cached(version=VERSION, name="bsr-recall")
+@cached(version=VERSION, name="bsr-recall", wants=ONE_GPU)
 def recall(
     tokens: Artifact, texts: TextBlock, pairs: PairBlock, model: EmbedderSource
 ) -> Counted[NDArray[np.float32]]:

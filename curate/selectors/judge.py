@@ -23,6 +23,7 @@ from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.workload import Workload
 from curate.llm.asking import llm_counts, open_client
+from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.grading import BATCH_ROWS, Criterion, Rubric, grade_rows, grading_prompts
 from curate.llm.prompts import PromptFiles
@@ -77,7 +78,7 @@ class JudgeSelector(Selector):
         return rank_scores(scores)
 
 
-@cached(version=VERSION, name="score-judge")
+@cached(version=VERSION, name="score-judge", wants=engine_wants)
 def scores(
     rows: Table,
     kept: Table,

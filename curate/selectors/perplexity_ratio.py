@@ -41,6 +41,7 @@ from curate.core.methods import method
 from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.store import Artifact, Counts
+from curate.core.wants import ONE_GPU
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
 from curate.models.index import measured
@@ -112,7 +113,9 @@ def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
     return run(write_adapter, texts, run.base, lora, finetune.version)
 
 
-@cached_files(version=VERSION, name="tune-target", title="Tune on the target examples")
+@cached_files(
+    version=VERSION, name="tune-target", title="Tune on the target examples", wants=ONE_GPU
+)
 def write_adapter(
     out: Path, texts: TrainingRows, model: ModelSource, lora: LoraValues, finetune: int
 ) -> Counts:

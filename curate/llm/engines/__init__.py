@@ -1,16 +1,23 @@
 """The engines, by their configuration; what is heavy is imported when one is loaded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from curate.core.keyed import EngineSource
+from curate.core.wants import Wants
 from curate.llm.engines.engine import Engine
 from curate.llm.engines.loading import identify_engine, load_engine
 from curate.llm.engines.parameters import EngineParams
 from curate.models.settings import ModelNames
 
-__all__ = ["EngineParams", "engine_of", "identify_engine", "load_engine"]
+__all__ = ["EngineParams", "engine_of", "engine_wants", "identify_engine", "load_engine"]
+
+
+def engine_wants(arguments: Mapping[str, Any]) -> Wants:
+    """Return what a call that asks its argument `engine` wants: a GPU for a model in this process."""
+    return Wants(gpus=int(arguments["engine"].engine["kind"] != "openai"))
 
 
 def engine_of(source: EngineSource) -> Engine:

@@ -7,13 +7,16 @@ engine:
   model: gpt-5-mini
   endpoints: [{url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY, concurrency: 16}]
   prices: {prompt: 0.25, completion: 2}                          per million tokens
+
+`method` is read for `kind`, as everywhere else in a recipe.
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from curate.core.credentials import FreeFields, SecretFault, find_secret
 from curate.core.params import Params
@@ -154,6 +157,15 @@ class OpenAIParams(Params):
     )
 
 
+def _read_method(value: Any) -> Any:
+    """Return an engine's settings with its name under `kind`, as stored keys have it, not `method`."""
+    if not isinstance(value, Mapping) or "method" not in value or "kind" in value:
+        return value
+    return {"kind": value["method"], **{key: v for key, v in value.items() if key != "method"}}
+
+
 EngineParams = Annotated[
-    TransformersParams | VllmParams | OpenAIParams, Field(discriminator="kind")
+    TransformersParams | VllmParams | OpenAIParams,
+    Field(discriminator="kind"),
+    BeforeValidator(_read_method),
 ]

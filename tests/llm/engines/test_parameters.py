@@ -21,6 +21,7 @@ ADAPTER: TypeAdapter[Any] = TypeAdapter(EngineParams)
 def test_the_kind_chooses_the_engine() -> None:
     assert ADAPTER.validate_python({"kind": "transformers"}) == TransformersParams()
     assert ADAPTER.validate_python({"kind": "vllm", "context": 9}) == VllmParams(context=9)
+    assert ADAPTER.validate_python({"method": "vllm", "context": 9}) == VllmParams(context=9)
     params = ADAPTER.validate_python(
         {"kind": "openai", "model": "m", "endpoints": [{"url": "http://h/v1/"}]}
     )
