@@ -11,8 +11,6 @@ from curate.generate.generation import Generation, reject_reason_of, was_sent, w
 from curate.llm.requests import Request
 from curate.llm.structured import Answer
 
-STAND_IN = "-"
-
 
 def ask_each(
     run: Generation,

@@ -9,7 +9,7 @@ Each word becomes one character of a string, and 2 LCS / (m + n) is the normalis
 which rapidfuzz computes 64 words at a time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import regex
 from rapidfuzz.distance import Indel
@@ -24,12 +24,6 @@ CODES = 0x110000 - len(SURROGATES)
 def words_of(text: str) -> list[str]:
     """Return the words of a text, case folded."""
     return WORD.findall(text.casefold())
-
-
-def rouge_l(one: str, other: str) -> float:
-    """Return the ROUGE-L F1 of two texts; 0 where one has no word."""
-    nearest = RougeIndex([one]).nearest(other)
-    return nearest[0] if nearest else 0.0
 
 
 class RougeIndex:
@@ -68,22 +62,3 @@ class RougeIndex:
         if number >= SURROGATES.start:
             number += len(SURROGATES)
         return chr(number)
-
-
-def first_of_each(
-    texts: Sequence[str], limit: float, seen: RougeIndex
-) -> list[tuple[float, int] | None]:
-    """Return for each text what it is too near to, None if it is new; a new text counts from then on.
-
-    Args:
-        texts: in the order in which they are judged.
-        limit: an F1 above it is too near.
-        seen: the texts that are there; new ones are added.
-    """
-    nearest_texts: list[tuple[float, int] | None] = []
-    for text in texts:
-        nearest = seen.nearest(text, above=limit)
-        nearest_texts.append(nearest)
-        if nearest is None:
-            seen.add([text])
-    return nearest_texts

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -106,45 +105,6 @@ class Cache:
         """Remove what is stored under these keys."""
         with self._locked() as database:
             database.executemany("DELETE FROM completions WHERE key = ?", ((key,) for key in keys))
-
-    def stats(self) -> dict[str, Any]:
-        """Return answers, bytes, tokens and cost, and the answers of every engine and model."""
-        tokens = [f"json_extract(completion, '$.{n}_tokens')" for n in ("prompt", "completion")]
-        totals = (
-            f"SELECT count(*), coalesce(sum({tokens[0]}), 0), coalesce(sum({tokens[1]}), 0), "
-            "coalesce(sum(json_extract(completion, '$.cost')), 0) FROM completions"
-        )
-        groups = (
-            "SELECT engine, model, count(*) FROM completions GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
-        )
-        with self._locked() as database:
-            count, prompts, answers, cost = database.execute(totals).fetchone()
-            models = [dict(zip(("engine", "model", "answers"), row, strict=True))
-                      for row in database.execute(groups)]  # fmt: skip
-        return {
-            "answers": count,
-            "bytes": self.path.stat().st_size,
-            "prompt_tokens": prompts,
-            "completion_tokens": answers,
-            "cost": cost,
-            "models": models,
-        }
-
-    def prune(self, *, older_than_days: float | None = None, model: str | None = None) -> int:
-        """Remove answers that meet all that is given; return how many. The file shrinks."""
-        tests, values = ["1"], []
-        if older_than_days is not None:
-            tests.append("made < ?")
-            values.append(time.time() - older_than_days * 86_400)
-        if model is not None:
-            tests.append("model = ?")
-            values.append(model)  # type: ignore[arg-type]
-        with self._locked() as database:
-            done = database.execute(
-                f"DELETE FROM completions WHERE {' AND '.join(tests)}", values
-            ).rowcount
-            database.execute("VACUUM")
-        return done
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ pass, which costs next to nothing and gives the very same bits. With SmolLM2-135
 numbers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ KEPT_NUMBERS = 34
 LIMIT = 1.5e9
 # The inner size below which a product is cheaper to compute again than to keep.
 THIN = 129
-ContextFn = Callable[[], tuple[AbstractContextManager[None], AbstractContextManager[None]]]
 
 
 def checkpointed(model: Any, tokens: int) -> AbstractContextManager[None]:

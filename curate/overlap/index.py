@@ -29,7 +29,19 @@ class LeakIndex:
         threshold: float = 0.5,
         any_ngram: int | None = None,
     ) -> pl.DataFrame:
-        """Return every (row, eval example) pair that leaks, as `find_leaks` has it."""
+        """Return every (row, eval example) pair that leaks, with what they share.
+
+        Args:
+            rows: row_id and messages; all turns are searched.
+            counts: how many rows of the pool hold what is looked for, as `count` has it with the same
+                n-grams; without them the rows themselves are counted.
+            threshold: share of the prompt's own words that shared n-grams must exceed.
+            any_ngram: words in a shared run that is a leak by itself.
+
+        Returns:
+            row_id, eval_id, reason, coverage (0 to 1), span (longest run of words that both hold),
+            sorted.
+        """
         search = self._search(rows)
         pairs = measure_pairs(self._index, search.hits, counts or search.count())
         overlaps = pl.concat([SCHEMA.to_frame(), *pairs])
@@ -41,34 +53,6 @@ class LeakIndex:
         for batch in lean.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
             search.add(batch)
         return search
-
-
-def find_leaks(
-    rows: pl.LazyFrame,
-    eval_rows: pl.DataFrame,
-    *,
-    counts: RowCounts | None = None,
-    ngram: int = 8,
-    threshold: float = 0.5,
-    any_ngram: int | None = None,
-) -> pl.DataFrame:
-    """Return every (row, eval example) pair that leaks, with what they share.
-
-    Args:
-        rows: row_id and messages; all turns are searched.
-        eval_rows: row_id and messages; the user turns are what may not be known, and a system turn of
-            some length that is one example's alone.
-        counts: how many rows of the pool hold what is looked for, as `LeakIndex.count` has it with the
-            same n-grams; without them the rows themselves are counted.
-        ngram: words in an n-gram.
-        threshold: share of the prompt's own words that shared n-grams must exceed.
-        any_ngram: words in a shared run that is a leak by itself.
-
-    Returns:
-        row_id, eval_id, reason, coverage (0 to 1), span (longest run of words that both hold), sorted.
-    """
-    index = LeakIndex(eval_rows, ngram=ngram)
-    return index.find(rows, counts=counts, threshold=threshold, any_ngram=any_ngram)
 
 
 def leak_reason(threshold: float, any_ngram: int | None) -> pl.Expr:

@@ -38,7 +38,6 @@ TEXT_NAMES = {
     DocumentForm.COLUMNS: "JSON by columns",
     DocumentForm.RECORD: "a JSON object",
 }
-ARROW = (Kind.PARQUET, Kind.ARROW_FILE, Kind.ARROW_STREAM)
 
 
 def read_records(file: PoolFile) -> Iterator[Record]:

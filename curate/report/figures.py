@@ -45,7 +45,6 @@ from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 from curate.report.wording import stage_label
 
-CHARTED_TARGETS = 25
 WITH_GENERATED = "With made rows"
 NAMED = 3
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.overlap.index import find_leaks
+from tests.clean.leakpairs import find_leaks
 
 EVAL_ROWS = 60
 RUN = 10

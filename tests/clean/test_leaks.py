@@ -21,7 +21,8 @@ from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import Message
 from curate.core.stage import StageData
 from curate.core.store import Artifact, Store
-from curate.overlap.index import LeakIndex, find_leaks
+from curate.overlap.index import LeakIndex
+from tests.clean.leakpairs import find_leaks
 from tests.conftest import StoreRun, examples, frame, row, run_stage, stored_rows, turns
 
 PROMPT = (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.generate import novelty
-from curate.generate.novelty import RougeIndex, first_of_each, rouge_l, words_of
+from curate.generate.novelty import RougeIndex, words_of
 
 TEXTS = st.lists(st.sampled_from(["one", "two", "three", "four", "Ünite", "5"]), max_size=12).map(
     " ".join
@@ -27,6 +27,11 @@ def lcs(a: list[str], b: list[str]) -> int:
 def plain(one: str, other: str) -> float:
     a, b = words_of(one), words_of(other)
     return 2 * lcs(a, b) / (len(a) + len(b)) if a and b else 0.0
+
+
+def rouge_l(one: str, other: str) -> float:
+    nearest = RougeIndex([one]).nearest(other)
+    return nearest[0] if nearest else 0.0
 
 
 @given(TEXTS, TEXTS)
@@ -53,15 +58,17 @@ def test_what_is_exactly_at_the_limit_is_new() -> None:
     one = "a b c d e f g h i j"
     at, above = "a b c d e f g x y z", "a b c d e f g h y z"
     assert rouge_l(one, at) == pytest.approx(0.7)
-    matches = first_of_each([at, above], 0.7, RougeIndex([one]))
-    assert matches[0] is None
-    assert matches[1] is not None
+    assert RougeIndex([one]).nearest(at, above=0.7) is None
+    assert RougeIndex([one]).nearest(above, above=0.7) is not None
 
 
 @given(st.lists(TEXTS, max_size=10))
 def test_kept_texts_are_all_apart(texts: list[str]) -> None:
-    matches = first_of_each(texts, 0.7, RougeIndex())
-    kept = [t for t, match in zip(texts, matches, strict=True) if match is None]
+    index, kept = RougeIndex(), list[str]()
+    for text in texts:
+        if index.nearest(text, above=0.7) is None:
+            index.add([text])
+            kept.append(text)
     for i, one in enumerate(kept):
         for other in kept[:i]:
             assert plain(one, other) <= 0.7 + 1e-9

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.novelty import RougeIndex, rouge_l
+from curate.generate.novelty import RougeIndex
 from curate.generate.sift import (
     CandidateFilter,
     Filters,
@@ -20,6 +20,7 @@ from curate.generate.sift import (
     count_reject_reasons,
     find_loop,
 )
+from tests.generate.test_novelty import rouge_l
 
 
 def by_letters(texts: Sequence[str]) -> NDArray[np.float32]:

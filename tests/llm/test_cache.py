@@ -8,8 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,29 +133,6 @@ def test_many_keys_are_found_at_once(cache: Cache) -> None:
     assert {key: completion.text for key, completion in cache.find(keys).items()} == {
         k: k for k in keys
     }
-
-
-def test_stats_and_prune(cache: Cache) -> None:
-    completion = Completion("a", "ok", prompt_tokens=7, completion_tokens=3, cost=0.5)
-    cache.keep("a", completion, IDENTITY)
-    cache.keep("b", replace(completion, finish="truncated"), {"engine": "vllm", "weights": "w"})
-    stats = cache.stats()
-    assert stats.pop("bytes") > 0
-    assert stats == {
-        "answers": 2,
-        "prompt_tokens": 14,
-        "completion_tokens": 6,
-        "cost": 1.0,
-        "models": [
-            {"engine": "scripted", "model": "m", "answers": 1},
-            {"engine": "vllm", "model": "w", "answers": 1},
-        ],
-    }
-    assert cache.prune(older_than_days=1) == 0
-    assert cache.prune(model="w") == 1
-    time.sleep(0.01)
-    assert cache.prune(older_than_days=0) == 1
-    assert cache.stats()["answers"] == 0
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ from curate.llm.structured import Answer
 
 VERSION = 1
 Operator = Literal["constraint", "deepen", "concrete", "reasoning", "breadth"]
-BREADTH = "breadth"
 DIFFERENCE_LETTERS = 160
 APOLOGY_WORDS = 80
 # How models tell of the frame that they were given, and not of the task.

@@ -48,18 +48,6 @@ class ChatPrefix:
     after: str
 
 
-class ChatPrefixProvider(Protocol):
-    """An engine that knows its model's chat template."""
-
-    def chat_prefix(self, system: str | None) -> ChatPrefix:
-        """Return how a conversation opens; `before` can be sent as a raw prompt.
-
-        Raises:
-            UserError: there is no chat template, or none that can be used so.
-        """
-        ...
-
-
 class Engine(Protocol):
     """Completes calls in batches."""
 

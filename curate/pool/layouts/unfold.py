@@ -20,8 +20,6 @@ PARTS = {
     "paragraphs": "squad",
     "qas": "squad",
 }
-# Super-NaturalInstructions opens its fields with capitals, and has worked examples that are no rows.
-SUPER_NI = {"Definition": "instruction"}
 
 
 def unfolded(record: Record) -> tuple[str, str, list[Record]] | None:

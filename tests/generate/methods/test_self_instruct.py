@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation
 from curate.generate.methods.self_instruct import SelfInstructGenerator
-from curate.generate.novelty import rouge_l
 from curate.llm.limits import Limits, LowYield
 from curate.llm.requests import Call
 from tests.generate.generations import (
@@ -26,6 +25,7 @@ from tests.generate.generations import (
 )
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
 from tests.generate.stages import check_same, keeps_some
+from tests.generate.test_novelty import rouge_l
 
 SMALL = {"rounds": 2, "batch": 3, "tasks": 2, "demos": 3, "machine_demos": 1}
 NOUNS = ["oaks", "gales", "mills", "roofs", "wells", "kites", "gulls", "tents", "reeds", "loams"]
