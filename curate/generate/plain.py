@@ -9,7 +9,7 @@ from curate.generate.candidates import Candidate, pair
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, Name, SeedExample
 from curate.llm.requests import Request, Sampling, chat
-from curate.llm.schemas import REPEATS
+from curate.llm.schemas import greedy
 from curate.llm.structured import Answer
 
 
@@ -44,7 +44,7 @@ def answer_prompts(
     max_tokens: int,
 ) -> list[Candidate]:
     """Return the drafts with the model's likeliest answer to each of their prompts."""
-    sampling = Sampling(temperature=0, max_tokens=max_tokens, repeats=REPEATS)
+    sampling = greedy(max_tokens)
 
     def ask(draft: Candidate) -> Request:
         return ask_plainly(run, "answer", name_of(draft), draft.messages, sampling)

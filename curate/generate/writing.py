@@ -12,7 +12,7 @@ from curate.generate.generation import Generation
 from curate.generate.sift import Filters
 from curate.generate.starts import StartParams
 from curate.llm.requests import Request, Sampling, TopP
-from curate.llm.schemas import REPEATS, characters_for, record, text
+from curate.llm.schemas import REPEATS, characters_for, greedy, record, text
 from curate.llm.structured import Answer
 
 
@@ -62,7 +62,7 @@ def answer_each(
     system_for: Callable[[Candidate], str | None],
 ) -> list[Candidate]:
     """Return the drafts with the model's responses to their prompts."""
-    sampling = Sampling(temperature=0, max_tokens=params.max_tokens, repeats=REPEATS)
+    sampling = greedy(params.max_tokens)
 
     def ask(draft: Candidate) -> Request:
         system = system_for(draft)

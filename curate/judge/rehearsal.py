@@ -42,7 +42,7 @@ from curate.llm.engines import engine_wants
 from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Request, Sampling, chat
-from curate.llm.schemas import REPEATS
+from curate.llm.schemas import greedy
 
 VERSION = 2
 PROMPTS = ("certain", "refusals", "rephrase")
@@ -211,7 +211,7 @@ def tell_entropy(
 
 def _greedy(probe: Probe, most: int) -> Sampling:
     tokens = probe.most_tokens(most)
-    return Sampling(temperature=0, max_tokens=tokens, repeats=REPEATS)
+    return greedy(tokens)
 
 
 def _few_shot_answers(answers: pl.DataFrame) -> dict[str, str]:

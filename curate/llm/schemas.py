@@ -1,9 +1,10 @@
-"""JSON schemas of structured answers, and how many tokens they take."""
+"""JSON schemas of structured answers, how many tokens they take, and how they are sampled."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from curate.core.jsontypes import JSON
+from curate.llm.requests import Sampling
 
 # Small models write the same again and again; it ends the answer, which is then drawn anew.
 REPEATS = 5
@@ -19,6 +20,11 @@ def tokens_for(characters: int) -> int:
 def characters_for(tokens: int) -> int:
     """Return how long a text may be so that so many tokens hold it."""
     return max(tokens - OVERHEAD, OVERHEAD) * CHARACTERS_A_TOKEN
+
+
+def greedy(max_tokens: int) -> Sampling:
+    """Return how a model writes its likeliest words, and is stopped where it repeats itself."""
+    return Sampling(temperature=0, max_tokens=max_tokens, repeats=REPEATS)
 
 
 def text(most: int) -> dict[str, Any]:

@@ -60,9 +60,19 @@ from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
 from curate.generate.sift import Filters
+from curate.generate.starts import system_of
 from curate.generate.tree import tree_of
 from curate.llm.requests import Request, Sampling, TopP
-from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
+from curate.llm.schemas import (
+    REPEATS,
+    array,
+    characters_for,
+    greedy,
+    record,
+    text,
+    tidy,
+    tokens_for,
+)
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -236,9 +246,7 @@ class ExpansionTree:
     ) -> list[tuple[ExpansionNode, list[dict[str, str]]]]:
         """Return what guides the children of each node; one without a topic is put on record."""
         most = self.params.attributes
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(100 + most * ITEM_LETTERS), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for(100 + most * ITEM_LETTERS))
         drafts = [self._draft(node, {"operator": TOPICS}) for node in nodes]
 
         def ask(draft: Candidate) -> Request:
@@ -334,9 +342,7 @@ class ExpansionTree:
         return ", ".join(f"{name} {draft.notes[name]}" for name in self._low(draft))
 
     def _ask_grade(self, draft: Candidate) -> Request:
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(ADVICE_LETTERS + 60), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for(ADVICE_LETTERS + 60))
         return self._ask_about("grade", draft, sampling, GRADE_SCHEMA)
 
     def _ask_better(self, draft: Candidate) -> Request:
@@ -396,12 +402,12 @@ class ExpansionTree:
         return ask_each(self.run, "answer", drafts, self._ask_answer, self._take_answer)
 
     def _ask_answer(self, draft: Candidate) -> Request:
-        sampling = Sampling(temperature=0, max_tokens=self.params.max_tokens, repeats=REPEATS)
+        sampling = greedy(self.params.max_tokens)
         request = self.run.request(
             "answer",
             _name(draft),
             sampling,
-            system=_system_of(self._parent(draft).seed) or "",
+            system=system_of(self._parent(draft).seed) or "",
             exercise=draft.prompt,
         )
         shot_turns = [
@@ -410,7 +416,7 @@ class ExpansionTree:
         return with_turns(request, shot_turns)
 
     def _take_answer(self, draft: Candidate, answer: Answer) -> Candidate:
-        system = _system_of(self._parent(draft).seed)
+        system = system_of(self._parent(draft).seed)
         turns = pair(draft.prompt, answer.text.strip(), system)
         return check_form(replace(draft, messages=turns), self.params.answer)
 
@@ -418,9 +424,7 @@ class ExpansionTree:
         seed = self._parent(draft).seed
         schema = record(**options_schema(form_of(seed.prompt, seed.response)))
         wrong = schema["properties"]["wrong"]["maxItems"]
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for((wrong + 1) * (LONGEST + 6)), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for((wrong + 1) * (LONGEST + 6)))
         return self.run.request(
             "options",
             _name(draft),
@@ -435,7 +439,7 @@ class ExpansionTree:
         seed = self._parent(draft).seed
         form = form_of(seed.prompt, seed.response)
         rng = self.run.rng("options", *_name(draft))
-        return with_options(draft, draft.prompt, answer.value, form, rng, _system_of(seed))
+        return with_options(draft, draft.prompt, answer.value, form, rng, system_of(seed))
 
     def _shots(self, draft: Candidate) -> list[SeedExample]:
         """Return the target examples that are shown with an answer: others, and last the seed."""
@@ -450,10 +454,6 @@ def _name(draft: Candidate) -> tuple[str, ...]:
     """Return what tells a draft from all others."""
     notes = draft.notes
     return (*draft.parents, notes["operator"], notes.get("attribute", notes.get("persona", "")))
-
-
-def _system_of(seed: SeedExample) -> str | None:
-    return next((m["content"] for m in seed.messages if m["role"] == "system"), None)
 
 
 def _take_grade(draft: Candidate, answer: Answer) -> Candidate:

@@ -50,8 +50,8 @@ from curate.generate.novelty import words_of
 from curate.generate.sift import Filters
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, answer_each, with_prompt
-from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, characters_for, record, text, tidy, tokens_for
+from curate.llm.requests import Request
+from curate.llm.schemas import characters_for, greedy, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -137,7 +137,7 @@ def ask_judge(
     chain = params.kind == "chain"
     names = ("answerable", "builds", "correct") if chain else ("answerable", "correct")
     schema = record(finding=text(FINDING_LETTERS), **{name: {"type": "boolean"} for name in names})
-    sampling = Sampling(temperature=0, max_tokens=tokens_for(FINDING_LETTERS + 80), repeats=REPEATS)
+    sampling = greedy(tokens_for(FINDING_LETTERS + 80))
 
     def ask(draft: Candidate) -> Request:
         return run.request(
@@ -170,14 +170,12 @@ class Chains:
             output={"type": "string", "maxLength": characters_for(params.max_tokens)},
             possible={"type": "boolean"},
         )
-        self.solving = Sampling(temperature=0, max_tokens=params.max_tokens + 16, repeats=REPEATS)
+        self.solving = greedy(params.max_tokens + 16)
 
     def describe(self, starts: Sequence[SeedExample]) -> None:
         """Learn of each row what it asks for; one that could not be read is put on record."""
         by_id = {example.row_id: example for example in starts}
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(TASK_LETTERS + 60), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for(TASK_LETTERS + 60))
 
         def ask(draft: Candidate) -> Request:
             row = by_id[draft.parents[0]]
@@ -402,9 +400,7 @@ class Sequences:
         self, drafts: Sequence[Candidate], parent: Callable[[Candidate], SequenceStart]
     ) -> list[Candidate]:
         """Return the drafts with the way in which they get a step; those that stay as they are go."""
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(FINDING_LETTERS + 40), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for(FINDING_LETTERS + 40))
 
         def ask(draft: Candidate) -> Request:
             order = self.run.rng("options", *draft.parents).permutation(len(OPTIONS))

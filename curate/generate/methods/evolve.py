@@ -38,8 +38,8 @@ from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
-from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, record, text, tokens_for
+from curate.llm.requests import Request
+from curate.llm.schemas import greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -182,9 +182,7 @@ class Evolution:
         return evolution.drop(*rejection) if rejection else evolution
 
     def _ask_judge(self, draft: Candidate) -> Request:
-        sampling = Sampling(
-            temperature=0, max_tokens=tokens_for(DIFFERENCE_LETTERS + 40), repeats=REPEATS
-        )
+        sampling = greedy(tokens_for(DIFFERENCE_LETTERS + 40))
         return self.run.request(
             "judge",
             [draft.row_id],

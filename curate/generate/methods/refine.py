@@ -28,8 +28,8 @@ from curate.generate.generation import Generation
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import NearFilters, WriteParams, answer_each, with_prompt
-from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, record, text, tokens_for
+from curate.llm.requests import Request
+from curate.llm.schemas import greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -75,9 +75,7 @@ class RefineGenerator(WriteParams):
         def ask_judge(draft: Candidate) -> Request:
             prompts = [draft.prompt, starts[draft.parents[0]].prompt]
             a, b = prompts if place(draft) == 0 else prompts[::-1]
-            sampling = Sampling(
-                temperature=0, max_tokens=tokens_for(REASON_LETTERS + 60), repeats=REPEATS
-            )
+            sampling = greedy(tokens_for(REASON_LETTERS + 60))
             return run.request("judge", draft.parents, sampling, schema=JUDGE_SCHEMA, a=a, b=b)
 
         def take_judgement(draft: Candidate, answer: Answer) -> Candidate:

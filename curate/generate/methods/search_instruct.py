@@ -40,7 +40,7 @@ from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.sift import numbers_of
 from curate.llm.requests import Request, Sampling
-from curate.llm.schemas import REPEATS, array, characters_for, record, text, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -172,7 +172,7 @@ class PassageSearch:
 
     def ask_query(self, draft: Candidate) -> Request:
         """Return the request for a search query."""
-        sampling = Sampling(temperature=0, max_tokens=tokens_for(QUERY_LETTERS), repeats=REPEATS)
+        sampling = greedy(tokens_for(QUERY_LETTERS))
         return self.run.request(
             "query", _name(draft), sampling, schema=QUERY_SCHEMA, question=draft.prompt
         )

@@ -50,7 +50,7 @@ from curate.generate.generation import (
 from curate.generate.novelty import RougeIndex
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling, TopP
-from curate.llm.schemas import REPEATS, array, characters_for, record, text, tokens_for
+from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
@@ -260,11 +260,7 @@ class SelfInstruct:
 
     def _ask_examples(self, draft: Candidate) -> Request:
         count = self.params.instances
-        sampling = Sampling(
-            temperature=0,
-            max_tokens=count * (self.params.max_tokens + tokens_for(FRAME_LETTERS)),
-            repeats=REPEATS,
-        )
+        sampling = greedy(count * (self.params.max_tokens + tokens_for(FRAME_LETTERS)))
         return self.run.request(
             "output_first" if draft.notes["classification"] else "input_first",
             _name(draft),
