@@ -249,7 +249,7 @@ class CachedCall(Generic[T]):
     def wants(self) -> Wants:
         """Return what the call is best run with, which is not in its key."""
         wants = self.function.wants
-        return wants if isinstance(wants, Wants) else wants(self.arguments)
+        return wants if isinstance(wants, Wants) else wants(**self.arguments)
 
     @property
     def inputs(self) -> dict[str, Artifact]:

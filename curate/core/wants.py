@@ -1,8 +1,7 @@
 """What a call should be given by whatever runs it: cores, a GPU where there are any, memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,4 +20,4 @@ class Wants:
 ONE_CORE = Wants()
 ONE_GPU = Wants(gpus=1)
 # The same for all calls of a function, or told by a call's arguments.
-WantsOf = Wants | Callable[[Mapping[str, Any]], Wants]
+WantsOf = Wants | Callable[..., Wants]

@@ -129,6 +129,10 @@ class Candidate:
         """Return the candidate with the reason why it goes."""
         return replace(self, reject_reason=reason, detail=detail)
 
+    def add_notes(self, **notes: Any) -> "Candidate":
+        """Return the candidate with further notes."""
+        return replace(self, notes={**self.notes, **notes})
+
 
 def pair(prompt: str, response: str, system: str | None = None) -> list[Message]:
     """Return the turns of a prompt and its response."""

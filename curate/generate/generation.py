@@ -11,7 +11,7 @@ its name: neither batches nor the order of work change what is made.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -177,7 +177,7 @@ def with_reasoning(candidate: Candidate, stage: str, answer: Answer) -> Candidat
     if not answer.reasoning:
         return candidate
     thought = {**candidate.notes.get("reasoning", {}), stage: answer.reasoning}
-    return replace(candidate, notes={**candidate.notes, "reasoning": thought})
+    return candidate.add_notes(reasoning=thought)
 
 
 def was_sent(answer: Answer) -> bool:

@@ -45,22 +45,17 @@ from curate.core.fixedpoint import cosines
 from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.workload import Workload
-from curate.generate.candidates import Candidate, RejectReason, pair
+from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.choices import (
-    LONGEST,
     AnswerMode,
-    check_form,
-    form_of,
-    options_schema,
-    with_options,
 )
-from curate.generate.drafts import ask_each, find_truncation, with_turns
+from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.gaps import measure_coverage
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
+from curate.generate.seedanswers import SeedAnswers
 from curate.generate.sift import Filters
-from curate.generate.starts import system_of
 from curate.generate.tree import tree_of
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import (
@@ -193,6 +188,14 @@ class ExpansionTree:
         digest = next(iter(self.run.digests.get("persona_file", {}).values()), None)
         people = read_personas(self.params.persona_file, digest) if count else []
         self.people = Personas(people, self.run.embed) if people else None
+        self.answers = SeedAnswers(
+            self.run,
+            lambda draft: self._parent(draft).seed,
+            _name,
+            mode=self.params.answer,
+            shots=self.params.shots,
+            max_tokens=self.params.max_tokens,
+        )
         size = self.params.max_tokens
         self.prompt_schema = record(prompt=text(characters_for(size)))
         self.writing = Sampling(
@@ -210,7 +213,7 @@ class ExpansionTree:
         prompts = [node.prompt for node in self.nodes.values()]
         drafts = self._reflect(self.run.candidate_filter.screen(drafts, RougeIndex(prompts)))
         drafts.sort(key=lambda draft: places[_name(draft)])
-        for kept in self.run.filter(self._answer(self._measure(drafts))):
+        for kept in self.run.filter(self.answers.write(self._measure(drafts))):
             prompt, seed = self._bare(kept.prompt), self._parent(kept).seed
             self.nodes[kept.row_id] = ExpansionNode(
                 kept.row_id, prompt, kept.response, seed, kept.hop
@@ -261,7 +264,7 @@ class ExpansionTree:
             )
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
-            return replace(draft, notes={**draft.notes, **answer.value})
+            return draft.add_notes(**answer.value)
 
         topic_candidates = ask_each(self.run, TOPICS, drafts, ask, take)
         self.run.filter([draft for draft in topic_candidates if draft.reject_reason])
@@ -359,7 +362,7 @@ class ExpansionTree:
     def _take_better(self, draft: Candidate, answer: Answer) -> Candidate:
         rewrite = self._take_prompt(draft, answer)
         rewrites = rewrite.notes.get("rewrites", 0) + 1
-        return replace(rewrite, notes={**rewrite.notes, "rewrites": rewrites})
+        return rewrite.add_notes(rewrites=rewrites)
 
     def _ask_about(
         self,
@@ -391,63 +394,8 @@ class ExpansionTree:
             for i, vector in zip(written, vectors, strict=True):
                 origin = self.origins[drafts[i].notes["seed"]]
                 cosine = float(cosines(origin[None], vector[None]).item())
-                notes = {**drafts[i].notes, "similarity": round(cosine, 4)}
-                results[i] = replace(drafts[i], notes=notes)
+                results[i] = drafts[i].add_notes(similarity=round(cosine, 4))
         return results
-
-    def _answer(self, drafts: Sequence[Candidate]) -> list[Candidate]:
-        """Return the drafts with their responses."""
-        if self.params.answer == "choice":
-            return ask_each(self.run, "options", drafts, self._ask_options, self._take_options)
-        return ask_each(self.run, "answer", drafts, self._ask_answer, self._take_answer)
-
-    def _ask_answer(self, draft: Candidate) -> Request:
-        sampling = greedy(self.params.max_tokens)
-        request = self.run.request(
-            "answer",
-            _name(draft),
-            sampling,
-            system=system_of(self._parent(draft).seed) or "",
-            exercise=draft.prompt,
-        )
-        shot_turns = [
-            turn for shot in self._shots(draft) for turn in pair(shot.prompt, shot.response)
-        ]
-        return with_turns(request, shot_turns)
-
-    def _take_answer(self, draft: Candidate, answer: Answer) -> Candidate:
-        system = system_of(self._parent(draft).seed)
-        turns = pair(draft.prompt, answer.text.strip(), system)
-        return check_form(replace(draft, messages=turns), self.params.answer)
-
-    def _ask_options(self, draft: Candidate) -> Request:
-        seed = self._parent(draft).seed
-        schema = record(**options_schema(form_of(seed.prompt, seed.response)))
-        wrong = schema["properties"]["wrong"]["maxItems"]
-        sampling = greedy(tokens_for((wrong + 1) * (LONGEST + 6)))
-        return self.run.request(
-            "options",
-            _name(draft),
-            sampling,
-            schema=schema,
-            examples=self._shots(draft),
-            exercise=draft.prompt,
-            wrong=wrong,
-        )
-
-    def _take_options(self, draft: Candidate, answer: Answer) -> Candidate:
-        seed = self._parent(draft).seed
-        form = form_of(seed.prompt, seed.response)
-        rng = self.run.rng("options", *_name(draft))
-        return with_options(draft, draft.prompt, answer.value, form, rng, system_of(seed))
-
-    def _shots(self, draft: Candidate) -> list[SeedExample]:
-        """Return the target examples that are shown with an answer: others, and last the seed."""
-        seed = self._parent(draft).seed
-        others = [example for example in self.run.target if example.row_id != seed.row_id]
-        count = min(max(self.params.shots - 1, 0), len(others))
-        drawn = self.run.rng("shots", *_name(draft)).permutation(len(others))[:count]
-        return [*(others[i] for i in sorted(drawn)), seed] if self.params.shots else []
 
 
 def _name(draft: Candidate) -> tuple[str, ...]:
@@ -457,7 +405,7 @@ def _name(draft: Candidate) -> tuple[str, ...]:
 
 
 def _take_grade(draft: Candidate, answer: Answer) -> Candidate:
-    return replace(draft, notes={**draft.notes, **answer.value})
+    return draft.add_notes(**answer.value)
 
 
 def topics_schema(attributes: int) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class BackTranslation:
             return draft.drop(reason, failed.reason)
         mean = fmean(answer.value["grade"] for answer in answers)
         notes = {"grade": round(mean, 3), "reason": answers[0].value["reason"]}
-        translation = replace(draft, notes={**draft.notes, **notes})
+        translation = draft.add_notes(**notes)
         if mean < self.params.min_grade:
             return translation.drop(RejectReason.LOW_GRADE, f"{mean:.4g} of {HIGHEST_GRADE}")
         return translation

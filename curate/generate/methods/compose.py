@@ -175,14 +175,13 @@ class Chains:
     def describe(self, starts: Sequence[SeedExample]) -> None:
         """Learn of each row what it asks for; one that could not be read is put on record."""
         by_id = {example.row_id: example for example in starts}
-        sampling = greedy(tokens_for(TASK_LETTERS + 60))
 
         def ask(draft: Candidate) -> Request:
             row = by_id[draft.parents[0]]
             return self.run.request(
                 "describe",
                 draft.parents,
-                sampling,
+                greedy(tokens_for(TASK_LETTERS + 60)),
                 schema=DESCRIBE_SCHEMA,
                 question=row.prompt,
                 response=row.response,
@@ -190,7 +189,7 @@ class Chains:
             )
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
-            return replace(draft, notes={**draft.notes, **answer.value})
+            return draft.add_notes(**answer.value)
 
         drafts = [
             Candidate([], self.run.method, (row_id,), 1, {"kind": "describe"}) for row_id in by_id
@@ -295,7 +294,7 @@ class Chains:
         def take(draft: Candidate, answer: Answer) -> Candidate:
             output = answer.value["output"].strip()
             steps = [*draft.notes["steps"], {"task": last(draft), "output": output}]
-            chain = self._render(replace(draft, notes={**draft.notes, "steps": steps}))
+            chain = self._render(draft.add_notes(steps=steps))
             if not answer.value["possible"]:
                 return chain.drop(RejectReason.NOT_COMPOSABLE, "the step is said to be impossible")
             rejection = find_truncation(answer.value, self.schema)
@@ -400,21 +399,20 @@ class Sequences:
         self, drafts: Sequence[Candidate], parent: Callable[[Candidate], SequenceStart]
     ) -> list[Candidate]:
         """Return the drafts with the way in which they get a step; those that stay as they are go."""
-        sampling = greedy(tokens_for(FINDING_LETTERS + 40))
 
         def ask(draft: Candidate) -> Request:
             order = self.run.rng("options", *draft.parents).permutation(len(OPTIONS))
             return self.run.request(
                 "choose",
                 draft.parents,
-                sampling,
+                greedy(tokens_for(FINDING_LETTERS + 40)),
                 schema=CHOOSE_SCHEMA,
                 question=parent(draft).prompt,
                 options=[OPTIONS[i] for i in order],
             )
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
-            return replace(draft, notes={**draft.notes, "option": answer.value["option"]})
+            return draft.add_notes(option=answer.value["option"])
 
         results = ask_each(self.run, "choose", drafts, ask, take)
         return [draft for draft in results if draft.notes.get("option") != KEEP]
@@ -434,19 +432,17 @@ class Sequences:
 
         def take(draft: Candidate, answer: Answer) -> Candidate:
             added = tidy(answer.value["added"])
-            extension = replace(draft, notes={**draft.notes, "added": added})
+            extension = draft.add_notes(added=added)
             extension = with_prompt(extension, answer.value, self.schema)
             if extension.reject_reason:
                 return extension
             if SILENT.search(added):
-                return extension.drop(
-                    RejectReason.NOT_EVOLVED, f"the added step has no result: {added}"
-                )
-            if not Counter(words_of(extension.prompt)) - Counter(words_of(parent(draft).prompt)):
-                return extension.drop(
-                    RejectReason.NOT_EVOLVED, "it has no word that its parent has not"
-                )
-            return extension
+                fault = f"the added step has no result: {added}"
+            elif not Counter(words_of(extension.prompt)) - Counter(words_of(parent(draft).prompt)):
+                fault = "it has no word that its parent has not"
+            else:
+                return extension
+            return extension.drop(RejectReason.NOT_EVOLVED, fault)
 
         return ask_each(self.run, "extend", drafts, ask, take)
 

@@ -23,7 +23,7 @@ code, nor here.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import polars as pl
@@ -176,9 +176,7 @@ class Evolution:
             return evolution
         parent = self._line(draft).prompt
         rejection = find_fault(parent, evolution.prompt, self.params.growth)
-        evolution = replace(
-            evolution, notes={**evolution.notes, "growth": grown(parent, evolution.prompt)}
-        )
+        evolution = evolution.add_notes(growth=grown(parent, evolution.prompt))
         return evolution.drop(*rejection) if rejection else evolution
 
     def _ask_judge(self, draft: Candidate) -> Request:

@@ -214,7 +214,7 @@ def drop_far(
     sources = run.embed([bare[drafts[i].parents[0]] for i in present])
     results = list(drafts)
     for i, cosine in zip(present, paired_cosines(vectors, sources).round(4).tolist(), strict=True):
-        draft = replace(results[i], notes={**results[i].notes, "similarity": cosine})
+        draft = results[i].add_notes(similarity=cosine)
         if cosine < params.cosine[0]:
             draft = draft.drop(RejectReason.MEANING_CHANGED, f"cosine {cosine:.2f} to the source")
         elif cosine > params.cosine[1]:

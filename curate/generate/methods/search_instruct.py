@@ -190,9 +190,7 @@ class PassageSearch:
     def _with_evidence(self, draft: Candidate, hits: Sequence[Hit]) -> Candidate:
         best = max((hit.cosine for hit in hits), default=-1.0)
         evidence = [self.ids[hit.number] for hit in hits]
-        grounded = replace(
-            draft, notes={**draft.notes, "evidence": evidence, "cosine": round(best, 4)}
-        )
+        grounded = draft.add_notes(evidence=evidence, cosine=round(best, 4))
         if best < self.params.least:
             return grounded.drop(
                 RejectReason.UNSUPPORTED, f"no passage is near: cosine {best:.2f} at best"
@@ -263,7 +261,7 @@ def unsupported(answer: str, evidence: str, least: float) -> str | None:
 def take_query(draft: Candidate, answer: Answer) -> Candidate:
     """Return the draft with its search query."""
     query = " ".join(answer.value["query"].split())
-    return replace(draft, notes={**draft.notes, "query": query})
+    return draft.add_notes(query=query)
 
 
 def questions_schema(count: int) -> Mapping[str, JSON]:

@@ -301,7 +301,7 @@ def _spread(
     if reason:
         return [draft.drop(reason, answer.reason)]
     return [
-        take(replace(draft, notes={**draft.notes, note: place}), value)
+        take(draft.add_notes(**{note: place}), value)
         for place, value in enumerate(answer.value[key])
     ]
 
@@ -331,7 +331,7 @@ def _check_task(draft: Candidate) -> Candidate:
 
 
 def _take_kind(draft: Candidate, answer: Answer) -> Candidate:
-    return replace(draft, notes={**draft.notes, "classification": answer.value["listed"]})
+    return draft.add_notes(classification=answer.value["listed"])
 
 
 def _with_example(

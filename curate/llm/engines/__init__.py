@@ -1,6 +1,5 @@
 """The engines, by their configuration; what is heavy is imported when one is loaded."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,9 +14,9 @@ from curate.models.settings import ModelNames
 __all__ = ["EngineParams", "engine_of", "engine_wants", "identify_engine", "load_engine"]
 
 
-def engine_wants(arguments: Mapping[str, Any]) -> Wants:
-    """Return what a call that asks its argument `engine` wants: a GPU for a model in this process."""
-    return Wants(gpus=int(arguments["engine"].engine["kind"] != "openai"))
+def engine_wants(engine: EngineSource, **_others: object) -> Wants:
+    """Return what a call that asks an engine wants: a GPU for a model in this process."""
+    return Wants(gpus=int(engine.engine["kind"] != "openai"))
 
 
 def engine_of(source: EngineSource) -> Engine:
