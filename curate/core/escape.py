@@ -27,6 +27,15 @@ def visible(text: str) -> str:
     return HIDDEN_ONE.sub(_written_out, _unbroken(text))
 
 
+def shorten(text: str, chars: int) -> str:
+    """Return at most `chars` characters on one line: start, ellipsis and end of a longer text."""
+    line = " ".join(visible(text).split())
+    if len(line) <= chars:
+        return line
+    tail = chars // 3
+    return f"{line[: chars - tail - 1]}…{line[-tail:]}"
+
+
 def printable(text: object) -> str:
     """Return a line for the terminal: nothing in it commands one, and what it continues on is indented.
 

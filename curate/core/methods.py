@@ -17,10 +17,13 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, TypeVar
+
+from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.params import Params
@@ -98,6 +101,18 @@ def find_method(family: type[M], name: str) -> type[M]:
             "own stand in a recipe's `plugins`, or are brought by an installed package)"
         )
     return methods[name]
+
+
+def read_method(family: type[M], params: Mapping[str, object]) -> M | None:
+    """Return a method of a finished run, None if it is no longer here or takes other parameters by now.
+
+    A run is no reason to import a plugin.
+    """
+    cls = methods_in(family).get(str(params["method"]))
+    try:
+        return cls.model_validate(params) if cls else None
+    except ValidationError:
+        return None
 
 
 @cache

@@ -22,8 +22,10 @@ from pydantic import Field
 from curate.core.jsontypes import JSON
 from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
+from curate.core.section import Section
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.generator_section import GeneratorRecord, generator_section
 from curate.generate.sift import CandidateFilter, Embed, Filters
 from curate.llm.ask import EngineClient
 from curate.llm.limits import YieldGuard
@@ -219,3 +221,7 @@ class Generator(Method):
     def needed(self) -> tuple[str, ...]:
         """Return what it cannot do without under its parameters."""
         return self.needs
+
+    def section(self, record: GeneratorRecord) -> Section | None:
+        """Return what the report tells of it: its yield, hops, kept rows and rejects."""
+        return generator_section(record)

@@ -51,10 +51,37 @@ class MethodOutcome:
         return self.tokens * (1 + self.cached / self.calls) / self.kept
 
 
+@dataclass(frozen=True)
+class RowWriter:
+    """The engine that wrote a run's rows; `facts` are revision, dtype and weights of its model.
+
+    servers: how many there are, for one that is behind servers; structured: how it keeps to a schema.
+    """
+
+    model: str
+    engine: str
+    servers: int
+    facts: tuple[tuple[str, str], ...]
+    structured: str | None
+
+
 def read_bill(run: Path) -> dict[str, Any] | None:
     """Return the bill of a run's generation, None if it made no rows."""
     path = run / BILL
     return dict(orjson.loads(path.read_bytes())) if path.is_file() else None
+
+
+def writer_of(bill: dict[str, Any], config: dict[str, Any]) -> RowWriter:
+    """Return who wrote the rows, from the bill and the recipe as resolved."""
+    settings, identity = config["generate"]["engine"], bill["engine"]
+    facts = {name: identity.get(name) for name in ("revision", "dtype", "weights")}
+    return RowWriter(
+        model=str(identity.get("model") or settings["model"] or config["models"]["base"]),
+        engine=str(identity["engine"]),
+        servers=len(settings.get("endpoints", ())),
+        facts=tuple((name, str(value)[:12]) for name, value in facts.items() if value),
+        structured=bill["structured"],
+    )
 
 
 def outcomes_of(bill: Mapping[str, Any], methods: Sequence[str]) -> list[MethodOutcome]:

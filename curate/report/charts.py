@@ -231,7 +231,7 @@ def _rules(limit: float | None, x: alt.X) -> list[alt.Chart]:
 def _value_axis(title: str, values: Sequence[float]) -> Callable[[str], alt.X]:
     low, high = padded(values)
     scale = alt.Scale(domain=[low, high], nice=False)
-    axis = alt.Axis(tickCount=5, format="~g")
+    axis = alt.Axis(tickCount=5, format="~g", labelOverlap=True)
     return lambda field: alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import altair as alt
 
+from curate.core.escape import shorten
 from curate.core.numerals import measure
 from curate.proof.metrics import METRICS
 from curate.report.curve import Ability, AbilityCurves
@@ -17,7 +18,6 @@ from curate.report.drawing import (
     padded,
     to_svg,
 )
-from curate.report.wording import shorten
 
 # The whole and the abilities with most examples; all of them are in the table.
 PANELS, COLUMNS = 12, 2

@@ -20,7 +20,6 @@ from curate.report.clear import ClearView, gather_clear
 from curate.report.confidence import Confidence, gather_confidence
 from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.report.examples import Examples, Rows, gather_examples
-from curate.report.generated import GenerationView, gather_generated
 from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.judged import JudgementView, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
@@ -29,8 +28,7 @@ from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
 from curate.report.selection import selection_sections
 from curate.report.stages import stage_sections
-from curate.report.taught import NoveltyView, gather_taught
-from curate.report.written import WrittenTexts, gather_written
+from curate.report.wing_sections import generated_sections, taught_sections, written_sections
 from curate.runs.folder import RunFolder, inside, open_run
 
 MOST_ORIGINS = 200
@@ -159,7 +157,6 @@ class Report:
     select: Mapping[str, Any]
     proof: ProofPanel | None
     funnel: Funnel
-    generated: GenerationView | None
     duplicates: tuple[DuplicateStage, ...]
     leaks: tuple[LeakCheck, ...]
     mix: Mix
@@ -167,8 +164,6 @@ class Report:
     confidence: tuple[Confidence, ...]
     clear: ClearView | None
     judged: JudgementView | None
-    taught: NoveltyView | None
-    written: WrittenTexts | None
     race: Race | None
     ablation: Ablation | None
     examples: Examples
@@ -176,8 +171,11 @@ class Report:
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
+    written: tuple[Section, ...] = ()
+    generation_sections: tuple[Section, ...] = ()
     stage_sections: tuple[Section, ...] = ()
     selection_sections: tuple[Section, ...] = ()
+    taught: tuple[Section, ...] = ()
     page_rows: Rows = field(default_factory=dict)
 
 
@@ -190,13 +188,18 @@ def gather(path: Path) -> Report:
     """
     run = open_run(path)
     select = dict(run.own_select)
+    written, generated, taught = (
+        written_sections(run),
+        generated_sections(run),
+        taught_sections(run),
+    )
     by_stage, by_selection = stage_sections(run), selection_sections(run)
+    sections = (*written, *generated, *by_stage, *by_selection, *taught)
     return Report(
         manifest=run.manifest,
         select=select,
         proof=read_proof(inside(path, "proof.json")),
         funnel=_gather_funnel(run),
-        generated=gather_generated(run),
         duplicates=gather_duplicates(run),
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
@@ -204,8 +207,6 @@ def gather(path: Path) -> Report:
         confidence=gather_confidence(run),
         clear=gather_clear(run),
         judged=gather_judged(run),
-        taught=gather_taught(run),
-        written=gather_written(run),
         race=gather_race(run),
         ablation=gather_ablation(run),
         examples=gather_examples(run),
@@ -217,9 +218,12 @@ def gather(path: Path) -> Report:
             if entry.get("not_comparable")
         ),
         scripts=_gather_scripts(run),
+        written=written,
+        generation_sections=generated,
         stage_sections=by_stage,
         selection_sections=by_selection,
-        page_rows=read_page_rows(run, (*by_stage, *by_selection)),
+        taught=taught,
+        page_rows=read_page_rows(run, sections),
     )
 
 

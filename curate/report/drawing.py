@@ -18,7 +18,7 @@ from typing import Any
 
 import altair as alt
 
-from curate.report.wording import shorten
+from curate.core.escape import shorten
 
 LOG = logging.getLogger("curate")
 NO_CHART = (

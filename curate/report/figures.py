@@ -1,6 +1,6 @@
 """The report's charts: altair specifications, drawn as `curate.report.drawing` has it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,6 @@ from curate.report.drawing import (
 )  # fmt: skip
 from curate.report.duplicates import DuplicateStage
 from curate.report.groups_chart import draw_groups
-from curate.report.growth import Growth
 from curate.report.histogram import draw_histogram
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
@@ -52,7 +51,6 @@ NAMED = 3
 def draw_all(report: Report) -> dict[str, Any]:
     """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
     proof, mix = report.proof, report.mix
-    generation_methods = report.generated.methods if report.generated else ()
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
         "groups": draw_groups(proof.groups) if proof else None,
@@ -67,11 +65,6 @@ def draw_all(report: Report) -> dict[str, Any]:
         "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
         if report.clear
         else {},
-        "drift": {
-            m.outcome.method: draw_drift(g)
-            for m in generation_methods
-            if (g := m.growth) and g.drifts
-        },
     }
 
 
@@ -272,32 +265,3 @@ def draw_confidence(stage: Filter) -> Drawing | None:
     if stage.threshold is not None:
         words += f" {number(stage.doubted)} lie at {significant(stage.threshold)} or below."
     return draw_histogram(stage.bins, "confidence", words, stage.threshold)
-
-
-def draw_drift(growth: Growth) -> Drawing:
-    """Draw a strip for each hop: how similar the kept prompts are to their seeds."""
-    hops = [(f"Hop {hop.number}", hop) for hop in growth.hops if hop.mean is not None]
-    ends = [at for _, hop in hops for at in hop.similarities]
-    values = [{"hop": name, "at": at} for name, hop in hops for at in hop.similarities]
-    means = [{"hop": name, "at": hop.mean} for name, hop in hops]
-    names = [name for name, _ in hops]
-    x = _similarity_axis([0.0, *ends])
-    layers = [
-        from_values([{"at": 0}]).mark_rule(color=LINE).encode(x("at")),
-        from_values(values).mark_point(filled=True, size=36, color=CONTROL, opacity=0.55).encode(
-            x("at"), row_axis("hop", names)
-        ),
-        from_values(means).mark_tick(color=ACCENT, thickness=3, height=16, opacity=1).encode(
-            x("at"), alt.Y("hop:N", sort=names)
-        ),
-    ]  # fmt: skip
-    described = "; ".join(f"{name.lower()} {similarity(hop.mean)} on average" for name, hop in hops)
-    words = f"Similarity of kept prompts to their seeds: {described}."
-    return Drawing(to_svg(alt.layer(*layers), row=30, plot=PLOT - TICK_OVERHANG), words)
-
-
-def _similarity_axis(values: Sequence[float]) -> Callable[[str], alt.X]:
-    low, high = padded(values)
-    scale = alt.Scale(domain=[low, high], nice=False)
-    axis = alt.Axis(tickCount=5, format="~g")
-    return lambda field: alt.X(f"{field}:Q", title="similarity", scale=scale, axis=axis)

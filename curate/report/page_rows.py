@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from curate.core.escape import shorten
 from curate.core.section import RowPart, Section, row_parts
 from curate.report.differences import VIEW_CHARS, Side, show_sides
 from curate.report.examples import Rows, RowView, read_rows, show_example
-from curate.report.wording import shorten
 from curate.runs.folder import RunFolder
 
 PROMPT_CHARS = 180

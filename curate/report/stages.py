@@ -1,13 +1,12 @@
 """The stages of a finished run, each with its tables and the method that says what to show of them."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
-from curate.core.methods import methods_in
+from curate.core.methods import read_method
 from curate.core.scored_section import scored_section
 from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, with_method
@@ -43,7 +42,7 @@ def stages_of(run: RunFolder) -> Iterator[tuple[StageRecord, Stage | None]]:
     stages = [with_method(params) for params in config.get("stages", [])]
     for name, params in zip(numbered([s["method"] for s in stages]), stages, strict=True):
         if run.has(f"evidence/{name}"):
-            yield _record(run, name), _stage(params)
+            yield _record(run, name), read_method(Stage, params)
 
 
 def _record(run: RunFolder, name: str) -> StageRecord:
@@ -57,11 +56,3 @@ def _record(run: RunFolder, name: str) -> StageRecord:
     return StageRecord(
         run, name, stage_label(name), models.get("embedder", ""), dropped_by_threshold
     )
-
-
-def _stage(params: Mapping[str, Any]) -> Stage | None:
-    cls = methods_in(Stage).get(params["method"])
-    try:
-        return cls.model_validate(params) if cls else None
-    except ValidationError:
-        return None

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.core.calls import FUNCTIONS
-from curate.core.escape import visible
 from curate.core.methods import methods_in
 from curate.core.numerals import percent, significant, similarity
 from curate.core.selector import Selector
@@ -85,15 +84,6 @@ FOLDED: Mapping[str, str] = {
     "case": "letter case",
     "numbers": "which numbers they hold",
 }
-
-
-def shorten(text: str, chars: int) -> str:
-    """Return at most `chars` characters on one line: start, ellipsis and end of a longer text."""
-    line = " ".join(visible(text).split())
-    if len(line) <= chars:
-        return line
-    tail = chars // 3
-    return f"{line[: chars - tail - 1]}…{line[-tail:]}"
 
 
 def stage_label(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Text of rows in the terminal and in Markdown: shown, never obeyed."""
+"""Text of rows in the terminal, in Markdown and on a line: shown, never obeyed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from curate.core.escape import code, markdown, printable
+from curate.core.escape import code, markdown, printable, shorten, visible
 
 REPO = Path(__file__).parents[2]
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -99,3 +99,15 @@ def test_the_command_line_prints_in_one_place() -> None:
     assert not {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"} & set(
         called
     )
+
+
+def test_hidden_characters_are_written_out() -> None:
+    assert visible("a\x00b\x1b[31m\u202ec\r\nd\te") == "a\\x00b\\x1b[31m\\u202ec\nd\te"
+    assert visible("日本語 👩\u200d🔬 é") == "日本語 👩\u200d🔬 é"
+
+
+@given(st.text(max_size=60), st.integers(8, 30))
+def test_a_shortened_text_fits_on_its_line(text: str, chars: int) -> None:
+    short = shorten(text, chars)
+    assert len(short) <= chars
+    assert "\n" not in short

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.core.section import DataTable, Item, Section
+from curate.core.section import Cell, DataTable, Item, Section
 from curate.report.stages import stage_sections
 from curate.runs.folder import open_run
 
@@ -40,7 +40,7 @@ def words_of_block(part: Any) -> str:
     return " ".join(" ".join(blocks_of(part, str)).split())
 
 
-def line_of(table: DataTable, head: str) -> tuple[Any, ...]:
+def line_of(table: DataTable, head: Cell) -> tuple[Any, ...]:
     """Return the cells after the head of the line that is called so."""
     return next(line[1:] for line in table.lines if line[0] == head)
 

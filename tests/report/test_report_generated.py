@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,33 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.core.section import (
+    Code,
+    DataTable,
+    Details,
+    Item,
+    Key,
+    PassagePart,
+    Quote,
+    RowPart,
+    Section,
+    Strips,
+    Strong,
+    paragraph,
+)  # fmt: skip
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.generation import SeedExample
+from curate.generate.generation import Generator, SeedExample
+from curate.generate.generation_section import fates_by_method
+from curate.generate.generator_section import DROPPED, KEPT, GeneratorRecord
+from curate.generate.growth_section import DOTS, NODES, SEEDS, Growth, growth_of
+from curate.generate.outcome import MethodOutcome, outcomes_of, read_bill
 from curate.generate.tree import tree_of
 from curate.report.build import write_report
 from curate.report.data import gather
-from curate.report.figures import draw_all
-from curate.report.generated import DROPPED, KEPT, GenerationView
-from curate.report.growth import DOTS, NODES, SEEDS, gather_growth
 from curate.runs.folder import open_run
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.report.realrun import finish
+from tests.report.sections import blocks_of, line_of, words_of_block
 from tests.report.test_report_page import HOSTILE, Page, words_of
 
 MakeRun = Callable[..., Path]
@@ -100,15 +117,26 @@ def own_run(generated_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(generated_run, tmp_path / "run"))
 
 
-def generation_of(run: Path) -> GenerationView:
-    generated = gather(run).generated
-    assert generated is not None
-    return generated
+def outcomes(run: Path) -> list[MethodOutcome]:
+    bill = read_bill(run)
+    assert bill is not None
+    return outcomes_of(bill, ["aide", "craft"])
+
+
+def grown_by_aide(run: Path) -> Growth:
+    growth = growth_of(open_run(run), "aide")
+    assert growth is not None
+    return growth
+
+
+def section_of(run: Path, method: str) -> Section:
+    sections = gather(run).generation_sections
+    return next(s for s in sections if s.anchor == f"generated-{method}")
 
 
 def test_a_run_that_makes_nothing_has_no_such_section(make_run: MakeRun) -> None:
     report = gather(make_run())
-    assert report.generated is None
+    assert report.generation_sections == ()
     assert report.funnel.generated == 0
     page = words_of(make_run())
     assert "Generated rows" not in page
@@ -116,61 +144,83 @@ def test_a_run_that_makes_nothing_has_no_such_section(make_run: MakeRun) -> None
 
 
 def test_the_books_are_those_of_candidates_and_ledger(generated_run: Path) -> None:
-    generated = generation_of(generated_run)
     candidates = pl.read_parquet(generated_run / "generated/candidates.parquet")
     ledger = pl.read_parquet(generated_run / "ledger.parquet")
-    for method in generated.methods:
-        method_candidates = candidates.filter(method=method.outcome.method)
-        assert method.outcome.generated == method_candidates.height
-        assert method.outcome.kept == method_candidates["flaw"].null_count() == method.fates.rows
-        assert dict(method.outcome.dropped) == dict(
-            method_candidates["flaw"].drop_nulls().value_counts().rows()
-        )
-        own = ledger.filter(source="generated", origin=method.outcome.method)
-        assert method.fates.selected == own.filter(fate="selected").height
-    assert generated.read.rows == 4
-    assert generated.generated_fates.selected + generated.read.selected == 8
-    craft = generated.methods[1].outcome
+    fates = {line["method"]: line for line in fates_by_method(open_run(generated_run)).to_dicts()}
+    for outcome in outcomes(generated_run):
+        own = candidates.filter(method=outcome.method)
+        assert outcome.generated == own.height
+        assert outcome.kept == own["flaw"].null_count() == fates[outcome.method]["rows"]
+        assert dict(outcome.dropped) == dict(own["flaw"].drop_nulls().value_counts().rows())
+        rows = ledger.filter(source="generated", origin=outcome.method)
+        assert fates[outcome.method]["selected"] == rows.filter(fate="selected").height
+    assert fates[None]["rows"] == 4
+    assert sum(line["selected"] for line in fates.values()) == 8
+    craft = outcomes(generated_run)[1]
     assert (craft.generated, craft.kept, craft.dropped) == (4, 3, (("refused", 1),))
     assert craft.calls_a_row == pytest.approx(4 / 3)
 
 
+def test_methods_are_told_beside_what_was_read(generated_run: Path) -> None:
+    overview = gather(generated_run).generation_sections[0]
+    costs, became = blocks_of(overview, DataTable)
+    assert line_of(costs, Code("craft"))[:3] == ("4", "3", "75.0\u202f%")
+    assert [line[0] for line in became.lines] == [
+        Code("aide"), Code("craft"), Strong("All made"), "Read",
+    ]  # fmt: skip
+    generated, read = (line_of(became, head) for head in (Strong("All made"), "Read"))
+    assert int(generated[3]) + int(read[3]) == 8
+
+
 def test_the_funnel_starts_with_what_was_read(generated_run: Path) -> None:
-    funnel, generated = gather(generated_run).funnel, generation_of(generated_run)
-    assert (funnel.records, funnel.generated) == (4, generated.generated_fates.rows)
-    assert funnel.rows == 4 + generated.generated_fates.rows
+    funnel = gather(generated_run).funnel
+    methods = outcomes(generated_run)
+    assert (funnel.records, funnel.generated) == (4, sum(outcome.kept for outcome in methods))
+    assert funnel.rows == 4 + funnel.generated
     words = words_of(generated_run)
     assert f"4 records read, {funnel.generated} rows made" in words
-    assert f"{generated.candidates} candidates were made" in words
+    assert f"{sum(outcome.generated for outcome in methods)} candidates were made" in words
     assert "Written by scripted" in words
 
 
 def test_each_hop_has_its_drift_and_the_tree_its_children(generated_run: Path) -> None:
-    growth = generation_of(generated_run).methods[0].growth
-    assert growth is not None
+    growth = grown_by_aide(generated_run)
     assert [(hop.number, hop.candidates) for hop in growth.hops] == [(1, 4), (2, 8)]
     assert all(len(hop.similarities) == hop.kept for hop in growth.hops)
     assert [len(seed.children) for seed in growth.trees] == [2, 2]
-    assert all(seed.below == 6 for seed in growth.trees)
+    assert all(words_of_block(seed.facts).startswith("6 made, ") for seed in growth.trees)
     child = growth.trees[0].children[0]
-    assert child.guides[0] == "concrete"
+    assert child.head[0] == Quote("concrete", strong=True)
     assert len(child.children) == 2
-    assert child.fate in ("selected", "not_selected")
-    assert child.text
-    assert set(draw_all(gather(generated_run))["drift"]) == {"aide"}
+    assert "selected" in words_of_block(child.facts)
+    section = section_of(generated_run, "aide")
+    (chart,) = blocks_of(section, Strips)
+    assert [strip.name for strip in chart.strips] == ["Hop 1", "Hop 2"]
+    assert [strip.mean for strip in chart.strips] == [hop.mean for hop in growth.hops]
+    assert not blocks_of(section_of(generated_run, "craft"), Strips)
+    tree = write_report(generated_run).read_text().split('class="tree"')[1]
+    assert TARGET[0][0] in tree
 
 
 def test_rows_are_shown_with_what_they_were_made_from(generated_run: Path) -> None:
-    aide, craft = generation_of(generated_run).methods
-    assert len(aide.kept) == KEPT
-    assert all(line.row.text and line.parents[0].text for line in aide.kept)
-    assert all(line.parents[0].row_id.startswith("corpus/") for line in craft.kept)
-    assert all(line.parents[0].text is None for line in craft.kept)
-    assert [(group.reason, group.count) for group in craft.rejects] == [("refused", 1)]
-    assert len(craft.rejects[0].examples) <= DROPPED
+    aide, craft = (section_of(generated_run, method) for method in ("aide", "craft"))
+    kept = next(d for d in blocks_of(aide, Details) if "made from" in d.summary)
+    assert len(blocks_of(kept, Item)) == KEPT
+    assert all(
+        [part.title for part in blocks_of(item, RowPart)] == ["Made row", "From"]
+        for item in blocks_of(kept, Item)
+    )
+    passages = [blocks_of(item, RowPart)[1:2] for item in blocks_of(craft, Item)[:3]]
+    assert all(part.row_id.startswith("corpus/") and part.lost for (part,) in passages)
+    (reasons,) = blocks_of(craft, DataTable)
+    assert reasons.lines[0][0] == ("is a refusal ", Key("refused"))
+    assert reasons.lines[0][1] == "1"
+    rejected = blocks_of(craft, PassagePart)
+    assert 0 < len(rejected) <= DROPPED
+    assert "I'm sorry, I cannot." in words_of_block(tuple(rejected))
     words = words_of(generated_run)
     assert "A passage of the corpus; its text stays there." in words
-    assert "is a refusal" in words
+    assert "It is a refusal" in words
 
 
 def test_without_the_store_rows_that_were_made_still_have_their_texts(
@@ -178,14 +228,42 @@ def test_without_the_store_rows_that_were_made_still_have_their_texts(
 ) -> None:
     manifest = json.loads((own_run / "manifest.json").read_text())
     (own_run / "manifest.json").write_text(json.dumps(manifest | {"store": str(tmp_path / "gone")}))
-    aide = generation_of(own_run).methods[0]
-    assert all(line.row.text for line in aide.kept)
+    report = gather(own_run)
+    rows = [part.row_id for part in blocks_of(section_of(own_run, "aide"), RowPart)]
+    generated = [row_id for row_id in rows if row_id.startswith("aide/")]
+    assert generated
+    assert all(report.page_rows[row_id][1]["messages"][0]["content"] for row_id in generated)
     assert "Its text is no longer in the store." in words_of(own_run)
+
+
+def test_a_method_that_is_no_longer_here_has_the_same_section(own_run: Path) -> None:
+    manifest = json.loads((own_run / "manifest.json").read_text())
+    before = blocks_of(section_of(own_run, "craft"), Item)
+    manifest["config"]["generate"]["methods"][1]["bygone"] = 1
+    (own_run / "manifest.json").write_text(json.dumps(manifest))
+    assert blocks_of(section_of(own_run, "craft"), Item) == before
+
+
+def test_a_generator_says_more_of_itself(generated_run: Path) -> None:
+    class Chatty(Generator):
+        method: str = "craft"
+
+        def section(self, record: GeneratorRecord) -> Section | None:
+            section = super().section(record)
+            assert section is not None
+            blocks = (*section.blocks, paragraph(f"{record.outcome.kept} in its own words"))
+            return replace(section, blocks=blocks)
+
+    record = GeneratorRecord(open_run(generated_run), outcomes(generated_run)[1], "Chatty")
+    section = Chatty().section(record)
+    assert section is not None
+    assert section.title == "Made by Chatty"
+    assert section.blocks[-1] == paragraph("3 in its own words")
 
 
 def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(tmp_path, monkeypatch, limits={"calls": 20})
-    aide, craft = (method.outcome for method in generation_of(run).methods)
+    aide, craft = outcomes(run)
     assert aide.stopped == "the limit of 20 calls is reached (20); raise limits.calls"
     assert craft.stopped == "a limit was reached before its turn"
     assert (craft.generated, craft.share, craft.calls_a_row, craft.tokens_a_row) == (
@@ -194,6 +272,10 @@ def test_what_ended_a_method_early_is_told(tmp_path: Path, monkeypatch: pytest.M
         None,
         None,
     )
+    assert [section.anchor for section in gather(run).generation_sections] == [
+        "generated",
+        "generated-aide",
+    ]
     words = words_of(run)
     assert "aide ended early: the limit of 20 calls is reached (20)" in words
     assert "craft was not started: a limit was reached before its turn" in words
@@ -204,7 +286,7 @@ def test_stored_answers_count_per_row_and_are_told(
 ) -> None:
     make(tmp_path, monkeypatch)
     recipe = {"limits": {"calls": 1_000}}
-    craft = generation_of(make(tmp_path, monkeypatch, **recipe)).methods[1].outcome
+    craft = outcomes(make(tmp_path, monkeypatch, **recipe))[1]
     assert (craft.calls, craft.cached, craft.tokens) == (0, 4, 0)
     assert craft.calls_a_row == pytest.approx(4 / 3)
     assert craft.tokens_a_row is None
@@ -236,11 +318,10 @@ def grown(run: Path, seeds: int, width: int) -> Path:
 
 def test_large_trees_are_cut_with_a_note(own_run: Path) -> None:
     run = grown(own_run, seeds=9, width=100)
-    growth = generation_of(run).methods[0].growth
-    assert growth is not None
+    growth = grown_by_aide(run)
     assert (len(growth.trees), growth.seeds) == (SEEDS, 9)
     assert all(len(tree.children) == NODES for tree in growth.trees)
-    assert all((tree.size, tree.below, tree.kept) == (100, 100, 50) for tree in growth.trees)
+    assert all((tree.size, tree.facts) == (100, ("100 made, 50 kept",)) for tree in growth.trees)
     (hop,) = growth.hops
     assert (hop.candidates, hop.kept, len(hop.similarities)) == (900, 450, DOTS)
     assert (hop.similarities[0], hop.similarities[-1]) == (0.01, 0.99)
@@ -257,8 +338,7 @@ def test_a_candidate_made_twice_has_its_children_once(own_run: Path) -> None:
     below = Candidate(pair("A grandchild", "b"), "aide", (child.row_id,), 2, notes)
     tree = tree_of([root], [child, child.drop(RejectReason.NOT_NEW), below])
     tree.write_parquet(own_run / "generated" / "aide-tree.parquet")
-    growth = gather_growth(open_run(own_run), "aide")
-    assert growth is not None
+    growth = grown_by_aide(own_run)
     assert [len(node.children) for node in growth.trees[0].children] == [1, 0]
 
 

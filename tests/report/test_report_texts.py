@@ -103,18 +103,6 @@ def test_a_very_long_row_is_cut_and_says_so() -> None:
     assert row.turns[0].text.chars == 100_000
 
 
-def test_hidden_characters_are_written_out() -> None:
-    assert wording.visible("a\x00b\x1b[31m\u202ec\r\nd\te") == "a\\x00b\\x1b[31m\\u202ec\nd\te"
-    assert wording.visible("日本語 👩\u200d🔬 é") == "日本語 👩\u200d🔬 é"
-
-
-@given(st.text(max_size=60), st.integers(8, 30))
-def test_a_shortened_text_fits_on_its_line(text: str, chars: int) -> None:
-    short = wording.shorten(text, chars)
-    assert len(short) <= chars
-    assert "\n" not in short
-
-
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 30))
 def test_places_are_shared_out_as_far_as_there_are_rows(sizes: list[int], places: int) -> None:
     quotas = _share_out(sizes, places)

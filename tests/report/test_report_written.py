@@ -1,8 +1,9 @@
-"""What the models wrote: texts in the run's evidence, and side by side on the page."""
+"""What the models wrote and what tuning taught: evidence of a run, and sections of its page."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import orjson
@@ -10,10 +11,14 @@ import polars as pl
 import pytest
 import torch
 
+from curate.core.numerals import measure, signed
+from curate.core.section import Item, PassagePart, RowList, RowPart
 from curate.pipeline.curation import run_curation
-from curate.report.written import gather_written
-from curate.runs.folder import open_run
+from curate.proof.written_section import change_of
+from curate.report.build import write_report
+from curate.report.data import gather
 from tests.conftest import small_proof
+from tests.report.sections import blocks_of, shown_ids, words_of_block
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,8 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(count)
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    config = small_proof(folder, tiny, written=5)
+    novelty = {"texts": 5, "tokens": 8}
+    config = small_proof(folder, tiny, written=5, novelty=novelty)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run_curation(config, folder / "out")
@@ -43,19 +49,63 @@ def test_answers_are_evidence_beside_their_scores(run: Path) -> None:
 
 
 def test_the_page_shows_reference_answers_and_what_changed(run: Path) -> None:
-    written = gather_written(open_run(run))
-    assert written is not None
+    (section,) = gather(run).written
+    table = pl.read_parquet(run / "evidence/proof-written.parquet")
     summary = orjson.loads((run / "proof.json").read_bytes())["written"]
-    for example in written.examples:
-        base, own, control = example.answers
-        assert [a.arm for a in example.answers] == ["base", "selected", "random_rows"]
-        assert own.change is None
-        losses = [dict(answer.metrics)["loss"] for answer in (base, own, control)]
-        assert base.change == ("better" if losses[1] < losses[0] else "worse")
-        assert control.change in ("better", "worse", "same")
-    better = sum(example.answers[0].change == "better" for example in written.examples)
+    better = 0
+    for item in blocks_of(section, Item):
+        (eval_row,) = blocks_of(item, RowPart)
+        losses = table.filter(eval_id=eval_row.row_id)["loss"].to_list()
+        base, own, control = blocks_of(item, PassagePart)
+        assert [a.title for a in (base, own, control)] == [
+            "Base model, untuned", "Selection", "As many random rows",
+        ]  # fmt: skip
+        assert f"loss\u00a0{measure(losses[1])}" in own.facts
+        assert "the selection" not in words_of_block(own)
+        change = "better" if losses[1] < losses[0] else "worse"
+        assert f"the selection is {change}" in words_of_block(base)
+        assert "the selection" in words_of_block(control)
+        better += change == "better"
     assert summary["selected_against"]["base"]["better"] == better
+    assert f"better than base model, untuned on {better}, worse on {5 - better}" in (
+        words_of_block(section)
+    )
     page = (run / "report/index.html").read_text()
-    assert "What the models wrote" in page
-    assert page.count('<div class="written">') == 5
+    assert page.count("Eval example with its reference answer") == 5
     assert "Answer &lt;b&gt;" in page.split('id="written"')[1].split("</section>")[0]
+
+
+def test_an_answer_is_better_the_way_its_metric_counts() -> None:
+    assert change_of(1.0, 2.0, "loss") == "better"
+    assert change_of(0.0, 1.0, "generated") == "worse"
+    assert change_of(1.0, 1.0, "loss") == "same"
+    assert change_of(None, 1.0, "loss") is None
+
+
+def test_an_answer_that_no_room_was_left_for_is_told(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    path = folder / "evidence/proof-written.parquet"
+    table = pl.read_parquet(path)
+    texts = [None, "", "", *table["text"][3:]]
+    table.with_columns(pl.Series("text", texts, dtype=pl.String)).write_parquet(path)
+    section = write_report(folder).read_text().split('id="written"')[1].split("</section>")[0]
+    assert section.count("leaves no room in the model&#39;s context") == 1
+    assert section.count("an empty text") >= 2
+
+
+def test_what_tuning_taught_is_told_with_texts_and_rows(run: Path) -> None:
+    (section,) = gather(run).taught
+    texts = pl.read_parquet(run / "evidence/novelty-texts.parquet")
+    rows = pl.read_parquet(run / "evidence/novelty-rows.parquet").sort("gain", descending=True)
+    drawn, most = blocks_of(section, RowList)
+    assert [item.value for item in blocks_of(drawn, Item)] == [
+        "" if gain is None else signed(gain) for gain in texts["gain"]
+    ]
+    assert {part.row_id for part in blocks_of(drawn, RowPart)} == set(texts["target_id"])
+    assert shown_ids(most) == rows["row_id"].to_list()
+    words = words_of_block(section)
+    assert f"tuning gained {signed(rows['gain'].mean())} nats a token on average" in words
+    assert ("become no likelier" in words) == (rows["gain"].min() <= 0)
+    page = (run / "report/index.html").read_text()
+    assert '<a href="#taught">What tuning taught</a>' in page
+    assert "The rows that gained most by tuning" in page
