@@ -392,8 +392,7 @@ def _power(config: Config, eval_rows: Table, judged: int) -> str:
     assert config.prove is not None
     look = looks_of(config.prove.draws)[-1]
     metric = deciding_metric(config.prove.model_dump()["metric"]).name
-    setting = {**_setting(config), "metric": metric}
-    spread = last_spread(Path(config.store), setting, eval_rows.artifact.key)
-    if spread is None:
+    spread = last_spread(Path(config.store), _setting(config), eval_rows.artifact.key)
+    if spread is None or spread["metric"] != metric:
         return "what difference can be shown is told after the random draws"
     return power_sentence(spread, look.draws, level(config.prove.strict, judged) * look.share)

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from curate.proof.described import AblationValues, StageBill
 from curate.proof.earnings import ablation_lines
 from curate.report.build import write_report
 
 MakeRun = Callable[..., Path]
-BILL = {"exact": {"seconds": 2.5, "calls": 0}, "rubric": {"seconds": 61.0, "calls": 1200}}
+BILL: dict[str, StageBill] = {
+    "exact": {"seconds": 2.5, "calls": 0},
+    "rubric": {"seconds": 61.0, "calls": 1200},
+}
 
 
-def line(stage: str, **changed: Any) -> dict[str, Any]:
+def line(stage: str, **changed: Any) -> Any:
     plain = {
         "stage": stage, "dropped": 12, "new_rows": 0, "back": 7, "unjudged": [], "guards": None,
         "changed": 3, "leaking": 0, "earned": None, "over_random": None, "note": None,
@@ -22,7 +26,7 @@ def line(stage: str, **changed: Any) -> dict[str, Any]:
     return {**plain, **changed}
 
 
-def ablation() -> dict[str, Any]:
+def ablation() -> AblationValues:
     earned = {"difference": 0.21, "low": 0.05, "high": 0.37}
     return {
         "metric": "loss",

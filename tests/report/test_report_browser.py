@@ -61,7 +61,12 @@ def test_duplicates_and_leaks_of_hostile_rows_fit(
     chromium: Any, tmp_path: Path, tiny: Path
 ) -> None:
     write_inputs(tmp_path, taint=f" {HOSTILE}", rows=20)
-    stages = [{"kind": "exact", "conflicts": True}, FUZZY, {"kind": "semantic"}, LEAKS]
+    stages: list[dict[str, Any]] = [
+        {"kind": "exact", "conflicts": True},
+        FUZZY,
+        {"kind": "semantic"},
+        LEAKS,
+    ]
     path = write_report(finish(recipe(tmp_path, tiny, stages), tmp_path / "run"))
     for width, scheme in SCREENS:
         check_page(chromium, path, "No proof was asked for", width, scheme)

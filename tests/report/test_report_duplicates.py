@@ -103,7 +103,8 @@ def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> N
     assert highest[0] > 0.3
     for pair in border:
         expected = (dropped if not pair.kept else nearest)[pair.row.row_id]
-        assert (pair.nearest.row_id, pair.similarity) == (expected[0], pytest.approx(expected[1]))
+        assert pair.nearest.row_id == expected[0]
+        assert pair.similarity == pytest.approx(expected[1])
 
 
 def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report) -> None:
