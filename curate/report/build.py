@@ -18,7 +18,6 @@ from curate.core.escape import visible
 from curate.core.reasons import explain_reason
 from curate.core.runlock import locked
 from curate.core.section import Cell, Heat, RowPart
-from curate.generate.candidates import explain_reject
 from curate.proof import proof_labels
 from curate.report import wording
 from curate.report.charts import draw_chart
@@ -38,9 +37,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
     numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
-    numerals.overlap, numerals.correlation, guard_label, explain_reason, wording.stage_label,
-    wording.compared, wording.survivor, wording.method_label, wording.setting,
-    proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning, explain_reject,
+    numerals.overlap, guard_label, explain_reason, wording.stage_label,
+    wording.compared, wording.survivor, wording.setting,
+    proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning,
     excerpt, whole,
 )  # fmt: skip
 
