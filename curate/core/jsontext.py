@@ -8,6 +8,8 @@ import orjson
 
 # Whoever reads what is written here, however deep in calls, has levels of recursion left for it.
 DEEPEST = 500
+# Levels that the standard library reads in every version of Python.
+DEEPEST_READ = 900
 # Where a long integer can stand. Most texts hold no such run of digits, which is seen much sooner.
 LONG_INTEGER = re.compile(rb"[:,\[][ \t\r\n]*+-?[0-9]{19}")
 ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -23,12 +25,14 @@ def parse_json(data: bytes) -> Any:
 
     Raises:
         orjson.JSONDecodeError: the data is no JSON, no UTF-8, or nested more than 1,024 levels deep.
-        JsonLimit: it holds a long integer, and is nested more than about 900 levels deep.
+        JsonLimit: it holds a long integer, and is nested more than DEEPEST_READ levels deep.
     """
     value = orjson.loads(data)
     long_run = LONG_RUN in data.translate(ZEROS)
     if not isinstance(value, float) and not (long_run and LONG_INTEGER.search(data)):
         return value
+    if not _is_within(value, DEEPEST_READ):
+        raise JsonLimit("nested too deeply")
     # orjson turns integers beyond 64 bits into floats; the standard library keeps them.
     try:
         return json.loads(data)

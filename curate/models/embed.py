@@ -151,7 +151,7 @@ def vectors(
 
 
 def embed_survivors(
-    run: StepRun, data: StageInputs, compare: Compared, name: str | None
+    run: StepRun, data: StageInputs, compare: Compared, name: str | None = None
 ) -> list[Table]:
     """Return the vectors of each block of the rows that a stage judges.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -278,7 +279,9 @@ def test_a_pattern_that_never_ends_is_unparsable(monkeypatch: pytest.MonkeyPatch
 def test_what_would_take_all_memory_or_breaks_the_comparison_is_unparsable(
     name: Any, answer: str, gold: str
 ) -> None:
-    assert check_answer(name, answer, gold) is U
+    verdict = check_answer(name, answer, gold)
+    # From Python 3.12 on equal JSON of so many levels may be compared to its end.
+    assert verdict is U or (verdict is C and name == "json" and sys.version_info >= (3, 12))
 
 
 def test_an_exponent_of_a_usual_size_is_read() -> None:
