@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from curate.api.progress import NotebookProgress
 from curate.api.session import STORE, recipe_of
 from curate.config.loading import load_config
 from curate.config.recipe import Config
+from curate.core.store import Store
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 
@@ -30,4 +32,6 @@ def run(
         config = recipe_of(**{"store": STORE, **recipe})
     else:
         config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
-    return run_curation(config, None if out is None else Path(out), overwrite=overwrite)
+    folder = None if out is None else Path(out)
+    progress = NotebookProgress(Store(Path(config.store)))
+    return run_curation(config, folder, progress, overwrite=overwrite)

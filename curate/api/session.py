@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from curate.api.progress import NotebookProgress
 from curate.config.loading import recipe_of_settings
 from curate.config.recipe import Config
 from curate.core.params import Params
@@ -36,7 +37,7 @@ def written_settings(params: Params) -> dict[str, Any]:
 def started_run(recipe: Config) -> Run:
     """Return a run of a recipe that has read its inputs and let its stages judge them."""
     store = Store(Path(recipe.store))
-    run = Run(recipe, store, lambda calls: [store.ensure(call) for call in calls])
+    run = Run(recipe, store, NotebookProgress(store))
     read_inputs(run)
     run_stages(run)
     return run

@@ -1,0 +1,57 @@
+"""The notebooks run from a checkout, to their end and without an error."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from curate.api.progress import progress_html
+
+REPO = Path(__file__).parents[1]
+NOTEBOOKS = REPO / "docs/notebooks"
+
+
+def outputs_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the HTML and text that a notebook's cells put out, run in a copy of the checkout."""
+    shutil.copytree(REPO / "data", folder / "data")
+    place = folder / "docs/notebooks"
+    place.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
+    client = NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(place)}})
+    outputs = [o for cell in client.execute().cells for o in cell.get("outputs", [])]
+    assert all(output.output_type != "error" for output in outputs)
+    data = [output.get("data", {}) for output in outputs if output.output_type != "stream"]
+    return "\n".join(str(d.get("text/html", d.get("text/plain", ""))) for d in data)
+
+
+@pytest.mark.system
+def test_the_notebook_of_cleaning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    html = outputs_of("clean.ipynb", tmp_path, monkeypatch)
+    assert "1,475 rows, 40 rejected" in html
+    assert "fuzzy_duplicate" in html
+    assert "leak_exact" in html
+    # Bars go when their steps are done.
+    assert "<progress" not in html
+
+
+@pytest.mark.model
+def test_the_notebook_of_a_proof_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    html = outputs_of("select_and_prove.ipynb", tmp_path, monkeypatch)
+    assert "nats per response token; 2 draws" in html
+
+
+def test_notebooks_are_kept_without_outputs() -> None:
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
+        assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
+
+
+def test_a_bar_shows_how_many_steps_of_a_kind_are_done() -> None:
+    assert progress_html("ledger", 1, 1) == "<small>ledger</small>"
+    assert '<progress value="2" max="8"></progress>' in progress_html("a<b", 3, 8)
+    assert "a&lt;b 3 of 8" in progress_html("a<b", 3, 8)
