@@ -50,10 +50,12 @@ from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.rows import Message, response_text
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.workload import Workload
+from curate.judge.clear_section import clear_section
 from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
     Agreement,
@@ -204,6 +206,10 @@ class ClearStage(Stage):
             .with_columns(reason=pl.when(~pl.col("keep")).then(pl.lit(Reason.LOW_CONFIDENCE.value)))
         )
         return StageResult(evidence)
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the distribution of confidences, and doubted rows beside the model's answers."""
+        return clear_section(record, self.samples)
 
     def cost(self, rows: int) -> Workload:
         """Return the calls that it takes at most."""

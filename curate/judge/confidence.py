@@ -34,10 +34,12 @@ from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.workload import ResponseLimit, Workload
 from curate.judge.calibration import cross_fit, deal_folds, standardise
+from curate.judge.confidence_section import confidence_section
 from curate.judge.labels import label_survivors
 from curate.judge.measures import DECIMALS, auroc, brier, calibration_error, reliability
 from curate.judge.signals import mean_rank, measure_signals, oriented
@@ -136,6 +138,10 @@ class ConfidenceStage(CutParams, Stage):
         correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
         chances = _probabilities(signals, correct, self)
         return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the spread of scores and signals and, with labels, how good they are."""
+        return confidence_section(record, self.calibration)
 
     def cost(self, rows: int) -> Workload:
         """Return two passes of the base model, with prompts and without, and embeddings."""

@@ -38,6 +38,7 @@ from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.rows import response_text
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
@@ -45,6 +46,7 @@ from curate.core.workload import Workload
 from curate.judge.clear import REFLECTIONS
 from curate.judge.compare import CRITERIA, PROMPTS, PreferenceScore, compare_pairs, compare_prompts
 from curate.judge.contradiction import AnswerPair
+from curate.judge.correct_section import correct_section
 from curate.judge.threshold import median_or
 from curate.judge.tune import TuneParams, tune
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text
@@ -132,6 +134,10 @@ class CorrectStage(Stage):
             .collect()
         )  # fmt: skip
         return StageResult(evidence)
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the decisions on doubted rows, and old and new responses side by side."""
+        return correct_section(record, self.confidence, self.otherwise)
 
     def cost(self, rows: int) -> Workload:
         """Return the calls that doubting every row takes: an answer, a comparison in both orders."""

@@ -51,10 +51,12 @@ from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.workload import Workload
+from curate.judge.knowledge_section import knowledge_section
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
 from curate.judge.rehearsal import PROMPTS, knowledge_prompts, write_appended
 from curate.judge.uncertainty import SAMPLES
@@ -187,6 +189,11 @@ class KnowledgeStage(Stage):
                 category="category",
             )
         )
+
+    def section(self, record: StageRecord) -> Section | None:
+        """Return the categories, what the rows became, and some that the model does not know."""
+        questions = (self.sets, self.shots, self.samples)
+        return knowledge_section(record, questions, self.cap, CATEGORIES)
 
     def cost(self, rows: int) -> Workload:
         """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""

@@ -37,8 +37,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
     numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
-    numerals.overlap, guard_label, explain_reason, wording.stage_label,
-    wording.compared, wording.survivor, wording.setting,
+    guard_label, explain_reason, wording.stage_label, wording.compared, wording.survivor,
     proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning,
     excerpt, whole,
 )  # fmt: skip

@@ -16,12 +16,9 @@ from curate.core.section import Section
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
-from curate.report.clear import ClearView, gather_clear
-from curate.report.confidence import Confidence, gather_confidence
 from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.report.examples import Examples, Rows, gather_examples
 from curate.report.heuristics import Heuristic, gather_heuristics
-from curate.report.judged import JudgementView, gather_judged
 from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
@@ -161,9 +158,6 @@ class Report:
     leaks: tuple[LeakCheck, ...]
     mix: Mix
     heuristics: tuple[Heuristic, ...]
-    confidence: tuple[Confidence, ...]
-    clear: ClearView | None
-    judged: JudgementView | None
     race: Race | None
     ablation: Ablation | None
     examples: Examples
@@ -204,9 +198,6 @@ def gather(path: Path) -> Report:
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
         heuristics=gather_heuristics(run),
-        confidence=gather_confidence(run),
-        clear=gather_clear(run),
-        judged=gather_judged(run),
         race=gather_race(run),
         ablation=gather_ablation(run),
         examples=gather_examples(run),

@@ -9,8 +9,6 @@ import altair as alt
 from curate.core.numerals import number, percent, ratio, signed, significant, similarity
 from curate.proof.metrics import METRICS
 from curate.proof.proof_labels import arm_label
-from curate.report.clear import Filter
-from curate.report.confidence_charts import draw_stage
 from curate.report.curve_chart import draw_ability_curves
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
@@ -39,7 +37,6 @@ from curate.report.drawing import (
 )  # fmt: skip
 from curate.report.duplicates import DuplicateStage
 from curate.report.groups_chart import draw_groups
-from curate.report.histogram import draw_histogram
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 from curate.report.wording import stage_label
@@ -61,10 +58,6 @@ def draw_all(report: Report) -> dict[str, Any]:
         "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
-        "signals": {stage.stage: draw_stage(stage) for stage in report.confidence},
-        "confidences": {f.stage: draw_confidence(f) for f in report.clear.filters}
-        if report.clear
-        else {},
     }
 
 
@@ -255,13 +248,3 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Dra
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     words = f"Share of {what} in pool and selection: {described}{more}."
     return Drawing(to_svg(alt.layer(*layers), row=24, plot=plot), words)
-
-
-def draw_confidence(stage: Filter) -> Drawing | None:
-    """Draw a histogram of confidences, doubted rows in the colour of alarm, and the threshold."""
-    if not stage.bins:
-        return None
-    words = f"Histogram of the confidence in {number(stage.rows - stage.unscored)} rows."
-    if stage.threshold is not None:
-        words += f" {number(stage.doubted)} lie at {significant(stage.threshold)} or below."
-    return draw_histogram(stage.bins, "confidence", words, stage.threshold)

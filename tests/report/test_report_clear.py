@@ -11,13 +11,14 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.derived_rows import derived_id
+from curate.core.section import DataTable, Histogram, Item, PassagePart
 from curate.pipeline.curation import run_curation
-from curate.report.clear import gather_clear
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
 from tests.generate.scripted import Reply, text_of
 from tests.judge.clearruns import REFLECTIONS, use
+from tests.report.sections import blocks_of, section_of, shown_ids, words_of_block
 
 HOSTILE = "<script>alert(1)</script>"
 ROWS = 24
@@ -70,14 +71,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 
 
 def test_the_numbers_of_the_section_add_up(finished: Path) -> None:
-    clear = gather_clear(open_run(finished))
-    assert clear is not None
-    (sampled,), (correction,) = clear.filters, clear.corrections
-    assert (sampled.rows, sampled.unscored, sampled.dropped, sampled.useless) == (ROWS, 1, 0, 5)
-    assert sampled.doubted == sum(b.dropped for b in sampled.bins) == correction.doubted == 12
-    assert sum(b.kept for b in sampled.bins) == ROWS - 1 - 12
-    assert correction.decisions == (("not better", 6), ("replaced", 6))
-    assert len(correction.replacements) == 6
+    clear, correct = section_of(finished, "clear"), section_of(finished, "correct")
+    words = words_of_block(clear)
+    assert f"12 of {ROWS} rows are at or below the threshold; this stage kept them." in words
+    assert "5 sampled answers were cut or failed." in words
+    (chart,) = blocks_of(clear, Histogram)
+    assert sum(b.dropped for b in chart.bins) == 12
+    assert sum(b.kept for b in chart.bins) == ROWS - 1 - 12
+    table = pl.read_parquet(finished / "evidence/clear-confidence.parquet").drop_nulls("c")
+    assert shown_ids(clear) == table.sort("c", "row_id")["row_id"].head(8).to_list()
+    assert [part.passages for part in blocks_of(clear, PassagePart)] == [
+        (("sample", "1 elephant"), ("sample", "1 elephant"))
+    ] * 8
+    (decisions,) = blocks_of(correct, DataTable)
+    assert decisions.lines == (("not better", "6"), ("replaced", "6"))
+    assert len(blocks_of(correct, Item)) == 6
 
 
 def test_the_ledger_tells_of_each_row(finished: Path) -> None:
@@ -100,7 +108,8 @@ def test_the_page_shows_both_sides_and_escapes_them(finished: Path) -> None:
     page = (finished / "report" / "index.html").read_text()
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page
-    assert '<section id="clear">' in page
+    assert '<section id="stage-clear">' in page
+    assert '<section id="stage-correct">' in page
     assert "6 of 12 doubted rows were replaced" in page
     assert "Replaced row" in page
     assert "1 has no score" in page
@@ -145,6 +154,6 @@ def test_a_stage_without_a_score_has_words_and_no_chart(tmp_path: Path, tiny: Pa
                     (lambda call: True, lambda call: Reply("cut", "truncated"))])  # fmt: skip
         run_curation(config, tmp_path / "run")
     page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
-    section = page[page.index('<section id="clear">') :].split("</section>")[0]
+    section = page[page.index('<section id="stage-clear">') :].split("</section>")[0]
     assert "1 has no score, for want of a usable answer, and stayed." in section
     assert "<figure" not in section

@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 
 from curate.core.numerals import fraction
+from curate.core.section import DataTable, Histogram, Histograms, Item, ReliabilityChart
 from curate.report.build import render
-from curate.report.confidence import gather_confidence
 from curate.report.data import gather
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.report.realrun import finish, recipe, write_inputs
+from tests.report.sections import blocks_of, section_of, shown_ids
 
 TAINT = "</script><b>bold</b>{{ 7 * 7 }}"
 
@@ -33,44 +34,50 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
 
 
 def test_what_is_told_is_what_the_tables_hold(run: Path) -> None:
-    plain, labelled = gather_confidence(open_run(run))
-    assert (plain.stage, labelled.stage) == ("confidence", "confidence-2")
-    assert plain.labelled is None and plain.threshold is None and plain.dropped == 0
+    plain, labelled = (section_of(run, name) for name in ("confidence", "confidence-2"))
     evidence = pl.read_parquet(run / "evidence" / "confidence-2.parquet")
-    assert labelled.dropped == (~evidence["keep"]).sum() > 0
-    assert sum(b.dropped for b in labelled.bins) == labelled.dropped
-    assert sum(b.kept + b.dropped for b in labelled.bins) == evidence.height == labelled.rows
-    calibration = labelled.labelled
-    assert calibration is not None
-    assert [w.name for w in calibration.worths][-2:] == ["mean_rank", "confidence"]
-    assert sum(b.rows for b in calibration.bins) == calibration.rows
-    scores = [row.score for row in labelled.lowest]
-    assert scores == sorted(evidence["score"])[: len(scores)]
-    assert not labelled.lowest[0].keep
+    dropped = (~evidence["keep"]).sum()
+    assert dropped > 0
+    (before,), (chart,) = blocks_of(plain, Histogram), blocks_of(labelled, Histogram)
+    assert before.threshold is None and sum(b.dropped for b in before.bins) == 0
+    assert chart.threshold == evidence["threshold"][0]
+    assert sum(b.dropped for b in chart.bins) == dropped
+    assert sum(b.kept + b.dropped for b in chart.bins) == evidence.height
+    assert not blocks_of(plain, DataTable) and not blocks_of(plain, ReliabilityChart)
+    (quality,) = blocks_of(labelled, DataTable)
+    assert [line[0][0] for line in quality.lines][-2:] == ["mean rank", "confidence"]  # type: ignore[index]
+    assert quality.chosen == {len(quality.lines) - 1}
+    (reliability,) = blocks_of(labelled, ReliabilityChart)
+    bins = pl.read_parquet(run / "evidence" / "confidence-2-reliability.parquet")
+    assert list(reliability.points) == bins.select("confidence", "right").rows()
+    lowest = evidence.sort("score", "row_id").head(6)
+    assert shown_ids(labelled) == lowest["row_id"].to_list()
+    assert blocks_of(labelled, Item)[0].facts == ("dropped",)
     signals = pl.read_parquet(run / "evidence" / "confidence-signals.parquet")
-    for spread in plain.signals:
-        assert spread.missing == signals[spread.name].null_count()
-        assert sum(b.kept for b in spread.bins) == signals[spread.name].count()
+    (panels,) = blocks_of(plain, Histograms)
+    for title, bars in panels.panels:
+        assert sum(b.kept for b in bars) == signals[title.replace(" ", "_")].count()
 
 
 def test_the_page_draws_both_stages_and_escapes_their_texts(run: Path) -> None:
     page = render(gather(run))
-    section = page[page.index('<section id="confidence">') :]
-    section = section[: section.index("</section>")]
-    assert "The score is the mean rank of the signals" in section
-    assert (
-        "No row&#39;s score" in section or "No row's score was made with its own label" in section
+    plain, labelled = (
+        page[page.index(f'<section id="stage-{name}">') :].split("</section>")[0]
+        for name in ("confidence", "confidence-2")
     )
-    assert section.count("<svg") == 2 + 3
-    assert "Expected calibration error" in section
-    assert "</script>" not in section and "<b>bold" not in section and "{{ 7 * 7 }}" in section
+    assert "The score is the mean rank of the signals" in plain
+    assert "No row&#39;s score was made with its own label" in labelled
+    assert (plain.count("<svg"), labelled.count("<svg")) == (2, 3)
+    assert "Expected calibration error" in labelled
+    for section in (plain, labelled):
+        assert "</script>" not in section and "<b>bold" not in section
+        assert "{{ 7 * 7 }}" in section
 
 
 def test_a_run_without_the_stage_has_no_section(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=10)
     report = gather(finish(recipe(tmp_path, tiny, [{"kind": "exact"}]), tmp_path / "run"))
-    assert report.confidence == ()
-    assert 'id="confidence"' not in render(report)
+    assert 'id="stage-confidence"' not in render(report)
 
 
 def test_a_dropped_row_is_said_to_be_among_the_least_likely_and_not_to_be_wrong(run: Path) -> None:

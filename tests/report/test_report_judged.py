@@ -11,19 +11,18 @@ import pytest
 
 from curate.config.recipe import Config
 from curate.core.numerals import significant
-from curate.core.section import DataTable, Histogram, Item, PassagePart, RowPart
+from curate.core.section import DataTable, Histogram, Item, PassagePart, RowList, RowPart
+from curate.judge.knowledge_section import ROUTES
 from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
 from curate.report.charts import draw_chart
-from curate.report.data import gather
-from curate.report.judged import JudgementView
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.judge.test_knowledge import rehearsing
 from tests.judge.test_rubric import vote
-from tests.report.sections import blocks_of, line_of, section_of, words_of_block
+from tests.report.sections import blocks_of, line_of, section_of, shown_ids, words_of_block
 from tests.report.test_report_page import HOSTILE, Page, words_of
 from tests.selectors.test_scorer import write_classifier
 
@@ -74,12 +73,6 @@ def judged_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
         return make(tmp_path_factory.mktemp("judged"), monkeypatch, tiny)
 
 
-def judged_of(run: Path) -> JudgementView:
-    judged = gather(run).judged
-    assert judged is not None
-    return judged
-
-
 def test_grades_are_told_with_their_worst_rows(judged_run: Path) -> None:
     rubric, scorer = section_of(judged_run, "rubric"), section_of(judged_run, "scorer")
     (chart,) = blocks_of(rubric, Histogram)
@@ -106,25 +99,50 @@ def test_grades_are_told_with_their_worst_rows(judged_run: Path) -> None:
 
 
 def test_knowledge_is_told_with_what_became_of_the_rows(judged_run: Path) -> None:
-    capped, rehearsed = judged_of(judged_run).knowledge
+    capped, rehearsed = (section_of(judged_run, name) for name in ("knowledge", "knowledge-2"))
     evidence = pl.read_parquet(judged_run / "evidence/knowledge.parquet")
-    assert capped.judged == 12
-    assert sum(c.rows for c in capped.categories) == 12
-    assert sum(c.share for c in capped.categories) == pytest.approx(1)
-    assert sum(c.kept for c in capped.categories) == 12 - capped.dropped == evidence["keep"].sum()
-    assert capped.bound == pytest.approx(3 / 16)
-    assert set(evidence["category"]) == {c.name for c in capped.categories if c.rows}
-    routes = dict(rehearsed.routes)
-    assert sum(routes.values()) == rehearsed.judged
+    (categories,) = blocks_of(capped, DataTable)
+    rows, shares, kept = zip(*(line[1:] for line in categories.lines), strict=True)
+    assert "The model answered 12 of 12 rows after 4 prompts of 4 examples" in words_of_block(
+        capped
+    )
+    assert sum(map(int, rows)) == 12
+    assert sum(float(str(share).split("\u202f")[0]) for share in shares) == pytest.approx(
+        100, abs=0.3
+    )
+    assert sum(map(int, kept)) == evidence["keep"].sum()
+    assert "fewer than 18.8 % of sampled answers" in words_of_block(capped)
+    names = {str(line[0]).replace(" ", "_") for line in categories.lines if line[1] != "0"}
+    assert set(evidence["category"]) == names
+    became, _ = blocks_of(rehearsed, DataTable)
+    routes = {line[0][2].text: int(str(line[1])) for line in became.lines}  # type: ignore[index]
+    judged = pl.read_parquet(judged_run / "evidence/knowledge-2-known.parquet")["category"].count()
+    assert sum(routes.values()) == judged
     rehearsals = pl.read_parquet(judged_run / "evidence/knowledge-2-made.parquet")
-    assert rehearsals.height == rehearsed.dropped == routes["self"] + routes.get("paraphrase", 0)
-    assert {one.route for one in rehearsed.replaced} == set(routes) - {"gold"}
+    assert rehearsals.height == routes["self"] + routes.get("paraphrase", 0)
+    replaced = blocks_of(rehearsed, RowList)[0]
+    assert {fact for item in blocks_of(replaced, Item) for fact in item.facts} == {
+        ROUTES[route] for route in routes if route != "gold"
+    }
+    old, new = blocks_of(replaced, Item)[0].parts
+    assert isinstance(old, RowPart) and isinstance(new, RowPart)
+    assert (old.against, new.against) == (new.row_id, old.row_id)
     ledger = pl.read_parquet(judged_run / "ledger.parquet")
     assert ledger.height == 13 + rehearsals.height
     page = words_of(judged_run)
     assert "What the model knows" in page
     assert "unknown rows within" in page
     assert "the model's own answer" in page
+    assert "What the model answered" in page
+
+
+def test_rows_that_no_answer_knows_stand_beside_what_the_model_answered(judged_run: Path) -> None:
+    table = pl.read_parquet(judged_run / "evidence/knowledge-known.parquet")
+    unknown = table.filter(category="unknown")["row_id"].sort().to_list()
+    capped = section_of(judged_run, "knowledge")
+    assert shown_ids(capped) == unknown[:6]
+    answers = [part.passages for part in blocks_of(capped, PassagePart)]
+    assert answers and all(len(texts) == len(set(texts)) <= 2 for texts in answers)
 
 
 def test_a_rehearsed_row_is_explained_by_the_one_in_its_place(judged_run: Path) -> None:
@@ -162,6 +180,4 @@ def test_hostile_texts_stay_texts(
 
 
 def test_a_run_without_such_stages_has_no_section(make_run: Any) -> None:
-    report = gather(make_run())
-    assert report.judged is None
     assert "What the model knows" not in words_of(make_run())
