@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.escape import printable
-from curate.core.interrupt import InterruptHandler, leave
+from curate.core.interrupt import InterruptHandler
 
 if TYPE_CHECKING:
     import polars as pl
@@ -162,11 +162,7 @@ def run(
         say(f"watch    {sentence}")
     for line in result.ablated:
         say(f"stage    {line}")
-    status = 2 if proof["verdict"] in ("refused", "not measured") else 0
-    if as_flow:
-        # Prefect's threads would wait for a server that has gone.
-        leave(status)
-    raise typer.Exit(status)
+    raise typer.Exit(2 if proof["verdict"] in ("refused", "not measured") else 0)
 
 
 def _flow() -> "Callable[..., RunResult]":
