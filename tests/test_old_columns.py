@@ -8,12 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from curate.report.conflicts import gather_conflicts
-from curate.report.duplicates import gather_duplicates
 from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.rethreshold import rethreshold
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
+from tests.report.sections import section_of
 
 STAGES: list[dict[str, Any]] = [{"kind": "exact", "conflicts": True}, FUZZY]
 
@@ -54,8 +53,8 @@ def test_an_old_run_is_explained_and_reported_like_a_new_one(
 ) -> None:
     for row_id in run.table("ledger").select("row_id").collect()["row_id"]:
         assert explain_row(old, row_id) == explain_row(run, row_id)
-    assert gather_duplicates(old) == gather_duplicates(run)
-    assert gather_conflicts(old, "exact") == gather_conflicts(run, "exact")
+    for stage in ("exact", "fuzzy"):
+        assert section_of(old.path, stage) == section_of(run.path, stage)
 
 
 @pytest.mark.parametrize("overrides", [[], ["threshold=0.8"], ["rows=120"]])

@@ -1,13 +1,16 @@
 """Exact duplicates: rows whose normalised text another row has, and prompts with several answers."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from curate.clean.duplicates import DedupParams, Survivor, judge_duplicates
+from curate.clean.duplicates_section import ComparedTexts, duplicates_section
 from curate.core.methods import method
 from curate.core.reasons import Reason
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.text.compared import Compared
 from curate.text.pairs import PAIR_SCHEMA
@@ -20,6 +23,14 @@ SPACE = r"[\s\x1c-\x1f]+"
 ENDS = r"\A(?:(?:[^\S\n]|[\x1c-\x1f])*\n)+|[\s\x1c-\x1f]+\z"
 LINE_END = r"\r\n?"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
+
+# What a fold makes nothing of, in words.
+FOLDED: Mapping[Fold, str] = {
+    "ends": "white space at their ends",
+    "space": "white space",
+    "case": "letter case",
+    "numbers": "which numbers they hold",
+}
 
 
 @method
@@ -48,6 +59,14 @@ class ExactStage(Stage):
                 "conflicts are rows with one prompt: use compare: example or compare: prompt"
             )
         return self
+
+    def section(self, record: StageRecord) -> Section:
+        """Return what was merged: the largest clusters, prompts with several answers."""
+        compare: Compared = "example" if self.conflicts else self.compare
+        *first, last = [FOLDED[fold] for fold in self.fold] or [""]
+        both = f"{', '.join(first)} and " if first else ""
+        but = (f", but for {both}{last}",) if last else ()
+        return duplicates_section(record, ComparedTexts(compare, but, self.keep))
 
     def decide(self, data: StageData) -> StageResult:
         """Keep one row of every text; the others name it in duplicate_of."""

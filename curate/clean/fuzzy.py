@@ -22,6 +22,7 @@ from scipy.sparse import csr_array
 
 from curate.clean import minhash
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
+from curate.clean.duplicates_section import compared_by, duplicates_section
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
@@ -34,6 +35,7 @@ from curate.core.calls import Table, cached_files
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
@@ -51,6 +53,8 @@ THREADS = 2
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
+
+UNITS = {"script": "word (or, by script, character)", "char": "character"}
 
 
 @method
@@ -84,6 +88,11 @@ class FuzzyStage(GuardedDedupParams, Stage):
         )
         pairs = run(write_pairs, data, shards, *compared, bands, self.floor, self.guards)
         return {name: Table(pairs, name) for name in ("pairs", "differing")}
+
+    def section(self, record: StageRecord) -> Section:
+        """Return what was merged, the border, and what other thresholds would drop."""
+        unit = f"the {UNITS.get(self.unit, self.unit)} {self.ngram}-grams that they share"
+        return duplicates_section(record, compared_by(self, (unit,)))
 
     def decide(self, data: StageData) -> StageResult:
         """Drop rows for a kept twin; score is the similarity to the nearest kept row outranking it."""

@@ -14,6 +14,7 @@ what else tells similar rows apart says curate.clean.guards.
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
+from curate.clean.duplicates_section import compared_by, duplicates_section
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
@@ -38,6 +40,7 @@ from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Quote, Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
@@ -106,6 +109,13 @@ class SemanticStage(GuardedDedupParams, Stage):
         blocks = _vectors(run, data, self)
         pairs = run(write_pairs, data, blocks, self.compare, self.floor, self.guards, model)
         return {name: Table(pairs, name) for name in ("pairs", "differing")}
+
+    def section(self, record: StageRecord) -> Section:
+        """Return what was merged, the border, and what other thresholds would drop."""
+        name = self.embedder or record.embedder
+        embedder = "base model" if name == MODEL else Quote(name)
+        texts = compared_by(self, (embedder, " embeddings"))
+        return duplicates_section(record, replace(texts, other_numbers=not self.numbers))
 
     def decide(self, data: StageData) -> StageResult:
         """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pas
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from curate.clean.guards import guard_label
 from curate.core import numerals
 from curate.core.escape import visible
 from curate.core.reasons import explain_reason
@@ -37,7 +36,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.signed, numerals.significant, numerals.measure, numerals.percent,
     numerals.ratio, numerals.duration, numerals.memory, numerals.span, numerals.similarity,
-    guard_label, explain_reason, wording.stage_label, wording.compared, wording.survivor,
+    explain_reason, wording.stage_label,
     proof_labels.arm_label, proof_labels.metric_label, proof_labels.metric_meaning,
     excerpt, whole,
 )  # fmt: skip

@@ -16,7 +16,6 @@ from curate.core.section import Section
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
-from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.report.examples import Examples, Rows, gather_examples
 from curate.report.heuristics import Heuristic, gather_heuristics
 from curate.report.leaks import LeakCheck, gather_leaks
@@ -154,7 +153,6 @@ class Report:
     select: Mapping[str, Any]
     proof: ProofPanel | None
     funnel: Funnel
-    duplicates: tuple[DuplicateStage, ...]
     leaks: tuple[LeakCheck, ...]
     mix: Mix
     heuristics: tuple[Heuristic, ...]
@@ -194,7 +192,6 @@ def gather(path: Path) -> Report:
         select=select,
         proof=read_proof(inside(path, "proof.json")),
         funnel=_gather_funnel(run),
-        duplicates=gather_duplicates(run),
         leaks=gather_leaks(run),
         mix=_gather_mix(run),
         heuristics=gather_heuristics(run),

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from curate.core.numerals import number, percent, ratio, signed, significant, similarity
+from curate.core.numerals import number, percent, ratio, signed, significant
 from curate.proof.metrics import METRICS
 from curate.proof.proof_labels import arm_label
 from curate.report.curve_chart import draw_ability_curves
@@ -26,7 +26,6 @@ from curate.report.drawing import (
     TICK_OVERHANG,
     WIDE_CHARS,
     WIDE_GUTTER,
-    WIDTH,
     Drawing,
     axis_labels,
     from_values,
@@ -35,7 +34,6 @@ from curate.report.drawing import (
     row_axis,
     to_svg,
 )  # fmt: skip
-from curate.report.duplicates import DuplicateStage
 from curate.report.groups_chart import draw_groups
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
@@ -55,7 +53,6 @@ def draw_all(report: Report) -> dict[str, Any]:
         if proof and proof.curve and proof.curve.abilities
         else None,
         "funnel": draw_funnel(report.funnel),
-        "curves": {x.merger.stage: draw_curve(x) for x in report.duplicates if x.curve},
         "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
         "origins": draw_origins(mix) if mix.origin_count > 1 else None,
     }
@@ -159,42 +156,6 @@ def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
 
 def _step_label(step: FunnelStep) -> str:
     return {"pool": "Rows read", "select": "Selected"}.get(step.stage, stage_label(step.stage))
-
-
-def draw_curve(level: DuplicateStage) -> Drawing:
-    """Draw how many rows each threshold drops, and where the run's lies."""
-    curve, merger = level.curve, level.merger
-    if curve is None:
-        raise ValueError(f"{merger.stage} has no curve")
-    values = [
-        {"at": at, "dropped": dropped}
-        for at, dropped in zip(curve.thresholds, curve.dropped, strict=True)
-    ]
-    low, high = curve.thresholds[0], curve.thresholds[-1]
-    scale = alt.Scale(domain=[low, high], nice=False)
-    ticks = alt.Axis(tickCount=5, format="~g", labelFlush=False)
-    x = alt.X("at:Q", title="threshold", scale=scale, axis=ticks)
-    most = max(*curve.dropped, merger.dropped, 1)
-    axis = alt.Axis(tickCount=min(4, most), format="~s", minExtent=50, maxExtent=50, grid=True)
-    top = alt.Scale(domain=[0, most * 1.08], nice=False)
-    y = alt.Y("dropped:Q", title="rows dropped", scale=top, axis=axis)
-    ran = from_values([{"at": merger.limit, "dropped": merger.dropped}])
-    own_point = f"{number(merger.dropped)} at {similarity(merger.limit)}"
-    place = (merger.limit - low) / (high - low) if high > low else 0.0
-    label = ran.mark_text(
-        text=own_point, align="left" if place < 0.2 else "right" if place > 0.8 else "center",
-        baseline="bottom", color=ACCENT, fontWeight="bold",
-    )  # fmt: skip
-    layers = [
-        from_values(values).mark_line(color=CONTROL, strokeWidth=2).encode(x, y),
-        ran.mark_rule(color=ACCENT, strokeDash=[3, 3]).encode(x),
-        ran.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x, y),
-        label.encode(x, y=alt.value(-5)),
-    ]
-    chart = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
-    some = values[:: max(len(values) // 4, 1)]
-    points = "; ".join(f"{number(v['dropped'])} at {similarity(v['at'])}" for v in some)
-    return Drawing(to_svg(chart), f"Rows dropped by threshold: {points}; this run {own_point}.")
 
 
 def draw_sources(mix: Mix) -> Drawing:

@@ -17,7 +17,7 @@ from curate.selectors.compared import numbered
 
 # Stages whose part of the page is not a section of their own yet.
 ELSEWHERE = (
-    "exact", "fuzzy", "semantic", "leaks", "rules", "pii",
+    "leaks", "rules", "pii",
 )  # fmt: skip
 
 

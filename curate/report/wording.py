@@ -72,18 +72,6 @@ VERDICTS: Mapping[str, str] = {
     REFUSED: "Proof refused: the eval set leaks",
 }
 NO_PROOF = "No proof was asked for"
-COMPARED: Mapping[str, str] = {
-    "example": "whole rows",
-    "prompt": "prompts",
-    "response": "responses",
-}
-UNITS: Mapping[str, str] = {"script": "word (or, by script, character)", "char": "character"}
-FOLDED: Mapping[str, str] = {
-    "ends": "white space at their ends",
-    "space": "white space",
-    "case": "letter case",
-    "numbers": "which numbers they hold",
-}
 
 
 def stage_label(name: str) -> str:
@@ -120,31 +108,6 @@ def setting(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("method", ", ".join(f"{k} {v}" for k, v in value.items())))
     return str(value).replace("_", " ")
-
-
-def compared(params: Mapping[str, Any]) -> str:
-    """Return what a stage of deduplication compares, from its parameters."""
-    conflicts = params.get("conflicts", False)
-    what = COMPARED["example" if conflicts else params.get("compare", "example")]
-    alike = " with the same numbers" if params.get("numbers") else ""
-    if params.get("method") == "fuzzy":
-        unit = UNITS.get(params["unit"], params["unit"])
-        return f"{what}{alike}, by the {unit} {params['ngram']}-grams that they share"
-    if params.get("method") == "semantic":
-        embedder = {"lm": "base model"}.get(params["embedder"], params["embedder"])
-        return f"{what}{alike}, by {embedder} embeddings"
-    folded = [FOLDED[fold] for fold in params.get("fold", [])]
-    *first, last = folded or [""]
-    return f"{what}, but for {', '.join(first)}{' and ' if first else ''}{last}" if last else what
-
-
-def survivor(keep: Any) -> str:
-    """Return which of similar rows a policy keeps."""
-    if isinstance(keep, Mapping):
-        if "sources" in keep:
-            return f"by source: {', '.join(keep['sources'])}, others"
-        return f"the highest {keep['highest']}"
-    return f"the {keep}"
 
 
 def margin(reason: str, score: float | None, threshold: float | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from curate.clean.differing import differing_pairs
 from curate.clean.guards import guard_label
 from curate.core.errors import UserError
 from curate.core.numerals import fraction, similarity
@@ -12,7 +13,6 @@ from curate.core.rows import Message, prompt_text
 from curate.core.stage import EVAL_SETS
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
-from curate.runs.differing import differing_pairs
 from curate.runs.folder import RunFolder
 from curate.runs.lineage import explain_candidate, lineage_lines
 from curate.runs.plan import StoredSelection, stored_selections

@@ -7,9 +7,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.core.section import Cell, DataTable, Item, Section
-from curate.report.stages import stage_sections
-from curate.runs.folder import open_run
+from curate.core.section import Cell, DataTable, Item, Section, StageRecord
+from curate.report.stages import stage_sections, stages_of
+from curate.runs.folder import RunFolder, open_run
 
 B = TypeVar("B")
 
@@ -48,3 +48,8 @@ def line_of(table: DataTable, head: Cell) -> tuple[Any, ...]:
 def shown_ids(part: Any) -> list[str]:
     """Return the rows of the items of a section, each item's first."""
     return [getattr(item.parts[0], "row_id", "") or "" for item in blocks_of(part, Item)]
+
+
+def record_of(run: RunFolder, stage: str) -> StageRecord:
+    """Return a stage of a run as its section reads it."""
+    return next(record for record, _ in stages_of(run) if record.name == stage)

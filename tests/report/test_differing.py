@@ -6,13 +6,15 @@ import json
 
 import pytest
 
+from curate.clean.duplicate_figures import duplicate_figures, find_contrasting
+from curate.clean.fuzzy import FuzzyStage
 from curate.config.recipe import Config
 from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
-from curate.report.duplicates import gather_duplicates
 from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from tests.clean.test_guards import PASSAGE
+from tests.report.sections import record_of
 
 QUESTIONS = [
     ("Who bought the mill?", "The rope makers."),
@@ -37,12 +39,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_the_report_lists_pairs_of_kept_rows_by_what_differs(run: RunFolder) -> None:
-    _, fuzzy = gather_duplicates(run)
-    assert fuzzy.merger.dropped == 1
-    differing = fuzzy.differing
-    assert differing is not None
-    assert (differing.rows, differing.pairs) == (3, {"numbers": 2, "responses": 1})
-    differences = {(p.row.row_id[-1], p.other.row_id[-1]): p.differs for p in differing.examples}
+    record = record_of(run, "fuzzy")
+    assert duplicate_figures(record).dropped == 1
+    contrasting = find_contrasting(record)
+    assert contrasting is not None
+    assert (contrasting.rows, contrasting.counts) == (3, {"numbers": 2, "responses": 1})
+    differences = {(p.row_id[-1], p.other_id[-1]): p.differs for p in contrasting.examples}
     assert differences == {("1", "2"): "responses", ("1", "4"): "numbers", ("2", "4"): "numbers"}
     page = write_report(run.path).read_text(encoding="utf-8")
     assert "Near prompts with different answers" in page
@@ -60,7 +62,6 @@ def test_explain_names_the_rows_that_a_kept_row_is_similar_to(run: RunFolder) ->
 
 def test_pairs_below_the_threshold_are_not_listed(run: RunFolder) -> None:
     """They are stored from the floor on."""
-    [_, level] = gather_duplicates(run)
     stored = run.table("evidence/fuzzy-differing").collect()
-    assert level.floor is not None
-    assert min(stored["similarity"]) >= level.floor < level.merger.limit
+    floor = FuzzyStage().floor
+    assert min(stored["similarity"]) >= floor < duplicate_figures(record_of(run, "fuzzy")).limit

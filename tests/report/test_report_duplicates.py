@@ -12,16 +12,25 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.report import duplicates
+import curate.clean.duplicate_figures as duplicate_figures_module
+from curate.clean.duplicate_figures import (
+    ThresholdCurve,
+    border_pairs,
+    conflicts_of,
+    duplicate_figures,
+    threshold_curve,
+)
+from curate.clean.duplicates_section import points_with_own
+from curate.core.section import StageRecord
 from curate.report.build import write_report
 from curate.report.data import Report, gather
-from curate.report.duplicates import DuplicateStage, gather_duplicates
 from curate.runs.folder import open_run
 from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
+from tests.report.sections import record_of, section_of, words_of_block
 from tests.report.test_report_page import HOSTILE, page_of, words_of
 
 MakeRun = Callable[..., Path]
-SECTION = 'id="duplicates"'
+SECTION = 'id="stage-fuzzy"'
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +57,14 @@ def words_of_real(real: Path) -> str:
     return words_of(real)
 
 
-def level(report: Report, stage: str) -> DuplicateStage:
-    return next(one for one in report.duplicates if one.merger.stage == stage)
+def record(run: Path, stage: str) -> StageRecord:
+    return record_of(open_run(run), stage)
+
+
+def curve_in(run: Path, stage: str) -> ThresholdCurve:
+    curve = threshold_curve(record(run, stage))
+    assert curve is not None
+    return curve
 
 
 def copy_of(run: Path, tmp_path: Path) -> Path:
@@ -58,42 +73,40 @@ def copy_of(run: Path, tmp_path: Path) -> Path:
 
 
 def test_stages_come_in_their_order(report: Report) -> None:
-    assert [one.merger.stage for one in report.duplicates] == ["exact", "fuzzy", "semantic"]
+    assert [section.key for section in report.stage_sections][:3] == ["exact", "fuzzy", "semantic"]
     assert [check.stage for check in report.leaks] == ["leaks"]
 
 
-def test_exact_duplicates_are_those_with_equal_words(real: Path, report: Report) -> None:
+def test_exact_duplicates_are_those_with_equal_words(real: Path) -> None:
     texts = read_texts(real, "exact")
     groups = Counter(" ".join(" | ".join(pair).split()) for pair in texts.values())
-    merger = level(report, "exact").merger
-    assert merger.read == len(texts)
-    assert merger.dropped == len(texts) - len(groups) == 5
-    assert merger.clusters == sum(n > 1 for n in groups.values()) == 2
-    assert [c.size for c in level(report, "exact").largest] == [5, 2]
-    assert [len(c.duplicates) for c in level(report, "exact").largest] == [3, 1]
-    assert level(report, "exact").floor is None
+    figures = duplicate_figures(record(real, "exact"))
+    assert figures.read == len(texts)
+    assert figures.dropped == len(texts) - len(groups) == 5
+    assert figures.clusters == sum(n > 1 for n in groups.values()) == 2
+    assert [c.size for c in figures.largest] == [5, 2]
+    assert [len(c.duplicates) for c in figures.largest] == [3, 1]
+    assert "At the border" not in words_of_block(section_of(real, "exact"))
 
 
-def test_near_duplicates_agree_with_going_through_all_pairs(real: Path, report: Report) -> None:
+def test_near_duplicates_agree_with_going_through_all_pairs(real: Path) -> None:
     texts = read_texts(real, "fuzzy")
     dropped, _ = dedup(texts, 0.6)
     sizes = Counter(twin for twin, _ in dropped.values())
-    fuzzy = level(report, "fuzzy")
-    assert (fuzzy.merger.read, fuzzy.merger.limit, fuzzy.floor) == (len(texts), 0.6, 0.3)
-    assert fuzzy.merger.dropped == len(dropped) > 10
-    assert fuzzy.merger.clusters == len(sizes)
+    fuzzy = duplicate_figures(record(real, "fuzzy"))
+    assert (fuzzy.read, fuzzy.limit) == (len(texts), 0.6)
+    assert fuzzy.dropped == len(dropped) > 10
+    assert fuzzy.clusters == len(sizes)
     largest = sorted((n + 1 for n in sizes.values()), reverse=True)
     assert [cluster.size for cluster in fuzzy.largest] == largest[:5]
     for cluster in fuzzy.largest:
-        assert all(
-            dropped[pair.row.row_id][0] == cluster.survivor.row_id for pair in cluster.duplicates
-        )
+        assert all(dropped[pair.row_id][0] == cluster.survivor_id for pair in cluster.duplicates)
         assert len(cluster.duplicates) == min(3, cluster.size - 1)
 
 
-def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> None:
+def test_the_border_shows_the_closest_decisions(real: Path) -> None:
     dropped, nearest = dedup(read_texts(real, "fuzzy"), 0.6)
-    border = level(report, "fuzzy").border
+    border = border_pairs(record(real, "fuzzy"))
     above = [pair for pair in border if not pair.kept]
     below = [pair for pair in border if pair.kept]
     lowest = sorted(value for _, value in dropped.values())[:3]
@@ -102,15 +115,14 @@ def test_the_border_shows_the_closest_decisions(real: Path, report: Report) -> N
     assert [pair.similarity for pair in below] == pytest.approx(highest)
     assert highest[0] > 0.3
     for pair in border:
-        expected = (dropped if not pair.kept else nearest)[pair.row.row_id]
-        assert pair.nearest.row_id == expected[0]
+        expected = (dropped if not pair.kept else nearest)[pair.row_id]
+        assert pair.nearest_id == expected[0]
         assert pair.similarity == pytest.approx(expected[1])
 
 
-def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report) -> None:
+def test_the_curve_is_what_each_threshold_would_drop(real: Path) -> None:
     texts = read_texts(real, "fuzzy")
-    curve = level(report, "fuzzy").curve
-    assert curve is not None
+    curve = curve_in(real, "fuzzy")
     assert len(curve.thresholds) == 41
     assert (curve.thresholds[0], curve.thresholds[-1]) == (0.3, 1.0)
     for at, count in curve.table_points:
@@ -118,40 +130,40 @@ def test_the_curve_is_what_each_threshold_would_drop(real: Path, report: Report)
     assert len(curve.table_points) == 9
     assert curve.near(0.6) == pytest.approx(0.65)
     assert curve.near(1.0) == 1.0
-    own = level(report, "fuzzy").merger.dropped
-    assert [
-        point for point in level(report, "fuzzy").table_points if point not in curve.table_points
-    ] == [(0.6, own)]
-    assert len(level(report, "fuzzy").table_points) == 10
+    figures = duplicate_figures(record(real, "fuzzy"))
+    points = points_with_own(curve, figures)
+    assert [point for point in points if point not in curve.table_points] == [
+        (0.6, figures.dropped)
+    ]
+    assert len(points) == 10
 
 
 def test_many_pairs_make_fewer_points(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "PASSED_PAIRS", 0)
-    curve = level(gather(real), "fuzzy").curve
-    assert curve is not None
+    monkeypatch.setattr(duplicate_figures_module, "PASSED_PAIRS", 0)
+    curve = curve_in(real, "fuzzy")
     assert curve.thresholds == (0.3, 0.475, 0.65, 0.825, 1.0)
     assert [at for at, _ in curve.table_points] == list(curve.thresholds)
 
 
-def test_conflicts_are_prompts_with_several_answers(real: Path, report: Report) -> None:
+def test_conflicts_are_prompts_with_several_answers(real: Path) -> None:
     answers = defaultdict(set)
     for prompt, answer in read_texts(real, "exact").values():
         answers[" ".join(prompt.split())].add(answer)
     several = {prompt: texts for prompt, texts in answers.items() if len(texts) > 1}
-    conflicts = level(report, "exact").conflicts
+    conflicts = conflicts_of(record(real, "exact"))
     assert conflicts is not None
     assert (
         (conflicts.prompts, conflicts.rows)
         == (len(several), sum(map(len, several.values())))
         == (12, 36)
     )
-    assert len(conflicts.examples) == 10
-    for conflict in conflicts.examples:
-        assert conflict.prompt is not None
-        prompt = "".join(segment.text for segment in conflict.prompt.segments)
-        texts = [a.text.segments[0].text for a in conflict.answers if a.text]
-        assert conflict.count == 3
-        assert set(texts) == several[prompt]
+    assert len(conflicts.largest) == 10
+    rows = read_texts(real, "exact")
+    for conflict in conflicts.largest:
+        prompts, responses = zip(*(rows[row_id] for row_id in conflict.row_ids), strict=True)
+        (prompt,) = {" ".join(text.split()) for text in prompts}
+        assert conflict.answers == 3
+        assert set(responses) == several[prompt]
 
 
 def test_figures_of_eval_sets_are_those_that_were_planted(report: Report) -> None:
@@ -191,7 +203,7 @@ def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(repor
 def test_the_page_tells_all_of_it(words_of_real: str) -> None:
     words = words_of_real
     for phrase in (
-        "Duplicates and leaks",
+        "Exact duplicates exact",
         "whole rows, by the word (or, by script, character) 5-grams that they share",
         "At the border",
         "curate rethreshold RUN fuzzy --set threshold=0.65",
@@ -240,7 +252,7 @@ def test_only_equal_rows_make_no_curve(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=8)
     fuzzy = {"kind": "fuzzy", "threshold": 1, "floor": 1}
     run = finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
-    assert gather(run).duplicates[0].curve is None
+    assert "rethreshold" not in words_of(run)
     assert "At the border" in words_of(run)
 
 
@@ -251,9 +263,9 @@ TABLES = {
     "leaks-sets": "contaminated",
     "leaks-warnings": "Rows that resemble an eval example",
     "leaks-target": "target example holds an eval prompt",
-    "exact": "Exact duplicates exact whole rows",
-    "fuzzy": "Near duplicates fuzzy whole rows",
-    "semantic": "Duplicates in meaning semantic whole rows",
+    "exact": "whole rows, but for white space",
+    "fuzzy": "whole rows, by the word",
+    "semantic": "Duplicates in meaning semantic What was compared",
     "leaks": "rows held an eval prompt",
 }
 
@@ -287,11 +299,8 @@ def test_a_lost_store_leaves_figures_and_ids(real: Path, tmp_path: Path) -> None
     run = copy_of(real, tmp_path)
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "store": str(tmp_path / "gone")}))
-    report = gather(run)
-    fuzzy = level(report, "fuzzy")
-    assert fuzzy.curve is None
-    assert fuzzy.merger == level(gather(real), "fuzzy").merger
-    assert any(pair.row.turns is None for pair in fuzzy.border)
+    assert threshold_curve(record(run, "fuzzy")) is None
+    assert duplicate_figures(record(run, "fuzzy")) == duplicate_figures(record(real, "fuzzy"))
     assert "Its text is no longer in the store." in words_of(run)
 
 
@@ -300,7 +309,7 @@ def test_a_recipe_of_another_version_has_no_curve(real: Path, tmp_path: Path) ->
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["config"]["no_longer_known"] = 1
     (run / "manifest.json").write_text(json.dumps(manifest))
-    assert level(gather(run), "fuzzy").curve is None
+    assert threshold_curve(record(run, "fuzzy")) is None
     assert SECTION in write_report(run).read_text()
 
 
@@ -309,28 +318,17 @@ def test_a_run_without_these_stages_has_no_section(tmp_path: Path, tiny: Path) -
     run = finish(recipe(tmp_path, tiny, []), tmp_path / "run")
     text = write_report(run).read_text(encoding="utf-8")
     assert SECTION not in text
-    assert "#duplicates" not in text
-
-
-@pytest.mark.parametrize(
-    ("stages", "title"), [([{"kind": "exact"}], "Duplicates"), ([{"kind": "leaks"}], "Leaks")]
-)
-def test_the_section_is_named_for_what_it_holds(
-    tmp_path: Path, tiny: Path, stages: list[dict[str, object]], title: str
-) -> None:
-    write_inputs(tmp_path, rows=8)
-    text = write_report(finish(recipe(tmp_path, tiny, stages), tmp_path / "run")).read_text()
-    assert f'<a href="#duplicates">{title}</a>' in text
-    assert f"<h2>{title}</h2>" in text
+    assert "#stage-" not in text
 
 
 def test_rows_taken_back_to_reach_a_number_are_told(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path)
     run = finish(recipe(tmp_path, tiny, [{**FUZZY, "rows": 120}]), tmp_path / "run")
-    fuzzy = gather(run).duplicates[0]
-    assert fuzzy.merger.read - fuzzy.merger.dropped == 120
+    figures = duplicate_figures(record(run, "fuzzy"))
+    assert figures.read - figures.dropped == 120
     assert "to keep 120 rows" in words_of(run)
-    assert (fuzzy.merger.limit, fuzzy.merger.dropped) in fuzzy.table_points
+    points = points_with_own(curve_in(run, "fuzzy"), figures)
+    assert (figures.limit, figures.dropped) in points
 
 
 @pytest.mark.parametrize("keep", ["earliest", "longest"])
@@ -345,11 +343,12 @@ def test_a_copy_stands_for_the_kept_row_on_both_sides(
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in rows]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
     fuzzy = {**FUZZY, "threshold": 0.9, "keep": keep}
-    border = gather(finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")).duplicates[0].border
+    run = finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
+    border = border_pairs(record(run, "fuzzy"))
     below = [pair for pair in border if pair.kept]
     row_numbers = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
     assert len(below) == 1
-    assert {side.row_id.split(":")[1] for side in (below[0].row, below[0].nearest)} == row_numbers
+    assert {one.split(":")[1] for one in (below[0].row_id, below[0].nearest_id)} == row_numbers
 
 
 def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Path) -> None:
@@ -360,7 +359,7 @@ def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Pat
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in texts]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
     run = finish(recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
-    pairs = {p.row.row_id[-1]: p.nearest.row_id[-1] for p in gather(run).duplicates[0].border}
+    pairs = {p.row_id[-1]: p.nearest_id[-1] for p in border_pairs(record(run, "fuzzy"))}
     assert pairs == {"2": "1", "3": "2"}
 
 
@@ -375,8 +374,8 @@ def test_a_pair_of_kept_rows_is_shown_once(real: Path, tmp_path: Path) -> None:
     pairs = [("a", "b", 0.59, False), ("d", "c", 0.5, False), ("e", "f", 0.4, False)]
     schema = pl.read_parquet(evidence / "fuzzy-pairs.parquet").schema
     pl.DataFrame(pairs, schema=schema, orient="row").write_parquet(evidence / "fuzzy-pairs.parquet")
-    border = gather_duplicates(open_run(run))[1].border
-    assert [(p.row.row_id, p.nearest.row_id) for p in border] == [
+    border = border_pairs(record(run, "fuzzy"))
+    assert [(p.row_id, p.nearest_id) for p in border] == [
         ("a", "b"),
         ("c", "d"),
         ("e", "f"),

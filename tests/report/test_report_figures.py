@@ -7,12 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from curate.core.section import Figure
+from curate.clean.duplicate_figures import DuplicateFigures, ThresholdCurve
+from curate.clean.duplicates_section import curve_chart
+from curate.core.section import CurveChart, Figure
 from curate.report.charts import draw_chart
 from curate.report.data import Funnel, FunnelStep, Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
-from curate.report.duplicates import DuplicateStage, Merger, ThresholdCurve
-from curate.report.figures import draw_all, draw_curve, draw_funnel
+from curate.report.figures import draw_all, draw_funnel
 from tests.report.sections import blocks_of
 
 MakeRun = Callable[..., Path]
@@ -21,46 +22,44 @@ HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
 
 def figures_of(report: Report) -> list[Drawing]:
     drawn = draw_all(report)
-    grouped = [*drawn.pop("proof").values(), *drawn.pop("curves").values()]
+    grouped = [*drawn.pop("proof").values()]
     sections = report.stage_sections, report.selection_sections
     charts = [draw_chart(figure.chart) for figure in blocks_of(sections, Figure)]
     return [*grouped, *(figure for figure in drawn.values() if figure), *charts]
 
 
-def level(limit: float, dropped: int, curve: Sequence[int], floor: float = 0.6) -> DuplicateStage:
-    step = (1 - floor) / (len(curve) - 1)
-    thresholds = tuple(round(floor + i * step, 4) for i in range(len(curve)))
-    merger = Merger("fuzzy", {}, limit, 10**8, dropped, 1)
-    return DuplicateStage(
-        merger, floor, ThresholdCurve(thresholds, tuple(curve)), (), (), None, None
-    )
+def curve_of(limit: float, dropped: int, counts: Sequence[int], floor: float = 0.6) -> CurveChart:
+    step = (1 - floor) / (len(counts) - 1)
+    thresholds = tuple(round(floor + i * step, 4) for i in range(len(counts)))
+    figures = DuplicateFigures(10**8, dropped, limit, 1, ())
+    return curve_chart(figures, ThresholdCurve(thresholds, tuple(counts)))
 
 
 CURVES = {
-    "usual": level(0.7, 60, (90, 60, 30, 20, 0)),
-    "at the floor": level(0.6, 90, (90, 60, 30, 20, 0)),
-    "only equal rows": level(1.0, 3, (90, 60, 30, 20, 3)),
-    "nothing": level(0.7, 0, (0, 0, 0)),
-    "millions": level(0.9, 98_765_432, (98_765_432, 98_765_432, 1), 0.8),
-    "down to a number": level(0.8123, 41, (90, 60, 42, 20, 0)),
+    "usual": curve_of(0.7, 60, (90, 60, 30, 20, 0)),
+    "at the floor": curve_of(0.6, 90, (90, 60, 30, 20, 0)),
+    "only equal rows": curve_of(1.0, 3, (90, 60, 30, 20, 3)),
+    "nothing": curve_of(0.7, 0, (0, 0, 0)),
+    "millions": curve_of(0.9, 98_765_432, (98_765_432, 98_765_432, 1), 0.8),
+    "down to a number": curve_of(0.8123, 41, (90, 60, 42, 20, 0)),
 }
 
 
 @pytest.mark.parametrize("name", CURVES)
 def test_a_curve_is_drawn_like_other_figures(name: str) -> None:
-    figure = draw_curve(CURVES[name])
+    figure = draw_chart(CURVES[name])
     palette = {shade.light for shade in PALETTE.values()}
     used = set(re.findall(r'(?:fill|stroke)="([^"]+)"', figure.svg)) - {"none", "transparent"}
     assert used <= palette
     assert re.findall(r'viewBox="0 0 (\d+)', figure.svg) == [str(WIDTH)]
-    merger = CURVES[name].merger
-    own_point = f"{merger.dropped:,} at {merger.limit}".replace("1.0", "1")
+    limit, dropped = CURVES[name].own
+    own_point = f"{dropped:,.0f} at {limit}".replace("1.0", "1")
     assert own_point in texts_of(figure)
     assert figure.alt.endswith(f"this run {own_point}.")
 
 
 def test_a_curve_names_thresholds_and_counts_in_words() -> None:
-    words = draw_curve(CURVES["usual"]).alt
+    words = draw_chart(CURVES["usual"]).alt
     assert words.startswith("Rows dropped by threshold: 90 at 0.6; 60 at 0.7; 30 at 0.8; 20 at 0.9")
 
 

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from curate.runs.folder import RunFolder
+from curate.core.section import RunTables
 
 
-def differing_pairs(run: RunFolder, stage: str) -> pl.LazyFrame | None:
+def differing_pairs(run: RunTables, stage: str) -> pl.LazyFrame | None:
     """Return the pairs of rows, both kept by a stage, that are similar but differ, most similar first.
 
     None if the stage has no such table.
