@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.section import DataTable
 from curate.pipeline.curation import run_curation
 from curate.report.data import gather
 from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
+from tests.report.sections import blocks_of, section_of, words_of_block
 
 ROWS = 12
 PRIVATE = ("Write to desk@riverbank.org about it.", "Write to office@hillside.net about it.")
@@ -67,11 +69,10 @@ def test_the_report_counts_rows_that_went_and_came(run: RunFolder) -> None:
     assert steps["pii"] == (2, 2, ROWS)
     assert steps["exact-2"] == (1, 0, ROWS - 1)
     assert (funnel.dropped, funnel.replaced, funnel.kept) == (3, 2, ROWS - 1)
-    (heuristic,) = gather(run.path).heuristics
-    assert (heuristic.kind, heuristic.rows, heuristic.hits) == ("pii", ROWS, 2)
-    assert [(line.name, line.rows, line.other) for line in heuristic.counts if line.rows] == [
-        ("email", 2, 2)
-    ]
+    section = section_of(run.path, "pii")
+    assert f"2 of {ROWS} rows" in words_of_block(section)
+    (table,) = blocks_of(section, DataTable)
+    assert [line for line in table.lines if line[1] != "0"] == [("email", "2", "2")]
     page = (run.path / "report" / "index.html").read_text()
     assert "Made by this stage" in page
 

@@ -21,12 +21,14 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.clean.leaks_section import leaks_section
 from curate.clean.overlaps import write_overlaps
 from curate.clean.similar import write_similar
 from curate.core.calls import Table
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import EVAL_SETS, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
@@ -109,6 +111,10 @@ class LeaksStage(Stage):
         if self.warn is None:
             return Workload()
         return Workload(embedded_rows=rows, compare="prompt", embedder=self.embedder)
+
+    def section(self, record: StageRecord) -> Section:
+        """Return how much of each eval set the pool holds, and what only resembles it."""
+        return leaks_section(record, self.warn)
 
     def decide(self, data: StageData) -> StageResult:
         """Drop every row with a hit; score is its largest coverage, duplicate_of the eval row behind it.

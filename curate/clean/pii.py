@@ -39,12 +39,14 @@ from curate.clean.heuristics.personal import (
     mask,
 )
 from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, unknown_regions
+from curate.clean.heuristics_section import pii_section
 from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, Message
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
@@ -106,6 +108,10 @@ class PiiStage(Stage):
         if self.action != "mask":
             return {SPAN_TABLE: spans}
         return {SPAN_TABLE: spans, APPENDED: Table(run(write_masked, data, spans), APPENDED)}
+
+    def section(self, record: StageRecord) -> Section:
+        """Return how many rows hold each kind of personal data."""
+        return pii_section(record, self.action)
 
     def decide(self, data: StageData) -> StageResult:
         """Judge rows by what was found; score is the number of pieces, duplicate_of the masked row.

@@ -68,10 +68,12 @@ from curate.clean.heuristics.parameters import (
     WordsRule,
 )
 from curate.clean.heuristics.words import WordList, read_words
+from curate.clean.heuristics_section import rules_section
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import StepRun
+from curate.core.section import Section, StageRecord
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 
@@ -124,6 +126,10 @@ class RulesStage(Stage):
             _check_languages(self.language.allowed)
         stored = run(measures.write_measures, data, self.language is not None, WordList(words))
         return {measures.NAME: Table(stored, measures.NAME)}
+
+    def section(self, record: StageRecord) -> Section:
+        """Return how many rows fail each rule."""
+        return rules_section(record, self.action)
 
     def decide(self, data: StageData) -> StageResult:
         """Judge every row by its measures.

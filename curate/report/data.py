@@ -17,8 +17,6 @@ from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
 from curate.report.examples import Examples, Rows, gather_examples
-from curate.report.heuristics import Heuristic, gather_heuristics
-from curate.report.leaks import LeakCheck, gather_leaks
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
@@ -153,9 +151,7 @@ class Report:
     select: Mapping[str, Any]
     proof: ProofPanel | None
     funnel: Funnel
-    leaks: tuple[LeakCheck, ...]
     mix: Mix
-    heuristics: tuple[Heuristic, ...]
     race: Race | None
     ablation: Ablation | None
     examples: Examples
@@ -192,9 +188,7 @@ def gather(path: Path) -> Report:
         select=select,
         proof=read_proof(inside(path, "proof.json")),
         funnel=_gather_funnel(run),
-        leaks=gather_leaks(run),
         mix=_gather_mix(run),
-        heuristics=gather_heuristics(run),
         race=gather_race(run),
         ablation=gather_ablation(run),
         examples=gather_examples(run),

@@ -15,18 +15,12 @@ from curate.runs.folder import RunFolder
 from curate.runs.rethreshold import find_rethresholdable, stage_data, sweep
 from curate.selectors.compared import numbered
 
-# Stages whose part of the page is not a section of their own yet.
-ELSEWHERE = (
-    "leaks", "rules", "pii",
-)  # fmt: skip
-
 
 def stage_sections(run: RunFolder) -> tuple[Section, ...]:
     """Return what the run's stages say of themselves, in their order."""
     sections = (
         scored_section(record) if stage is None else stage.section(record)
         for record, stage in stages_of(run)
-        if stage is None or stage.method not in ELSEWHERE
     )
     return tuple(section for section in sections if section)
 

@@ -21,12 +21,14 @@ from curate.clean.duplicate_figures import (
     threshold_curve,
 )
 from curate.clean.duplicates_section import points_with_own
-from curate.core.section import StageRecord
+from curate.clean.leaks_section import eval_sets, leaked_targets, warned_rows
+from curate.core.numerals import similarity
+from curate.core.section import Item, RowPart, StageRecord
 from curate.report.build import write_report
 from curate.report.data import Report, gather
 from curate.runs.folder import open_run
 from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
-from tests.report.sections import record_of, section_of, words_of_block
+from tests.report.sections import blocks_of, record_of, section_of, words_of_block
 from tests.report.test_report_page import HOSTILE, page_of, words_of
 
 MakeRun = Callable[..., Path]
@@ -73,8 +75,8 @@ def copy_of(run: Path, tmp_path: Path) -> Path:
 
 
 def test_stages_come_in_their_order(report: Report) -> None:
-    assert [section.key for section in report.stage_sections][:3] == ["exact", "fuzzy", "semantic"]
-    assert [check.stage for check in report.leaks] == ["leaks"]
+    keys = [section.key for section in report.stage_sections]
+    assert keys == ["exact", "fuzzy", "semantic", "leaks"]
 
 
 def test_exact_duplicates_are_those_with_equal_words(real: Path) -> None:
@@ -166,25 +168,28 @@ def test_conflicts_are_prompts_with_several_answers(real: Path) -> None:
         assert set(responses) == several[prompt]
 
 
-def test_figures_of_eval_sets_are_those_that_were_planted(report: Report) -> None:
-    check = report.leaks[0]
+def test_figures_of_eval_sets_are_those_that_were_planted(real: Path) -> None:
+    check = record(real, "leaks")
     planted = [("eval", 30, 3, 3), ("guarded", 100, 1, 1)]
-    assert [(s.source, s.examples, s.leaked, s.rows) for s in check.sets] == planted
-    assert [s.contaminated for s in check.sets] == [True, False]
-    assert check.dropped == 4
-    assert check.target_count == 1
-    assert check.targets[0].example.row_id == "eval/eval.jsonl:8"
+    sets = eval_sets(check)
+    assert [(s.source, s.examples, s.leaked, s.rows) for s in sets] == planted
+    assert [s.contaminated for s in sets] == [True, False]
+    assert "4 of " in words_of_block(section_of(real, "leaks"))
+    targets = leaked_targets(check)
+    assert targets["eval_id"].to_list() == ["eval/eval.jsonl:8"]
 
 
-def test_warnings_show_the_most_similar_rows_once(real: Path, report: Report) -> None:
-    check = report.leaks[0]
+def test_warnings_show_the_most_similar_rows_once(real: Path) -> None:
+    warnings = warned_rows(record(real, "leaks"))
     table = pl.read_parquet(real / "evidence" / "leaks-warnings.parquet")
-    assert check.warning_count == table["row_id"].n_unique() > 10
-    similarities = [line.similarity for line in check.warnings]
+    assert warnings.height == table["row_id"].n_unique() > 10
+    items = [item for item in blocks_of(section_of(real, "leaks"), Item) if item.value]
     best = table.group_by("row_id").agg(pl.col("similarity").max())["similarity"]
-    assert similarities == best.sort(descending=True).head(10).to_list()
-    assert len({line.row.row_id for line in check.warnings}) == 10
-    assert all(line.example.place == "eval" and line.example.turns for line in check.warnings)
+    highest = best.sort(descending=True).head(10)
+    assert [item.value for item in items] == [similarity(value, fixed=True) for value in highest]
+    assert len({row_id for row_id in warnings["row_id"].head(10)}) == 10
+    examples = [part for item in items for part in blocks_of(item, RowPart)[1:]]
+    assert all(part.row_id.split("/")[0] in ("eval", "guarded") for part in examples)
 
 
 def test_shared_words_are_marked_in_rows_and_in_examples_of_protected_sets(report: Report) -> None:
@@ -291,8 +296,9 @@ def test_tables_with_other_columns_are_left_out(real: Path, tmp_path: Path) -> N
     for name in ("sets", "warnings", "target"):
         path = run / "evidence" / f"leaks-{name}.parquet"
         pl.DataFrame({"row_id": ["x"], "eval_id": ["y"]}).write_parquet(path)
-    check = gather(run).leaks[0]
-    assert (check.sets, check.warnings, check.targets) == ((), (), ())
+    check = record(run, "leaks")
+    assert eval_sets(check) == ()
+    assert (warned_rows(check).height, leaked_targets(check).height) == (0, 0)
 
 
 def test_a_lost_store_leaves_figures_and_ids(real: Path, tmp_path: Path) -> None:
