@@ -18,15 +18,10 @@ from curate.core.escape import printable
 from curate.core.interrupt import InterruptHandler
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from curate.config.recipe import Config
     from curate.pipeline.run import RunResult
     from curate.runs.folder import RunFolder
-    from curate.runs.plan import Plan
     from curate.runs.rethreshold import RethresholdResult
-
-BORDER, EXCERPT = 3, 110
 
 
 class Commands(TyperGroup):
@@ -215,13 +210,15 @@ def plan(
     """Make another selection from the same evidence, in seconds."""
     from curate.runs.folder import read_run
     from curate.runs.plan import plan_selection
+    from curate.runs.summaries import plan_lines
+    from curate.runs.tablefile import check_table_file, write_table_file
 
-    target = _table_file(out)
+    target = check_table_file(out)
     planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
-    for line in _plan_lines(planned):
+    for line in plan_lines(planned):
         say(line)
     if target is not None:
-        _write_table(planned.ranking, target)
+        write_table_file(planned.ranking, target)
         say(f"ranking written to {target}")
 
 
@@ -240,18 +237,20 @@ def rethreshold(
     """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
     from curate.runs.folder import read_run
     from curate.runs.rethreshold import rethreshold as judge
+    from curate.runs.summaries import rethreshold_lines
+    from curate.runs.tablefile import check_table_file, write_table_file
 
-    target = _table_file(out)
+    target = check_table_file(out)
 
     def read(folder: "RunFolder") -> tuple["RethresholdResult", list[str]]:
         result = judge(folder, stage, overrides or [])
-        return result, _rethreshold_lines(folder, result)
+        return result, rethreshold_lines(folder, result)
 
     result, lines = read_run(run, read)
     for line in lines:
         say(line)
     if target is not None:
-        _write_table(result.evidence, target)
+        write_table_file(result.evidence, target)
         say(f"verdicts written to {target}")
 
 
@@ -372,89 +371,6 @@ def _command() -> str:
     import shlex
 
     return shlex.join(["curate", *sys.argv[1:]])
-
-
-def _table_file(out: Path | None) -> Path | None:
-    """Return where a table is to be written; a file that is no table is never overwritten.
-
-    Raises:
-        UserError: a folder or another kind of file stands there.
-    """
-    if out is None or not out.exists():
-        return out
-    if not out.is_file() or not _is_parquet(out):
-        raise UserError(f"--out {out} is no Parquet file; give a new file for the table")
-    return out
-
-
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
-
-
-def _write_table(table: "pl.DataFrame", target: Path) -> None:
-    """Write a table as Parquet, whole or not at all."""
-    from curate.runs.publish import temporary_name
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(target)
-    try:
-        table.write_parquet(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _plan_lines(planned: "Plan") -> list[str]:
-    max_origins = 15
-    share = planned.shared / max(planned.rows, 1)
-    lines = [
-        f"{planned.rows:,} rows, {planned.tokens:,} tokens ({planned.params.budget})",
-        *planned.remarks,
-        f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
-    ]
-    for source, origin, rows in planned.mix.head(max_origins).iter_rows():
-        lines.append(f"  {rows:>6,}  {source} / {origin}")
-    if planned.mix.height > max_origins:
-        lines.append(f"  ... and {planned.mix.height - max_origins} more origins")
-    return lines
-
-
-def _rethreshold_lines(run: "RunFolder", result: "RethresholdResult") -> list[str]:
-    import polars as pl
-
-    now, before = (int((~e["keep"]).sum()) for e in (result.evidence, result.before))
-    # Verdicts that no threshold decided have none.
-    # `leaks` asks for more of some eval prompts.
-    threshold = result.evidence["threshold"].min()
-    lines = [
-        f"{result.stage}: {now:,} of {result.evidence.height:,} rows dropped"
-        + (f" at the threshold {threshold:.4g}" if isinstance(threshold, float) else ""),
-        f"in the run: {before:,}; {result.back:,} of them come back, {result.gone:,} others go",
-    ]
-    if result.sweep.height:
-        lines += ["", f"{'threshold':>10}  {'dropped':>9}"]
-    lines += [f"{t:>10.4g}  {n:>9,}" for t, n in result.sweep.iter_rows()]
-    margin = (pl.col("score") - pl.col("threshold")).abs()
-    order = [margin, pl.col("score"), pl.col("row_id")]
-    border = result.evidence.filter(keep=False).sort(order, nulls_last=True).head(BORDER)
-    if border.height:
-        lines += ["", "Dropped by the smallest margin"]
-    for row_id, duplicate_of, score in border.select("row_id", "duplicate_of", "score").iter_rows():
-        lines.append(
-            f"  {score:.4f}  {row_id}" + (f"  for  {duplicate_of}" if duplicate_of else "")
-        )
-        lines += [f"    {_excerpt(run, one)}" for one in (row_id, duplicate_of) if one]
-    return lines
-
-
-def _excerpt(run: "RunFolder", row_id: str) -> str:
-    from curate.core.stage import EVAL_SETS
-
-    places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
-    messages = next((turns for turns in places if turns), [])
-    text = " ".join(" | ".join(m["content"] for m in messages).split())
-    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."
 
 
 def main() -> None:

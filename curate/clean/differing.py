@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from curate.core.section import RunTables
+from curate.core.runrecord import RunTables
 
 
 def differing_pairs(run: RunTables, stage: str) -> pl.LazyFrame | None:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from curate.clean.differing import differing_pairs
-from curate.core.section import StageRecord
+from curate.core.runrecord import StageRecord
 
 BORDER = 3
 CLUSTERS, CLUSTER_ROWS = 5, 3

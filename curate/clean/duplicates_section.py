@@ -19,12 +19,13 @@ from curate.clean.duplicate_figures import (
 )
 from curate.clean.duplicates import FirstSource, HighestScore, Policy
 from curate.clean.guards import GuardedDedupParams, guard_label
+from curate.core.chart import CurveChart
 from curate.core.numerals import counted, number, percent, similarity
+from curate.core.runrecord import StageRecord
 from curate.core.section import (
     Block,
     Code,
     Columns,
-    CurveChart,
     DataTable,
     Details,
     Figure,
@@ -38,7 +39,6 @@ from curate.core.section import (
     RowList,
     RowPart,
     Section,
-    StageRecord,
     note,
     paragraph,
 )
@@ -63,6 +63,11 @@ class ComparedTexts:
     floor: float | None = None
     rows: int | None = None
     other_numbers: bool = True
+
+    @property
+    def words(self) -> tuple[Inline, ...]:
+        """Return what is compared, and by what."""
+        return (COMPARED[self.compare], *self.by)
 
 
 def compared_by(stage: GuardedDedupParams, by: tuple[Inline, ...]) -> ComparedTexts:
@@ -115,7 +120,7 @@ def _summary(figures: DuplicateFigures, texts: ComparedTexts) -> DataTable:
     )  # fmt: skip
     largest = counted(figures.largest[0].size, "row") if figures.largest else "–"
     line = (
-        (COMPARED[texts.compare], *texts.by), limit, survivor(texts.keep), number(figures.dropped),
+        texts.words, limit, survivor(texts.keep), number(figures.dropped),
         percent(figures.dropped / (figures.read or 1)), number(figures.clusters), largest,
     )  # fmt: skip
     return DataTable(columns, (line,))

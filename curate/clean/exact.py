@@ -10,7 +10,8 @@ from curate.clean.duplicates import DedupParams, Survivor, judge_duplicates
 from curate.clean.duplicates_section import ComparedTexts, duplicates_section
 from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.text.compared import Compared
 from curate.text.pairs import PAIR_SCHEMA
@@ -62,11 +63,15 @@ class ExactStage(Stage):
 
     def section(self, record: StageRecord) -> Section:
         """Return what was merged: the largest clusters, prompts with several answers."""
+        return duplicates_section(record, self.compared_texts())
+
+    def compared_texts(self) -> ComparedTexts:
+        """Return how rows are compared, in words."""
         compare: Compared = "example" if self.conflicts else self.compare
         *first, last = [FOLDED[fold] for fold in self.fold] or [""]
         both = f"{', '.join(first)} and " if first else ""
         but = (f", but for {both}{last}",) if last else ()
-        return duplicates_section(record, ComparedTexts(compare, but, self.keep))
+        return ComparedTexts(compare, but, self.keep)
 
     def decide(self, data: StageData) -> StageResult:
         """Keep one row of every text; the others name it in duplicate_of."""

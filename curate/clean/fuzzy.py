@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 
 from curate.clean import minhash
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
-from curate.clean.duplicates_section import compared_by, duplicates_section
+from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicates_section
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
@@ -35,7 +35,8 @@ from curate.core.calls import Table, cached_files
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
@@ -91,8 +92,12 @@ class FuzzyStage(GuardedDedupParams, Stage):
 
     def section(self, record: StageRecord) -> Section:
         """Return what was merged, the border, and what other thresholds would drop."""
-        unit = f"the {UNITS.get(self.unit, self.unit)} {self.ngram}-grams that they share"
-        return duplicates_section(record, compared_by(self, (unit,)))
+        return duplicates_section(record, self.compared_texts())
+
+    def compared_texts(self) -> ComparedTexts:
+        """Return how rows are compared, in words."""
+        unit = UNITS.get(self.unit, self.unit)
+        return compared_by(self, (f"the {unit} {self.ngram}-grams that they share",))
 
     def decide(self, data: StageData) -> StageResult:
         """Drop rows for a kept twin; score is the similarity to the nearest kept row outranking it."""

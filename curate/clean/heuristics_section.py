@@ -5,16 +5,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from curate.core.numerals import number, percent
-from curate.core.section import (
-    Cell,
-    DataTable,
-    Lines,
-    Paragraph,
-    Quote,
-    Section,
-    StageRecord,
-    paragraph,
-)
+from curate.core.runrecord import StageRecord
+from curate.core.section import Cell, DataTable, Lines, Paragraph, Quote, Section, paragraph
 
 EXAMPLES = 3
 ACTIONS = {

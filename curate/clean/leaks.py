@@ -28,7 +28,8 @@ from curate.core.calls import Table
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import EVAL_SETS, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile

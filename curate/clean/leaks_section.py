@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.core.numerals import number, percent, similarity
+from curate.core.runrecord import StageRecord
 from curate.core.section import (
     Alarm,
     Block,
@@ -24,7 +25,6 @@ from curate.core.section import (
     RowList,
     RowPart,
     Section,
-    StageRecord,
     Tag,
     note,
     paragraph,

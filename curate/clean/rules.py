@@ -73,7 +73,8 @@ from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 

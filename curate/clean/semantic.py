@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
-from curate.clean.duplicates_section import compared_by, duplicates_section
+from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicates_section
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
@@ -40,7 +40,8 @@ from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.section import Quote, Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Quote, Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
@@ -112,10 +113,14 @@ class SemanticStage(GuardedDedupParams, Stage):
 
     def section(self, record: StageRecord) -> Section:
         """Return what was merged, the border, and what other thresholds would drop."""
-        name = self.embedder or record.embedder
+        return duplicates_section(record, self.compared_texts(record.embedder))
+
+    def compared_texts(self, default: str) -> ComparedTexts:
+        """Return how rows are compared, in words; `default` is the run's embedder."""
+        name = self.embedder or default
         embedder = "base model" if name == MODEL else Quote(name)
         texts = compared_by(self, (embedder, " embeddings"))
-        return duplicates_section(record, replace(texts, other_numbers=not self.numbers))
+        return replace(texts, other_numbers=not self.numbers)
 
     def decide(self, data: StageData) -> StageResult:
         """Drop rows for a kept twin; score is the cosine to it, or to the nearest kept row."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.core.chart import CountBars, SplitHistogram
 from curate.core.numerals import counted, measure, number, significant
+from curate.core.runrecord import SelectionRecord
 from curate.core.section import (
     Block,
     Cell,
     Columns,
-    CountBars,
     DataTable,
     Details,
     Figure,
@@ -18,8 +19,6 @@ from curate.core.section import (
     RowId,
     RowPart,
     Section,
-    SelectionRecord,
-    SplitHistogram,
     note,
     paragraph,
 )

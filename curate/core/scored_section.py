@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.core.chart import Histogram
 from curate.core.histogram_bins import equal_bins
 from curate.core.numerals import counted, number, percent, significant
+from curate.core.runrecord import StageRecord
 from curate.core.section import (
     Block,
     Columns,
     DataTable,
     Figure,
     Heading,
-    Histogram,
     Inline,
     Item,
     Key,
@@ -24,7 +25,6 @@ from curate.core.section import (
     RowList,
     RowPart,
     Section,
-    StageRecord,
     Strong,
     paragraph,
 )

@@ -11,14 +11,11 @@ people and of models (origins, file names, answers) come as Quote or in a passag
 sentences.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal
 
-from curate.core.histogram_bins import HistogramBin
-
-if TYPE_CHECKING:
-    import polars as pl
+from curate.core.chart import Chart
 
 
 @dataclass(frozen=True)
@@ -181,119 +178,6 @@ class DataTable:
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Bins of one value, with a dashed line at the threshold; `words` for those who do not see it."""
-
-    bins: tuple[HistogramBin, ...]
-    title: str
-    words: str
-    threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class Histograms:
-    """Small histograms side by side, each with a title."""
-
-    panels: tuple[tuple[str, tuple[HistogramBin, ...]], ...]
-    words: str
-
-
-@dataclass(frozen=True)
-class CurveChart:
-    """A line through points, and this run's own point with its label."""
-
-    points: tuple[tuple[float, float], ...]
-    own: tuple[float, float]
-    own_label: str
-    x_title: str
-    y_title: str
-    words: str
-
-
-@dataclass(frozen=True)
-class ReliabilityChart:
-    """How often what is told with a confidence is right: points of (confidence, share right)."""
-
-    points: tuple[tuple[float, float], ...]
-    words: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A line of dots and their mean."""
-
-    name: str
-    values: tuple[float, ...]
-    mean: float | None = None
-
-
-@dataclass(frozen=True)
-class Strips:
-    """Strips of dots over one axis, with a dashed line at a limit and a thin one at zero."""
-
-    strips: tuple[Strip, ...]
-    title: str
-    words: str
-    limit: float | None = None
-    zero: bool = False
-
-
-@dataclass(frozen=True)
-class Dumbbell:
-    """Two values of one name: one of all rows (grey), one of the selection (in colour)."""
-
-    name: str
-    all_rows: float
-    selected: float
-
-
-@dataclass(frozen=True)
-class Dumbbells:
-    """Pairs of values joined by a line, one below the other, with a dashed line at a limit."""
-
-    pairs: tuple[Dumbbell, ...]
-    words: str
-    title: str = ""
-    limit: float | None = None
-    shares: bool = False
-
-
-@dataclass(frozen=True)
-class SplitHistogram:
-    """Two histograms of one value, of the selected rows and of the others: bins of (low, high, n, n).
-
-    cut: the lowest selected value, a dashed line.
-    """
-
-    bins: tuple[tuple[float, float, int, int], ...]
-    cut: float
-    title: str
-    words: str
-
-
-@dataclass(frozen=True)
-class CountBars:
-    """A bar for each name as long as its count, and a word of its own at the right end."""
-
-    lines: tuple[tuple[str, int, str], ...]
-    count_title: str
-    word_title: str
-    words: str
-
-
-Chart = (
-    Histogram
-    | Histograms
-    | CurveChart
-    | ReliabilityChart
-    | Strips
-    | Dumbbells
-    | SplitHistogram
-    | CountBars
-)
-
-
-@dataclass(frozen=True)
 class Figure:
     """A chart with its caption, before it what colours mean: ("accent" or "control", words)."""
 
@@ -404,74 +288,6 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
     key: str = ""
-
-
-class RunTables(Protocol):
-    """A finished run, as a section of its report reads it."""
-
-    def has(self, name: str) -> bool:
-        """Return whether the run has a table, e.g. "evidence/exact"."""
-
-    def table(self, name: str) -> "pl.LazyFrame":
-        """Return one of the run's tables."""
-
-    def rows(self, role: str) -> "pl.LazyFrame | None":
-        """Return the rows of the pool or of an example set, None where the store has none."""
-
-
-@dataclass(frozen=True)
-class SelectionRecord:
-    """The selection of a finished run: the method's label, and its ranking and scores.
-
-    takes_turns: whether the target examples name rows one after the other (round robin).
-    unscored: a sentence on the rows that the method could not score, empty for none.
-    """
-
-    run: RunTables
-    label: str
-    takes_turns: bool = False
-    unscored: str = ""
-
-    def ranking(self) -> "pl.LazyFrame":
-        """Return row_id, score, rank, selected, nearest_id, tokens ... of every kept row."""
-        return self.run.table("evidence/select")
-
-    def scores(self) -> "pl.LazyFrame":
-        """Return what the method stored of every kept row."""
-        return self.run.table("evidence/scores")
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """A stage of a finished run: its name there, its label, and its tables.
-
-    embedder: the run's embedder, for stages that name none.
-    sweep: a function that returns, for a number of thresholds, how many rows each would drop (columns
-        threshold and dropped), None where that cannot be tried.
-    """
-
-    run: RunTables
-    name: str
-    label: str
-    embedder: str = ""
-    sweep: "Callable[[int], pl.DataFrame | None]" = lambda points: None
-
-    @property
-    def anchor(self) -> str:
-        """Return the anchor of the stage's section."""
-        return f"stage-{self.name}"
-
-    def evidence(self) -> "pl.LazyFrame":
-        """Return the stage's verdicts: row_id, keep, reason, score, threshold, duplicate_of ..."""
-        return self.run.table(f"evidence/{self.name}")
-
-    def has(self, part: str) -> bool:
-        """Return whether the stage left a further table, e.g. "pairs"."""
-        return self.run.has(f"evidence/{self.name}-{part}")
-
-    def table(self, part: str) -> "pl.LazyFrame":
-        """Return a further table of the stage."""
-        return self.run.table(f"evidence/{self.name}-{part}")
 
 
 def row_parts(blocks: Sequence[Any]) -> Iterator[RowPart]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from curate.core.calls import Table
 from curate.core.methods import Method
 from curate.core.run import ScoreRun
+from curate.core.runrecord import SelectionRecord
 from curate.core.score_section import score_section
-from curate.core.section import Section, SelectionRecord
+from curate.core.section import Section
 from curate.core.selectparams import SelectParams
 from curate.core.workload import Workload
 

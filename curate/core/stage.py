@@ -10,8 +10,9 @@ from pydantic.json_schema import JsonSchemaValue
 from curate.core.calls import Table
 from curate.core.methods import Method
 from curate.core.run import StepRun
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
-from curate.core.section import Section, StageRecord
+from curate.core.section import Section
 from curate.core.stageinputs import StageInputs
 from curate.core.tables import TableFile
 from curate.core.workload import Workload

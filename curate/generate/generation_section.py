@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import polars as pl
 
 from curate.core.numerals import counted, number, percent, significant
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Block,
     Cell,
@@ -14,7 +15,6 @@ from curate.core.section import (
     Inline,
     Paragraph,
     Quote,
-    RunTables,
     Section,
     Strong,
     note,

@@ -11,6 +11,7 @@ import orjson
 import polars as pl
 
 from curate.core.numerals import counted, number, percent
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Bar,
     Block,
@@ -25,7 +26,6 @@ from curate.core.section import (
     Quote,
     RowList,
     RowPart,
-    RunTables,
     Section,
     Strong,
     note,

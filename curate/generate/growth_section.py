@@ -7,8 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.chart import Strip, Strips
 from curate.core.escape import shorten
 from curate.core.numerals import measure, number, overlap, percent, similarity
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Block,
     Branch,
@@ -20,9 +22,6 @@ from curate.core.section import (
     Quote,
     RowId,
     RowPart,
-    RunTables,
-    Strip,
-    Strips,
     Strong,
     Tree,
     note,

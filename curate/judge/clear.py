@@ -27,7 +27,6 @@ model is as sure of an error that it shares; one of 135M parameters knows little
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -38,9 +37,7 @@ from pydantic import Field, model_validator
 from curate.answers.values import (
     CHECKED_HOW,
     Check,
-    Form,
     find_form,
-    same_value,
     warn_not_comparable,
 )
 from curate.core.calls import Counted, Table, cached, cached_files
@@ -50,7 +47,8 @@ from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.rows import Message, response_text
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
@@ -63,12 +61,12 @@ from curate.judge.contradiction import (
     EmbeddingAgreement,
     Kind,
     ModelAgreement,
-    alike,
     nli_agreement,
 )
 from curate.judge.labels import label_survivors
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
+from curate.judge.valuecomparison import compare_values
 from curate.llm.asking import (
     ask_all,
     llm_counts,
@@ -84,8 +82,8 @@ from curate.llm.requests import Request, Sampling, chat
 from curate.llm.structured import Answer
 
 VERSION = 4
-# Of agreement against exact match, and of observed consistency against self-reflection.
-ALPHA, BETA = 0.8, 0.7
+# The weight of observed consistency against self-reflection.
+BETA = 0.7
 REFLECTIONS = ("reflect", "doubt")
 CERTAINTY = {"A": 1.0, "B": 0.0, "C": 0.5}
 REFLECTION_SCHEMA: Mapping[str, JSON] = {
@@ -368,41 +366,6 @@ def _why_unscored() -> pl.Expr:
 def _forms(messages: Sequence[Sequence[Message]], check: Check) -> pl.Series:
     forms = [find_form(response_text(turns), check) for turns in messages]
     return pl.Series(forms, dtype=pl.String)
-
-
-@dataclass(frozen=True)
-class ValueComparison:
-    """Comparison of a response and a sampled answer by value alone, before any text is compared."""
-
-    form: Form | None
-    equal: bool
-    same: bool | None
-
-    @property
-    def not_comparable(self) -> bool:
-        """Return whether the response has a value and the sample none to compare with it."""
-        return self.form is not None and self.same is None and not self.equal
-
-    @property
-    def needs_text(self) -> bool:
-        """Return whether the texts have to be compared."""
-        return not self.equal and (self.same is None or self.form == "final")
-
-    def consistency(self, text: float) -> float:
-        """Return 0.8 s + 0.2 r; `text` is the agreement of the texts, where that is needed."""
-        if self.equal:
-            return 1.0
-        if self.same is None:
-            return ALPHA * text
-        agreement = (self.same + text) / 2 if self.form == "final" else float(self.same)
-        return ALPHA * agreement + (1 - ALPHA) * self.same
-
-
-def compare_values(response: str, sample: str, check: Check = "auto") -> ValueComparison:
-    """Return what values say of a response and a sampled answer."""
-    form = find_form(response, check)
-    same = None if form is None else same_value(form, response, sample)
-    return ValueComparison(form, alike(response, sample), same)
 
 
 def _compare(

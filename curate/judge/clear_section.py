@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.core.chart import Histogram
 from curate.core.histogram_bins import equal_bins
 from curate.core.numerals import counted, number, significant, similarity
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
 from curate.core.section import (
     Block,
     Columns,
     Figure,
     Heading,
-    Histogram,
     Item,
     Paragraph,
     RowList,
     RowPart,
     Section,
-    StageRecord,
     Strong,
     paragraph,
 )

@@ -34,7 +34,8 @@ from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.workload import ResponseLimit, Workload

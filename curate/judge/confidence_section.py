@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from curate.core.chart import Histogram, Histograms, ReliabilityChart
 from curate.core.histogram_bins import equal_bins
 from curate.core.numerals import (
     counted,
@@ -15,6 +16,7 @@ from curate.core.numerals import (
     significant,
     similarity,
 )
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import ScoreSummary, scored_section, summarize_scores
 from curate.core.section import (
     Block,
@@ -22,16 +24,12 @@ from curate.core.section import (
     DataTable,
     Figure,
     Heading,
-    Histogram,
-    Histograms,
     Item,
     Key,
     Paragraph,
-    ReliabilityChart,
     RowList,
     RowPart,
     Section,
-    StageRecord,
     paragraph,
 )
 from curate.judge.signals import ORIENTATION

@@ -3,6 +3,7 @@
 import polars as pl
 
 from curate.core.numerals import counted, number, similarity
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
 from curate.core.section import (
     Block,
@@ -13,7 +14,6 @@ from curate.core.section import (
     Paragraph,
     RowList,
     Section,
-    StageRecord,
     paragraph,
 )
 from curate.judge.section_parts import replacement_parts

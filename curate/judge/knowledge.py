@@ -51,7 +51,8 @@ from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.section import Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Section
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts

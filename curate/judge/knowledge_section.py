@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.core.numerals import counted, number, percent
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
 from curate.core.section import (
     Block,
@@ -19,7 +20,6 @@ from curate.core.section import (
     RowList,
     RowPart,
     Section,
-    StageRecord,
     Strong,
     note,
     paragraph,

@@ -3,8 +3,9 @@
 import polars as pl
 
 from curate.core.numerals import significant
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import WORST, scored_section
-from curate.core.section import DataTable, PassagePart, Section, StageRecord
+from curate.core.section import DataTable, PassagePart, Section
 
 
 def rubric_section(record: StageRecord, votes: int) -> Section | None:

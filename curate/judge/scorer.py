@@ -28,9 +28,10 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
 from curate.core.scored_stage import ScoredStage
-from curate.core.section import Quote, Section, StageRecord
+from curate.core.section import Quote, Section
 from curate.core.stageinputs import StageInputs
 from curate.models.ratings import RatingParams, rate_rows, read_ratings
 

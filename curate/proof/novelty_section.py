@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from curate.core.numerals import measure, number, signed
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Block,
     Details,
@@ -13,7 +14,6 @@ from curate.core.section import (
     PassagePart,
     RowList,
     RowPart,
-    RunTables,
     Section,
     note,
     paragraph,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.core.numerals import counted, measure, number
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Inline,
     Item,
     PassagePart,
     RowList,
     RowPart,
-    RunTables,
     Section,
     Strong,
     note,

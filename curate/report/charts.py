@@ -5,8 +5,7 @@ from functools import singledispatch
 
 import altair as alt
 
-from curate.core.numerals import number
-from curate.core.section import (
+from curate.core.chart import (
     Chart,
     CountBars,
     CurveChart,
@@ -17,6 +16,7 @@ from curate.core.section import (
     SplitHistogram,
     Strips,
 )
+from curate.core.numerals import number
 from curate.report.drawing import (
     ACCENT,
     CHARS,

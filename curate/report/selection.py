@@ -8,8 +8,9 @@ import polars as pl
 from curate.core.methods import methods_in
 from curate.core.numerals import counted, number
 from curate.core.reasons import Reason
+from curate.core.runrecord import SelectionRecord
 from curate.core.score_section import score_section
-from curate.core.section import Section, SelectionRecord
+from curate.core.section import Section
 from curate.core.selector import Selector
 from curate.core.selectparams import SelectParams
 from curate.report.wording import method_label, setting

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.methods import read_method
+from curate.core.runrecord import StageRecord
 from curate.core.scored_section import scored_section
-from curate.core.section import Section, StageRecord
+from curate.core.section import Section
 from curate.core.stage import Stage, with_method
 from curate.report.wording import stage_label
 from curate.runs.folder import RunFolder

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.core.chart import Strip, Strips
 from curate.core.numerals import correlation, counted, measure, number, overlap, percent, similarity
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Bar,
     Block,
@@ -23,10 +25,7 @@ from curate.core.section import (
     Quote,
     RowList,
     RowPart,
-    RunTables,
     Section,
-    Strip,
-    Strips,
     note,
     paragraph,
 )

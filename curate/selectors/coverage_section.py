@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curate.core.chart import Dumbbell, Dumbbells
 from curate.core.numerals import number, similarity
+from curate.core.runrecord import RunTables
 from curate.core.section import (
     Block,
     Cell,
     Columns,
     DataTable,
     Details,
-    Dumbbell,
-    Dumbbells,
     Figure,
     Heading,
     Inline,
@@ -23,7 +23,6 @@ from curate.core.section import (
     RowId,
     RowList,
     RowPart,
-    RunTables,
     Section,
     Strong,
     Tag,

@@ -63,7 +63,7 @@ def test_every_item_of_a_task_is_an_example_beside_the_eval_set(
 
 def test_without_the_harness_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"needs the package lm-eval.*curate\[eval\]"):
+    with pytest.raises(UserError, match=r"needs the package lm-eval.*curate-data\[eval\]"):
         read_tasks(["arc_easy"])
 
 

@@ -7,7 +7,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.core.section import Cell, DataTable, Item, Section, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Cell, DataTable, Item, Section
 from curate.report.stages import stage_sections, stages_of
 from curate.runs.folder import RunFolder, open_run
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from curate.report.build import write_report
-from curate.report.figures import draw_curve
+from curate.report.charts import draw_chart
 from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
 from tests.report.test_report_figures import CURVES
 from tests.report.test_report_generated import make
@@ -129,7 +129,7 @@ def test_no_text_leaves_its_figure(chromium: Any, make_run: MakeRun, tmp_path: P
     page.goto(path.as_uri())
     assert texts_outside(page) == []
     path = tmp_path / "curves.html"
-    path.write_text("".join(draw_curve(level).svg for level in CURVES.values()))
+    path.write_text("".join(draw_chart(chart).svg for chart in CURVES.values()))
     page.goto(path.as_uri())
     assert texts_outside(page) == []
     page.close()

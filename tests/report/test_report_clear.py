@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.chart import Histogram
 from curate.core.derived_rows import derived_id
-from curate.core.section import DataTable, Histogram, Item, PassagePart
+from curate.core.section import DataTable, Item, PassagePart
 from curate.pipeline.curation import run_curation
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from curate.core.chart import Histogram, Histograms, ReliabilityChart
 from curate.core.numerals import fraction
-from curate.core.section import DataTable, Histogram, Histograms, Item, ReliabilityChart
+from curate.core.section import DataTable, Item
 from curate.report.build import render
 from curate.report.data import gather
 from curate.runs.explain import explain_row

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
+from curate.core.runrecord import SelectionRecord
 from curate.core.score_section import ScoreDistribution, score_distribution, target_attraction
-from curate.core.section import Figure, SelectionRecord
+from curate.core.section import Figure
 from curate.report.data import gather
 from curate.report.examples import MOST_ROWS, RowView
 from curate.report.selection import selection_sections

@@ -23,7 +23,8 @@ from curate.clean.duplicate_figures import (
 from curate.clean.duplicates_section import points_with_own
 from curate.clean.leaks_section import eval_sets, leaked_targets, warned_rows
 from curate.core.numerals import similarity
-from curate.core.section import Item, RowPart, StageRecord
+from curate.core.runrecord import StageRecord
+from curate.core.section import Item, RowPart
 from curate.report.build import write_report
 from curate.report.data import Report, gather
 from curate.runs.folder import open_run

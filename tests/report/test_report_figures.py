@@ -9,7 +9,8 @@ import pytest
 
 from curate.clean.duplicate_figures import DuplicateFigures, ThresholdCurve
 from curate.clean.duplicates_section import curve_chart
-from curate.core.section import CurveChart, Figure
+from curate.core.chart import CurveChart
+from curate.core.section import Figure
 from curate.report.charts import draw_chart
 from curate.report.data import Funnel, FunnelStep, Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css

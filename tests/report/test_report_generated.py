@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.chart import Strips
 from curate.core.errors import UserError
 from curate.core.section import (
     Code,
@@ -24,7 +25,6 @@ from curate.core.section import (
     Quote,
     RowPart,
     Section,
-    Strips,
     Strong,
     paragraph,
 )  # fmt: skip
@@ -285,8 +285,7 @@ def test_stored_answers_count_per_row_and_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, monkeypatch)
-    recipe = {"limits": {"calls": 1_000}}
-    craft = outcomes(make(tmp_path, monkeypatch, **recipe))[1]
+    craft = outcomes(make(tmp_path, monkeypatch, limits={"calls": 1_000}))[1]
     assert (craft.calls, craft.cached, craft.tokens) == (0, 4, 0)
     assert craft.calls_a_row == pytest.approx(4 / 3)
     assert craft.tokens_a_row is None

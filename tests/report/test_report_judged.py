@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.chart import Histogram
 from curate.core.numerals import significant
-from curate.core.section import DataTable, Histogram, Item, PassagePart, RowList, RowPart
+from curate.core.section import DataTable, Item, Key, PassagePart, RowList, RowPart
 from curate.judge.knowledge_section import ROUTES
 from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
@@ -115,7 +116,7 @@ def test_knowledge_is_told_with_what_became_of_the_rows(judged_run: Path) -> Non
     names = {str(line[0]).replace(" ", "_") for line in categories.lines if line[1] != "0"}
     assert set(evidence["category"]) == names
     became, _ = blocks_of(rehearsed, DataTable)
-    routes = {line[0][2].text: int(str(line[1])) for line in became.lines}  # type: ignore[index]
+    routes = {blocks_of(line[0], Key)[0].text: int(str(line[1])) for line in became.lines}
     judged = pl.read_parquet(judged_run / "evidence/knowledge-2-known.parquet")["category"].count()
     assert sum(routes.values()) == judged
     rehearsals = pl.read_parquet(judged_run / "evidence/knowledge-2-made.parquet")

@@ -134,49 +134,6 @@ def test_stages_have_words_also_when_they_are_repeated_or_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "phrase"),
-    [
-        ({"method": "exact", "compare": "prompt", "fold": []}, "prompts"),
-        ({"method": "exact", "fold": ["space"]}, "whole rows, but for white space"),
-        (
-            {"method": "exact", "compare": "response", "fold": ["space", "case", "numbers"]},
-            "responses, but for white space, letter case and which numbers they hold",
-        ),
-        (
-            {"method": "exact", "compare": "prompt", "fold": ["case"], "conflicts": True},
-            "whole rows, but for letter case",
-        ),
-        (
-            {"method": "fuzzy", "compare": "prompt", "unit": "char", "ngram": 9},
-            "prompts, by the character 9-grams that they share",
-        ),
-        (
-            {"method": "semantic", "compare": "prompt", "embedder": "lm", "numbers": False},
-            "prompts, by base model embeddings",
-        ),
-        (
-            {"method": "semantic", "embedder": "minilm", "numbers": True},
-            "whole rows with the same numbers, by minilm embeddings",
-        ),
-    ],
-)
-def test_what_was_compared_is_told(params: dict[str, object], phrase: str) -> None:
-    assert wording.compared(params) == phrase
-
-
-@pytest.mark.parametrize(
-    ("keep", "phrase"),
-    [
-        ("longest", "the longest"),
-        ({"sources": ["gold", "web"]}, "by source: gold, web, others"),
-        ({"highest": "quality.score"}, "the highest quality.score"),
-    ],
-)
-def test_who_survives_is_told(keep: object, phrase: str) -> None:
-    assert wording.survivor(keep) == phrase
-
-
-@pytest.mark.parametrize(
     ("reason", "score", "threshold", "phrase"),
     [
         ("fuzzy_duplicate", 0.8627991, 0.7, "similarity 0.8627, limit 0.7"),
