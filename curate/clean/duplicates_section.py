@@ -91,7 +91,7 @@ def duplicates_section(record: StageRecord, texts: ComparedTexts) -> Section:
             blocks.append(_curve(record.name, figures, curve))
         blocks += _border(border_pairs(record), figures, texts)
     if figures.largest:
-        blocks += [Heading("Largest clusters"), *map(_cluster, figures.largest)]
+        blocks += [Heading("Largest clusters"), *(_cluster(one, texts) for one in figures.largest)]
     contrasting, conflicts = find_contrasting(record), conflicts_of(record)
     if contrasting:
         blocks += _contrasting(contrasting, figures.limit, texts)
@@ -203,7 +203,7 @@ def _border_item(pair: DuplicatePair) -> Item:
     )
 
 
-def _cluster(cluster: Cluster) -> Details:
+def _cluster(cluster: Cluster, texts: ComparedTexts) -> Details:
     left = cluster.size - 1 - len(cluster.duplicates)
     dropped: list[Block] = [
         RowPart(
@@ -215,8 +215,9 @@ def _cluster(cluster: Cluster) -> Details:
         for pair in cluster.duplicates
     ]
     if left:
-        dropped.append(note(f"and {counted(left, 'more row')}, at least as similar"))
-    survivor_row = RowPart(cluster.survivor_id, "Kept row")
+        alike = "" if texts.floor is None else ", at least as similar"
+        dropped.append(note(f"and {counted(left, 'more row')}{alike}"))
+    survivor_row = RowPart(cluster.survivor_id, "Kept row", against=cluster.survivor_id)
     columns = Columns(((survivor_row,), tuple(dropped)))
     return Details(counted(cluster.size, "row"), (columns,), RowPart(cluster.survivor_id, ""))
 
