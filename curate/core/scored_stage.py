@@ -1,12 +1,12 @@
 """A stage that scores rows, and drops those below a threshold or the worst share of them.
 
-class ShortStage(ScoredStage):
-method: Literal["short"] = "short"
-reason: ClassVar[str] = "says_too_little"
+    class ShortStage(ScoredStage):
+        method: Literal["short"] = "short"
+        reason: ClassVar[str] = "says_too_little"
 
-def score_rows(self, run: StepRun, data: StageInputs) -> Table: ...
+        def score_rows(self, run: StepRun, data: StageInputs) -> Table: ...
 
-- {method: short, drop: 0.1}
+In a recipe: {method: short, drop: 0.1}
 """
 
 from collections.abc import Mapping

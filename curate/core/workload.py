@@ -1,7 +1,9 @@
 """What a method takes, in units of work that a machine does at a pace that can be measured.
 
-def cost(self, rows: int) -> Workload:
-    return Workload(read_rows=rows, max_length=self.max_length)
+    def cost(self, rows: int) -> Workload:
+        return Workload(read_rows=rows, max_length=self.max_length)
+
+A method says it by `cost`; `curate check` turns it into time, memory and money.
 """
 
 from dataclasses import dataclass
