@@ -162,7 +162,7 @@ def _(chart: Dumbbells) -> Drawing:
         base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("all")),
         base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
     ]
-    return Drawing(to_svg(alt.layer(*layers), row=22, plot=plot), chart.words)
+    return Drawing(to_svg(alt.layer(*layers), row=24, plot=plot), chart.words)
 
 
 @draw_chart.register

@@ -6,26 +6,23 @@ from typing import Any
 
 import altair as alt
 
+from curate.core.chart import Dumbbell, Dumbbells
 from curate.core.numerals import number, percent, ratio, signed, significant
 from curate.proof.metrics import METRICS
 from curate.proof.proof_labels import arm_label
+from curate.report.charts import draw_chart
 from curate.report.curve_chart import draw_ability_curves
 from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
-    CHARS,
     CONTROL,
     DIGIT,
     FAINT,
-    GUTTER,
     INK,
-    LINE,
     MUTED,
-    NARROW_PLOT,
     PLOT,
     TICK_OVERHANG,
     WIDE_CHARS,
-    WIDE_GUTTER,
     Drawing,
     axis_labels,
     from_values,
@@ -44,7 +41,7 @@ NAMED = 3
 
 
 def draw_all(report: Report) -> dict[str, Any]:
-    """Return every figure of a report by name; `proof` has one for each metric, `curves` for a stage."""
+    """Return every figure of a report by name; `proof` has one for each metric."""
     proof, mix = report.proof, report.mix
     return {
         "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
@@ -182,25 +179,6 @@ def origin_label(line: MixLine, *, with_source: bool) -> str:
 
 def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Drawing:
     labels = axis_labels(names, WIDE_CHARS)
-    wide = max(map(len, labels)) > CHARS
-    gutter, plot = (WIDE_GUTTER, NARROW_PLOT) if wide else (GUTTER, PLOT - TICK_OVERHANG)
-    values = [
-        {"name": label, "pool": line.pool_share, "selected": line.selected_share}
-        for label, line in zip(labels, lines, strict=True)
-    ]
-    largest = max(max(line.pool_share, line.selected_share) for line in lines)
-    scale = alt.Scale(domain=[0, largest * 1.04], nice=False)
-    axis = alt.Axis(format="~%", tickCount=5, orient="top")
-
-    def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", title=None, scale=scale, axis=axis)
-
-    base = from_values(values).encode(row_axis("name", labels, gutter))
-    layers = [
-        base.mark_rule(color=LINE, strokeWidth=3).encode(x("pool"), alt.X2("selected")),
-        base.mark_point(filled=True, size=55, color=CONTROL, opacity=1).encode(x("pool")),
-        base.mark_point(filled=True, size=55, color=ACCENT, opacity=1).encode(x("selected")),
-    ]
     described = "; ".join(
         f"{label} {percent(line.pool_share)} of the pool, {percent(line.selected_share)} of the "
         f"selection ({ratio(line.ratio)})"
@@ -208,4 +186,8 @@ def _dumbbells(names: Sequence[str], lines: Sequence[MixLine], what: str) -> Dra
     )
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     words = f"Share of {what} in pool and selection: {described}{more}."
-    return Drawing(to_svg(alt.layer(*layers), row=24, plot=plot), words)
+    pairs = tuple(
+        Dumbbell(name, line.pool_share, line.selected_share)
+        for name, line in zip(names, lines, strict=True)
+    )
+    return draw_chart(Dumbbells(pairs, words, shares=True))

@@ -58,15 +58,17 @@ def _kept(run: RunFolder) -> int:
 
 
 def _compared(run: RunFolder, unscored: Mapping[str, str]) -> Iterator[ComparedMethod]:
-    config = run.manifest["config"]
-    selects = [run.own_select, *config.get("compare", ())]
-    names = numbered(
-        [params["method"] for params in (config["select"], *config.get("compare", ()))]
-    )
-    for name, params in zip(names, selects, strict=True):
+    selects = [run.own_select, *run.manifest["config"].get("compare", ())]
+    for name, params in zip(_names(run), selects, strict=True):
         words = ", ".join([method_label(params["method"]), *_settings(params)])
         plan = tuple(k for k in SelectParams.model_fields if params.get(k) != selects[0].get(k))
         yield ComparedMethod(name, params["method"], words, plan, unscored.get(name, ""))
+
+
+def _names(run: RunFolder) -> list[str]:
+    """Return the names of a run's selections, its own first."""
+    config = run.manifest["config"]
+    return numbered([params["method"] for params in (config["select"], *config.get("compare", ()))])
 
 
 def _settings(params: Mapping[str, Any]) -> Iterator[str]:
@@ -103,9 +105,7 @@ def unscored_words(selection: StoredSelection, rows: int, reasons: Mapping[str, 
 
 def _rankings(run: RunFolder) -> list[str]:
     """Return the tables of all rankings, of which a run in an older form may lack some."""
-    config = run.manifest["config"]
-    methods = [params["method"] for params in (config["select"], *config.get("compare", ()))]
-    places = ["evidence/select", *(f"evidence/compare/{n}" for n in numbered(methods)[1:])]
+    places = ["evidence/select", *(f"evidence/compare/{name}" for name in _names(run)[1:])]
     return [place for place in places if run.has(place)]
 
 
