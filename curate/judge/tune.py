@@ -17,11 +17,10 @@ from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
 from curate.models import finetune as finetuning
 from curate.models.finetune import ADAPTER, learn_adapter
-from curate.models.lora_values import LoraValues
+from curate.models.lora_values import LoraValues, brief_lora
 from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
-RANK, ALPHA, BATCH_ROWS = 16, 32, 8
 
 
 class TuneParams(Params):
@@ -38,14 +37,7 @@ def tune(run: StepRun, rows: Table, ids: Sequence[str], params: TuneParams) -> A
     Raises:
         UserError: there is nothing to learn, or the training diverges.
     """
-    lora: LoraValues = {
-        "rank": RANK,
-        "alpha": ALPHA,
-        "batch_rows": BATCH_ROWS,
-        "epochs": params.epochs,
-        "learning_rate": params.learning_rate,
-        "max_length": params.max_length,
-    }
+    lora = brief_lora(params.epochs, params.learning_rate, params.max_length)
     texts = training_rows([rows], ids)
     return run(write_adapter, texts, run.base, lora, run.seed, finetuning.VERSION)
 

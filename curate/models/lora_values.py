@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+# The proof's settings.
+RANK, ALPHA, BATCH_ROWS = 16, 32, 8
+
 
 class AdapterValues(TypedDict):
     """The size of adapters: their rank, and alpha, by which their product is scaled."""
@@ -23,6 +26,18 @@ class LoraValues(TuningValues):
     """A fine-tune of adapters; longer rows are cut at `max_length` tokens."""
 
     max_length: int
+
+
+def brief_lora(epochs: int, learning_rate: float, max_length: int) -> LoraValues:
+    """Return the settings of a brief fine-tune, with adapters of RANK."""
+    return {
+        "rank": RANK,
+        "alpha": ALPHA,
+        "batch_rows": BATCH_ROWS,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "max_length": max_length,
+    }
 
 
 class WarmupTuning(TuningValues):

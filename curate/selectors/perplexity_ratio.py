@@ -45,13 +45,12 @@ from curate.core.wants import ONE_GPU
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
 from curate.models.index import measured
-from curate.models.lora_values import LoraValues
+from curate.models.lora_values import LoraValues, brief_lora
 from curate.models.losses import mean_loss, pool_losses, read_losses
 from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
-# The proof's settings. The seed is fixed: another draw of the adapters is no other method.
-RANK, ALPHA, BATCH_ROWS = 16, 32, 8
+# The seed is fixed: another draw of the adapters is no other method.
 SEED = (0,)
 NOTHING_READ = "no response token within max_length"
 
@@ -101,14 +100,7 @@ def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
     """Tune the base model on the target examples."""
     target = target_of(run)
     ids = target.read(["row_id"])["row_id"].to_list()
-    lora: LoraValues = {
-        "rank": RANK,
-        "alpha": ALPHA,
-        "batch_rows": BATCH_ROWS,
-        "epochs": params.epochs,
-        "learning_rate": params.learning_rate,
-        "max_length": params.max_length,
-    }
+    lora = brief_lora(params.epochs, params.learning_rate, params.max_length)
     texts = training_rows([target], ids)
     return run(write_adapter, texts, run.base, lora, finetune.version)
 

@@ -16,9 +16,10 @@ from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.models.chat import build_example
 from curate.models.load import load_causal, load_tokenizer
+from curate.models.lora_values import ALPHA, BATCH_ROWS, RANK
 from curate.models.training import train_lora
 from curate.selectors import perplexity_ratio
-from curate.selectors.perplexity_ratio import ALPHA, BATCH_ROWS, NOTHING_READ, RANK, SEED
+from curate.selectors.perplexity_ratio import NOTHING_READ, SEED
 from tests.conftest import turns
 from tests.selectors.lossruns import ModelRun, plain_row, ranked, scored
 
