@@ -72,6 +72,8 @@ def read(
     source: RowSource,
     *,
     fields: FieldMap | dict[str, Any] | None = None,
+    template: str | Path | Sequence[str | Path] | None = None,
+    labels: Mapping[str, Mapping[Any, str] | Sequence[str]] | None = None,
     max_rejected: float | None = None,
     store: str | Path = STORE,
 ) -> Rows:
@@ -81,31 +83,46 @@ def read(
         source: a path, glob or folder, or several; a list of dicts; a frame of polars or pandas; a
             table of Arrow; a Dataset of `datasets`.
         fields: names of fields, for records in no known layout: {"prompt": "q", "response": "a"}.
+        template: a Jinja file, or several, that write the fields of a record out as prompt ||| response.
+        labels: by field, names of its values for the template: {"label": ["negative", "positive"]}.
         max_rejected: share of records that may make no row, 0.05 if not given.
         store: folder of stored results.
 
     Raises:
         UserError: there are no rows in it, or too many records make none.
     """
-    field_map = FieldMap.model_validate(fields) if fields else None
-    pool = Pool(pool_of(source, store, fields=field_map).files, max_rejected)
+    templates = [str(path) for path in _paths(template)]
+    settings = {"fields": fields, "template": templates, "labels": labels}
+    layout = {key: value for key, value in settings.items() if value}
+    pool = Pool(pool_of(source, store, layout=layout).files, max_rejected)
     run = started_run(recipe_of(store, **pool.settings))
     return Rows(run.rows.read(), read_table(run.rows.artifact.file("rejects.parquet")), pool)
 
 
 def pool_of(
-    source: RowSource, store: str | Path, *, name: str = "rows", fields: FieldMap | None = None
+    source: RowSource,
+    store: str | Path,
+    *,
+    name: str = "rows",
+    layout: dict[str, Any] | None = None,
 ) -> Pool:
     """Return what a recipe names to read rows.
 
     Rows of this process are written to a file beside the store, named by what is in it.
+
+    Args:
+        source: as of `read`.
+        store: folder of stored results.
+        name: of the source of rows that come from this process.
+        layout: what a pool entry has of fields, templates and labels.
     """
+    given = layout or {}
     if isinstance(source, Rows):
         return source.pool
     if paths := _paths(source):
-        return Pool(tuple(RowFile(path=str(path), fields=fields) for path in paths))
+        return Pool(tuple(RowFile(path=str(path), **given) for path in paths))
     path = _written(source, Path(store).parent / "inputs")
-    return Pool((RowFile(path=str(path), source=name, fields=fields),))
+    return Pool((RowFile(path=str(path), source=name, **given),))
 
 
 def examples_of(source: RowSource, store: str | Path, name: str) -> list[RowFile]:

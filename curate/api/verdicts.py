@@ -179,7 +179,7 @@ def _pool_of_kept(frame: pl.DataFrame, store: str) -> Pool:
         for row in frame.select("row_id", "messages", "origin", "meta").iter_rows(named=True)
     ]
     fields = FieldMap(messages="messages", origin="origin")
-    return pool_of(records, store, name="kept", fields=fields)
+    return pool_of(records, store, name="kept", layout={"fields": fields})
 
 
 def _dropped(run: Run) -> pl.DataFrame:

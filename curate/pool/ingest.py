@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import SCHEMA, content_hash, find_fault, text_hash
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
+from curate.pool.classlabels import class_labels
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.entries import EntryIdentity, PoolEntries, identity_of
 from curate.pool.files import PoolFile, find_files
@@ -94,7 +96,7 @@ def ingest_call(
     for entry, key in zip(entries, entry_keys, strict=True):
         with named_key(key):
             files = find_files(entry.path, entry.split)
-        identities.append(identity_of(entry, files, prompts))
+            identities.append(identity_of(entry, files, prompts, seed))
         urls.append([file.url for file in files])
     read = PoolEntries(identities, urls, entry_keys)
     return ingest.call(read, seed, max_rejected, own_layouts()).named(name)
@@ -270,10 +272,13 @@ def _reader_of(
             values.append(_parse(record))
         except RecordFault:
             continue
-    if not values and not entry["fields"]:
+    template = copy(entry.get("template"))
+    if not values and not entry["fields"] and not template:
         return None
+    if template:
+        template["labels"] = {**class_labels(file), **template["labels"]}
     prompts = entry.get("prompts", False)
-    return file_reader(values, entry["fields"], file.url, prompts=prompts)
+    return file_reader(values, entry["fields"], file.url, prompts=prompts, template=template)
 
 
 def _parse(record: Record) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -38,6 +38,11 @@ class FieldMap(Params):
         examples=[{"humain": "user"}],
     )
 
+    @property
+    def names_turns(self) -> bool:
+        """Return whether it names the fields of turns, and not the origin or roles alone."""
+        return bool(self.messages or self.prompt)
+
     @model_validator(mode="after")
     def _check(self) -> "FieldMap":
         turns = (self.messages, self.prompt, self.response, self.context, self.system)
@@ -47,6 +52,35 @@ class FieldMap(Params):
         elif self.messages and (self.prompt or self.response or self.context):
             raise ValueError("name `messages`, or `prompt` and `response`, not both")
         return self
+
+
+def as_list(value: Any) -> Any:
+    """Return a list where the recipe has its one entry."""
+    return [value] if isinstance(value, str | Mapping) else value
+
+
+def label_key(value: Any) -> str:
+    """Return how a label's value is written: 1, 1.0 and "1" are the same, and so are true and "true"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _as_labels(value: Any) -> Any:
+    """Return names by values as they are written; a list names 0, 1, 2 ..."""
+    if isinstance(value, list):
+        return {str(i): name for i, name in enumerate(value)}
+    return (
+        {label_key(key): name for key, name in value.items()} if isinstance(value, dict) else value
+    )
+
+
+LabelNames = Annotated[
+    dict[str, str],
+    BeforeValidator(_as_labels, json_schema_input_type=dict[str, str] | list[str]),
+]
 
 
 class FieldNames(TypedDict, total=False):
@@ -59,6 +93,18 @@ class FieldNames(TypedDict, total=False):
     system: str | None
     origin: str | None
     roles: Mapping[str, str] | None
+
+
+class TemplateSource(TypedDict):
+    """Templates as a key of a cached call has them: their texts, names of labels, and the seed.
+
+    labels: by field, the name of each value written as text.
+    seed: of which of several templates a record gets.
+    """
+
+    texts: Sequence[str]
+    labels: Mapping[str, Mapping[str, str]]
+    seed: int
 
 
 class RowFile(Params):
@@ -86,10 +132,33 @@ class RowFile(Params):
         examples=["train"],
     )
 
+    template: Annotated[
+        Annotated[list[str], Field(min_length=1)] | None,
+        BeforeValidator(as_list, json_schema_input_type=list[str] | str | None),
+        Field(
+            description="Jinja files that write a record's fields out as prompt ||| response; of "
+            "several each record gets one, drawn by the seed",
+            examples=[["review.j2"]],
+        ),
+    ] = None
+    labels: dict[str, LabelNames] | None = Field(
+        None,
+        description="by field, names of its values for the template",
+        examples=[{"label": {"0": "negative", "1": "positive"}}],
+    )
+
     @field_validator("source")
     @classmethod
     def _check_source(cls, value: str | None) -> str | None:
         return None if value is None else check_name(value)
+
+    @model_validator(mode="after")
+    def _check_template(self) -> "RowFile":
+        if self.labels and not self.template:
+            raise ValueError("`labels` are for a `template`, which is not there")
+        if self.template and self.fields and self.fields.names_turns:
+            raise ValueError("give `template`, or name the turns with `fields`, not both")
+        return self
 
     @property
     def source_name(self) -> str:
@@ -104,11 +173,6 @@ class RowFile(Params):
 def as_file(value: Any) -> Any:
     """Return a file of which the recipe has nothing but the path, written out."""
     return {"path": value} if isinstance(value, str) else value
-
-
-def as_list(value: Any) -> Any:
-    """Return a list where the recipe has its one entry."""
-    return [value] if isinstance(value, str | Mapping) else value
 
 
 ShortRowFile = Annotated[RowFile, BeforeValidator(as_file, json_schema_input_type=RowFile | str)]

@@ -12,10 +12,11 @@ from curate.pool.layouts.fields import FieldsLayout, find_value
 from curate.pool.layouts.prompts import PromptLayout
 from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
 from curate.pool.layouts.system import add_system
+from curate.pool.layouts.template import template_layout
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
 from curate.pool.layouts.unfold import unfolded
 from curate.pool.layouts.unread import check_fields
-from curate.pool.settings import FieldNames
+from curate.pool.settings import FieldNames, TemplateSource
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12
@@ -124,7 +125,12 @@ class RecordReader:
 
 
 def file_reader(
-    values: Iterable[Any], fields: FieldNames | None, where: str, *, prompts: bool = False
+    values: Iterable[Any],
+    fields: FieldNames | None,
+    where: str,
+    *,
+    prompts: bool = False,
+    template: TemplateSource | None = None,
 ) -> RecordReader:
     """Return the reader of a file, given its first records and the fields that a recipe names.
 
@@ -133,12 +139,16 @@ def file_reader(
         fields: what the recipe names.
         where: what the file is called in errors.
         prompts: read prompts without an answer as well.
+        template: the templates that a recipe names, by which all records are read.
 
     Raises:
         UserError: not one of the records is in a known layout.
     """
     named: FieldNames = fields or {}
     roles, origin = named.get("roles") or {}, named.get("origin")
+    if template:
+        written = template_layout(template, prompts=prompts)
+        return RecordReader((written,), roles, origin, by_name=True)
     if named.get("messages") or named.get("prompt"):
         layout = FieldsLayout(
             named.get("messages"),
