@@ -19,6 +19,7 @@ from curate.core.params import Params
 from curate.core.reasons import Reason
 from curate.core.stage import StageData, StageResult
 from curate.core.tables import TableFile, with_current_names
+from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared
 from curate.text.pairs import DuplicateGroups, DuplicateVerdicts, Pairs, judge_to_size, number_pairs
 
@@ -143,10 +144,8 @@ def _facts(data: StageData, keep: Policy) -> pl.DataFrame:
     """Return row_id and what the policy looks at, in pool order."""
     columns: list[pl.Expr] = [pl.col("row_id")]
     if keep == "longest":
-        content = pl.element().struct.field("content")
-        columns.append(
-            pl.col("messages").list.eval(content.str.len_chars()).list.sum().alias("length")
-        )
+        length = text_of_turn().str.len_chars()
+        columns.append(pl.col("messages").list.eval(length).list.sum().alias("length"))
     if isinstance(keep, FirstSource):
         columns.append(pl.col("source"))
     return data.rows.select(columns).collect()

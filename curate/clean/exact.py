@@ -13,6 +13,7 @@ from curate.core.reasons import Reason
 from curate.core.runrecord import StageRecord
 from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
+from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared
 from curate.text.pairs import PAIR_SCHEMA
 
@@ -138,7 +139,7 @@ def _hash_column(fold: list[Fold]) -> str | None:
 def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     """Return the compared turns as one text each, with their roles unless there is just one."""
     turn = pl.element().struct
-    content = pl.field("content")
+    content = text_of_turn()
     if "case" in fold:
         # Before NFC: some capitals have no composed form where the small letter has one.
         content = content.str.to_lowercase()
@@ -149,7 +150,7 @@ def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
         content = content.str.replace_all(SPACE, " ").str.strip_chars()
     if "numbers" in fold:
         content = content.str.replace_all(NUMBER, "0")
-    folded = pl.col("messages").list.eval(turn.with_fields(content))
+    folded = pl.col("messages").list.eval(pl.struct(turn.field("role"), content.alias("content")))
     role, content = turn.field("role"), turn.field("content")
     if compare == "response":
         return folded.list.eval(content).list.last()
@@ -157,7 +158,8 @@ def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
     key = pl.concat_str(role, content.str.len_bytes(), content, separator="\x1f")
     turns = folded.list.eval(key)
     chosen = turns.list.slice(0, turns.list.len() - 1) if compare == "prompt" else turns
-    return chosen.list.join("\x1e")
+    joined = chosen.list.join("\x1e")
+    return pl.concat_str(pl.col("tools"), joined, separator="\x1d", ignore_nulls=True)
 
 
 def _composed(text: pl.Expr) -> pl.Expr:

@@ -41,6 +41,7 @@ from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
+from curate.core.turntext import CONVERSATION
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 from curate.text.shingles import Shingles, Unit, shingle
@@ -200,7 +201,7 @@ class _Rows:
             rows = batch.filter(pl.Series(is_involved[batch["position"].to_numpy()]))
             return rows.select(**columns)
 
-        return in_threads(read, self.data.survivor_batches(["messages"], BATCH_ROWS))
+        return in_threads(read, self.data.survivor_batches([*CONVERSATION], BATCH_ROWS))
 
     def guards(self, involved: NDArray[np.int64]) -> pl.DataFrame:
         """Return row and guard keys of the involved rows: few, so it is dear to hash all."""

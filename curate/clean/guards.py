@@ -19,6 +19,7 @@ from pydantic import Field
 
 from curate.clean.duplicates import DedupParams
 from curate.clean.stance import stances
+from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs
 
@@ -85,6 +86,8 @@ def guard_keys(compare: Compared, guards: Sequence[Guard]) -> dict[str, pl.Expr]
     turns = pl.col("messages")
     content, role = pl.element().struct.field("content"), pl.element().struct.field("role")
     system = turns.list.eval(pl.when(role == "system").then(content).drop_nulls()).list.join("\n")
+    # Other tools are another setting, as another system prompt is.
+    system = pl.concat_str(system, "tools", ignore_nulls=True)
     answers = answer_text().str.to_lowercase().str.replace_all(r"\s+", " ")
     numbers = compared_text(compare).fill_null("").str.extract_all(NUMBER).list.join("|")
     numbers = numbers.str.to_lowercase()
@@ -105,7 +108,7 @@ def key_names(guards: Sequence[Guard]) -> list[str]:
 def answer_text() -> pl.Expr:
     """Return the texts of the assistant's turns, a line break between: what a row teaches."""
     turn = pl.element().struct
-    answers = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
+    answers = pl.when(turn.field("role") == "assistant").then(text_of_turn()).drop_nulls()
     return pl.col("messages").list.eval(answers).list.join("\n")
 
 

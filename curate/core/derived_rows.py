@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import polars as pl
@@ -19,11 +20,13 @@ def derive_rows(
         messages: what the new rows say, one list of turns a row.
         method: what made them; ids are derived from it and the parent.
     """
-    columns = {
+    columns: dict[str, Any] = {
         "row_id": [derived_id(parent, method) for parent in rows["row_id"]],
         "messages": [list(turns) for turns in messages],
-        "content_hash": [content_hash(turns) for turns in messages],
-        "text_hash": [text_hash(turns) for turns in messages],
+        "tools": rows["tools"],
+        "rejected": [None] * rows.height,
+        "content_hash": list(map(content_hash, messages, rows["tools"])),
+        "text_hash": list(map(text_hash, messages, rows["tools"])),
         "source": rows["source"],
         "origin": rows["origin"],
         "meta": rows["meta"],

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     EMPTY_RESPONSE = "empty_response"
     NO_USER_TURN = "no_user_turn"
     LAST_TURN_NOT_ASSISTANT = "last_turn_not_assistant"
+    UNTRAINED_RESPONSE = "untrained_response"
 
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_REWRITTEN = "template_rewritten"
@@ -82,6 +83,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.EMPTY_RESPONSE: "has an empty assistant turn",
     Reason.NO_USER_TURN: "has no user turn",
     Reason.LAST_TURN_NOT_ASSISTANT: "does not end with an assistant turn",
+    Reason.UNTRAINED_RESPONSE: "marks its last answer as one that is not trained on",
     Reason.TEMPLATE_REFUSED: "is refused by the base model's chat template",
     Reason.SYSTEM_MERGED: "was replaced by a row whose first user turn opens with its system text",
     Reason.TEMPLATE_REWRITTEN: "has no response that the base model's chat template writes as it is",

@@ -7,8 +7,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -16,14 +16,26 @@ from curate.core.reasons import Reason
 
 SCHEMA_VERSION = 2
 ROLES = ("system", "user", "assistant", "tool")
+CALL = pa.struct([("id", pa.string()), ("name", pa.string()), ("arguments", pa.string())])
+MESSAGES = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),
+            ("content", pa.string()),
+            ("reasoning", pa.string()),
+            ("tool_calls", pa.list_(CALL)),
+            ("tool_call_id", pa.string()),
+            ("name", pa.string()),
+            ("weight", pa.int8()),
+        ]
+    )
+)
 SCHEMA = pa.schema(
     [
         pa.field("row_id", pa.string(), nullable=False),
-        pa.field(
-            "messages",
-            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
-            nullable=False,
-        ),
+        pa.field("messages", MESSAGES, nullable=False),
+        pa.field("tools", pa.string()),
+        pa.field("rejected", MESSAGES),
         pa.field("content_hash", pa.string(), nullable=False),
         pa.field("text_hash", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
@@ -36,11 +48,32 @@ SCHEMA = pa.schema(
 )
 
 
+class ToolCall(TypedDict):
+    """A call of a function: arguments are the JSON text of an object."""
+
+    id: NotRequired[str | None]
+    name: str
+    arguments: str
+
+
 class Message(TypedDict):
-    """One turn."""
+    """One turn; what it has none of is absent, or None where it comes from a frame.
+
+    reasoning: what the assistant thought before its answer.
+    tool_calls: the functions that it calls.
+    tool_call_id, name: the call that a tool's turn answers, and the name of its tool or speaker.
+    weight: 0 if the turn is context that is never trained on.
+    tools: of the first turn of a conversation that a model is to read, those of its row.
+    """
 
     role: str
     content: str
+    reasoning: NotRequired[str | None]
+    tool_calls: NotRequired[list[ToolCall] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+    weight: NotRequired[int | None]
+    tools: NotRequired[str | None]
 
 
 def normalise(text: str) -> str:
@@ -48,25 +81,59 @@ def normalise(text: str) -> str:
     return " ".join(_compose(text).split())
 
 
-def content_hash(messages: Iterable[Message]) -> str:
-    """Return 32 hex digits that are equal for rows with the same roles and normalised text."""
-    digest = hashlib.blake2b(digest_size=16)
+def content_hash(messages: Iterable[Message], tools: str | None = None) -> str:
+    """Return 32 hex digits that are equal for rows with the same roles, normalised text and tools."""
+    digest = hashlib.blake2b(_tools_bytes(tools), digest_size=16)
     for message in messages:
         digest.update(f"{message['role']}\x1f{normalise(message['content'])}\x1e".encode())
+        for kind, text in _further_texts(message):
+            digest.update(f"{kind}\x1f{normalise(text)}\x1e".encode())
     return digest.hexdigest()
 
 
-def text_hash(messages: Iterable[Message]) -> str:
-    """Return 32 hex digits that are equal for rows with the same roles and text, white space included.
+def text_hash(messages: Iterable[Message], tools: str | None = None) -> str:
+    """Return 32 hex digits that are equal for rows with the same text, white space included, and tools.
 
     Only the kinds of line ends and the white space at the ends of a turn make no difference.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(_tools_bytes(tools), digest_size=16)
     for message in messages:
         text = trim_ends(message["content"])
         # The length keeps a text from passing for several turns.
         digest.update(f"{message['role']}\x1f{len(text)}\x1f{text}\x1e".encode())
+        for kind, further in _further_texts(message):
+            digest.update(f"{kind}\x1f{len(further)}\x1f{further}\x1e".encode())
     return digest.hexdigest()
+
+
+def _tools_bytes(tools: str | None) -> bytes:
+    return f"tools\x1f{tools}\x1e".encode() if tools else b""
+
+
+def _further_texts(message: Message) -> Iterator[tuple[str, str]]:
+    """Yield what a turn says beside its content: its reasoning and its calls, whose ids say nothing."""
+    if reasoning := message.get("reasoning"):
+        yield "reasoning", reasoning
+    for call in message.get("tool_calls") or ():
+        yield "call", call_text(call)
+
+
+def call_text(call: ToolCall) -> str:
+    """Return a call as a line of text: the function's name and its arguments."""
+    return f"{call['name']} {call['arguments']}"
+
+
+def turn_text(message: Message, *, reasoning: bool = True) -> str:
+    """Return all that a turn says: its reasoning if wished, its content and its calls, a line each.
+
+    curate.core.turntext has the same for frames.
+    """
+    calls = message.get("tool_calls")
+    thought = message.get("reasoning") if reasoning else None
+    if not calls and not thought:
+        return message["content"]
+    texts = [thought, message["content"], *(call_text(call) for call in calls or ())]
+    return "\n".join(text for text in texts if text)
 
 
 def trim_ends(text: str) -> str:
@@ -92,7 +159,7 @@ def find_fault(messages: Sequence[Message]) -> tuple[Reason, str] | None:
     for i, message in enumerate(messages):
         if message["role"] not in ROLES:
             return Reason.UNKNOWN_ROLE, f"messages[{i}].role = {message['role']!r:.80}"
-        if not message["content"].strip():
+        if not message["content"].strip() and not message.get("tool_calls"):
             if message["role"] == "user":
                 return Reason.EMPTY_PROMPT, f"messages[{i}].content"
             if message["role"] == "assistant":
@@ -101,6 +168,8 @@ def find_fault(messages: Sequence[Message]) -> tuple[Reason, str] | None:
         return Reason.NO_USER_TURN, "messages"
     if messages[-1]["role"] != "assistant":
         return Reason.LAST_TURN_NOT_ASSISTANT, f"messages[{len(messages) - 1}].role"
+    if messages[-1].get("weight") == 0:
+        return Reason.UNTRAINED_RESPONSE, f"messages[{len(messages) - 1}].weight = 0"
     return None
 
 
@@ -110,5 +179,5 @@ def prompt_text(messages: Iterable[Message]) -> str:
 
 
 def response_text(messages: Sequence[Message]) -> str:
-    """Return the text of the last turn, which is the assistant's."""
-    return messages[-1]["content"]
+    """Return what the last turn answers, which is the assistant's: its content and calls."""
+    return turn_text(messages[-1], reasoning=False)

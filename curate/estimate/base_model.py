@@ -11,6 +11,7 @@ import numpy as np
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.lazy import lazy_module
+from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import ResponseLimit, Workload
 from curate.estimate.pace import Range, mean_of_sample, measure_pace
 from curate.models.acceptance import accepted_messages
@@ -124,8 +125,8 @@ def _sample_lengths(rows: Table, config: Config) -> list[int]:
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    frame = rows.read(["messages"])
-    sample = frame.sample(min(SAMPLE_ROWS, frame.height), seed=0)["messages"].to_list()
+    frame = rows.read(CONVERSATION)
+    sample = conversations(frame.sample(min(SAMPLE_ROWS, frame.height), seed=0))
     read = [accepted_messages(tokenizer, messages, config.models.system) for messages in sample]
     taken = [messages for messages in read if messages is not None]
     return [len(ids) for ids in tokenise(tokenizer, taken, None)] or [0]

@@ -10,6 +10,7 @@ import polars as pl
 
 from curate.config.recipe import Config
 from curate.core.calls import Table
+from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.lines import EstimateLine
@@ -165,7 +166,7 @@ def _writing_line(
     """Return the line of answers that so many models write to drawn examples."""
     assert config.prove is not None
     cost = writing_cost(
-        drawn["messages"].to_list(),
+        conversations(drawn),
         model=config.prove.base or config.models.base,
         dtype=config.models.dtype,
         trust=config.models.trust_remote_code,
@@ -369,7 +370,7 @@ def _written_lines(
     metric = config.prove.model_dump()["metric"]
     scored, read = written_examples(metric), config.prove.written
     counts = {scored: runs + 1, **({read: 2 + methods} if read != scored else {})}
-    table = eval_rows.read(["row_id", "messages"])
+    table = eval_rows.read(["row_id", *CONVERSATION])
     for examples, models in counts.items():
         if not examples:
             continue

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.keyed import ModelSource
+from curate.core.turntext import CONVERSATION, conversations
 from curate.models.embed import covered_by
 from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import find_model, load_tokenizer, prepare
@@ -52,6 +53,6 @@ def imitation_remarks(rows: Table, config: Config) -> list[str]:
     tokenizer = load_tokenizer(
         prepare(find_model(config.models.base)), config.models.trust_remote_code
     )
-    table = rows.read(["row_id", "messages"])
-    imitations = find_imitations(tokenizer, table["row_id"], table["messages"].to_list())
+    table = rows.read(["row_id", *CONVERSATION])
+    imitations = find_imitations(tokenizer, table["row_id"], conversations(table))
     return imitation_sentences(imitations)

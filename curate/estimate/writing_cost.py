@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.core.lazy import lazy_module
-from curate.core.rows import Message
+from curate.core.rows import Message, response_text
 from curate.estimate.pace import Range, measure_pace
 from curate.models.acceptance import accepted_messages
 from curate.models.chat import tokenise
@@ -56,7 +56,7 @@ def writing_cost(
     folder = prepare(find_model(model))
     tokenizer = load_tokenizer(folder, trust)
     limit = longest_answer(tokenizer, drawn)
-    references = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in drawn])]
+    references = [len(ids) for ids in text_ids(tokenizer, [response_text(row) for row in drawn])]
     taken = (accepted_messages(tokenizer, row, system) for row in drawn)
     prompts = tokenise(tokenizer, [row for row in taken if row is not None], None)
     longest = max(map(len, prompts), default=1)

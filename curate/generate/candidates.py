@@ -151,6 +151,8 @@ def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
         {
             "row_id": list(kept),
             "messages": [list(c.messages) for c in kept.values()],
+            "tools": [None] * len(kept),
+            "rejected": [None] * len(kept),
             "content_hash": [content_hash(c.messages) for c in kept.values()],
             "text_hash": [text_hash(c.messages) for c in kept.values()],
             "source": [source] * len(kept),

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from curate.answers.values import Check, Form, find_form, same_value
-from curate.core.rows import Message, normalise, response_text
+from curate.core.rows import Message, normalise, response_text, turn_text
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, seed_of
 from curate.llm.requests import Request, Sampling, chat
@@ -51,7 +51,7 @@ class Probe:
     @cached_property
     def prompt(self) -> str:
         """Return all that stands before the response, normalised."""
-        return normalise("\n".join(m["content"] for m in self.messages[:-1])).casefold()
+        return normalise("\n".join(map(turn_text, self.messages[:-1]))).casefold()
 
     def compare(self, text: str) -> bool | None:
         """Return whether an answer is a gold one, None if it is comparable with none of them.
@@ -116,7 +116,7 @@ class Exemplars:
     def add(self, probe: Probe) -> None:
         """Take a row as a possible example."""
         turns = [m for m in probe.messages if m["role"] != "system"]
-        if len(turns) != 2 or sum(len(m["content"]) for m in turns) > EXEMPLAR_LETTERS:
+        if len(turns) != 2 or sum(map(len, map(turn_text, turns))) > EXEMPLAR_LETTERS:
             return
         for number in range(self.sets):
             digest_input = f"{self._seed}\x1f{number}\x1f{probe.content_hash}".encode()

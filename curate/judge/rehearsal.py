@@ -29,7 +29,7 @@ from curate.answers.values import Check
 from curate.core.calls import cached_files
 from curate.core.derived_rows import derive_rows
 from curate.core.keyed import EngineSource
-from curate.core.rows import SCHEMA, Message, content_hash, normalise
+from curate.core.rows import SCHEMA, Message, content_hash, normalise, response_text
 from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
@@ -118,8 +118,13 @@ def write_appended(
 
 def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
     """Write both tables; a row whose text stays the same makes no new one."""
-    by_id = dict(zip(table["row_id"], table["content_hash"], strict=True))
-    new = {one.row_id: one for one in routes if content_hash(one.messages) != by_id[one.row_id]}
+    hashes = dict(zip(table["row_id"], table["content_hash"], strict=True))
+    tools = dict(zip(table["row_id"], table["tools"], strict=True))
+    new = {
+        one.row_id: one
+        for one in routes
+        if content_hash(one.messages, tools[one.row_id]) != hashes[one.row_id]
+    }
     columns = [field.name for field in SCHEMA]
     parents = table.filter(pl.col("row_id").is_in(list(new))).select(columns)
     appended = derive_rows(parents, [new[row_id].messages for row_id in parents["row_id"]], METHOD)
@@ -161,13 +166,13 @@ def rehearse(
     ]
     rephrased = _right_answers(client, rest, requests)
     # The gold words again are no paraphrase.
-    gold_words = {probe.row_id: normalise(probe.messages[-1]["content"]) for probe in rest}
+    gold_words = {probe.row_id: normalise(response_text(probe.messages)) for probe in rest}
     paraphrases = {
         row_id: text for row_id, text in rephrased.items() if normalise(text) != gold_words[row_id]
     }
     routes = []
     for probe in probes:
-        gold = probe.messages[-1]["content"]
+        gold = response_text(probe.messages)
         name = (
             "self"
             if probe.row_id in own
@@ -240,7 +245,7 @@ def _right_answers(
 def _rephrasing(probe: Probe, prompts: MethodPrompts) -> list[Message]:
     """Return what asks for a gold response in other words, behind the row's system turn."""
     head = [m for m in probe.messages[:1] if m["role"] == "system"]
-    question, response = question_text(probe.messages[len(head) :]), probe.messages[-1]["content"]
+    question, response = question_text(probe.messages[len(head) :]), response_text(probe.messages)
     return [*head, *prompts["rephrase"].fill(prompt=question, response=response)]
 
 

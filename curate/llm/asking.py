@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.core.errors import UserError
 from curate.core.keyed import EngineSource
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 from curate.llm.ask import EngineClient
 from curate.llm.cache import Cache
 from curate.llm.engines import engine_of
@@ -61,8 +61,8 @@ def question_text(messages: Sequence[Message]) -> str:
     """Return all that stands before the response; roles are named where there is more than one turn."""
     turns = messages[:-1]
     if len(turns) == 1:
-        return shorten_middle(turns[0]["content"])
-    transcript = "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in turns)
+        return shorten_middle(turn_text(turns[0]))
+    transcript = "\n\n".join(f"{m['role'].capitalize()}: {turn_text(m)}" for m in turns)
     return shorten_middle(transcript)
 
 

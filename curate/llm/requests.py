@@ -17,7 +17,7 @@ from pydantic import Field
 
 from curate.core.jsontypes import JSON
 from curate.core.params import Params
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 
 Finish = Literal[
     "ok",  # the model ended by itself, or at a stop string
@@ -96,7 +96,11 @@ def chat(
 ) -> Request:
     """Return a request in the model's chat template; a plain text is the user's only turn."""
     turns: list[Message] = [{"role": "system", "content": system}] if system else []
-    turns += [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    if isinstance(messages, str):
+        turns.append({"role": "user", "content": messages})
+    else:
+        # Calls of tools as text: an engine is told of no tools that it could call.
+        turns += [{"role": m["role"], "content": turn_text(m, reasoning=False)} for m in messages]
     return Request(tuple(turns), None, prefix, sampling or Sampling(), schema)
 
 

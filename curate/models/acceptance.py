@@ -25,7 +25,10 @@ def merge_system(messages: Sequence[Message]) -> list[Message] | None:
     if not system or not rest or rest[0]["role"] != "user":
         return None
     texts = [m["content"] for m in (*system, rest[0]) if m["content"].strip()]
-    return [{"role": "user", "content": "\n\n".join(texts)}, *rest[1:]]
+    merged: Message = {**rest[0], "content": "\n\n".join(texts)}
+    if tools := messages[0].get("tools"):
+        merged["tools"] = tools
+    return [merged, *rest[1:]]
 
 
 def find_fault(

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
+from curate.core.rows import Message
 from curate.core.store import Artifact, digest_of
 from curate.core.tables import scan_table
+from curate.core.turntext import CONVERSATION, conversations
 
 SMALLEST_BLOCK = 256
 MOST_BLOCKS = 128
@@ -29,7 +30,7 @@ class RowBlock:
         """Return the artifact of the rows."""
         return [self.rows.artifact]
 
-    def messages(self) -> list[list[Any]]:
+    def messages(self) -> list[list[Message]]:
         """Return the messages of the rows, in their order."""
         return read_block(self.rows.path, self.positions)
 
@@ -67,8 +68,8 @@ def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[l
     return [part.tolist() for part in parts if len(part)]
 
 
-def read_block(path: Path, positions: Sequence[int]) -> list[list[Any]]:
+def read_block(path: Path, positions: Sequence[int]) -> list[list[Message]]:
     """Return the messages of the rows at these ascending positions of a rows.parquet."""
     start, stop = positions[0], positions[-1] + 1
-    span = scan_table(path).slice(start, stop - start).select("messages").collect()
-    return span["messages"].gather(np.asarray(positions) - start).to_list()
+    span = scan_table(path).slice(start, stop - start).select(*CONVERSATION).collect()
+    return conversations(span[np.asarray(positions) - start])

@@ -8,14 +8,15 @@ from jinja2 import TemplateSyntaxError
 
 from curate.core.errors import UserError
 from curate.core.faults import one_line
-from curate.core.rows import Message
-from curate.models.control import control_tokens
+from curate.core.rows import Message, turn_text
+from curate.models.control import ControlTokenEscaper, control_tokens
 from curate.models.spans import (
     locate_responses,
-    omitted_role,
+    omitted_part,
     response_spans,
     template_faults,
 )
+from curate.models.templateturns import apply_template, with_placed_reasoning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,7 +41,7 @@ UNLABELLED = TokenizedExample([0], [IGNORED])
 
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
     """Return a whole conversation in the model's chat template."""
-    return str(tokenizer.apply_chat_template(list(messages), tokenize=False))
+    return apply_template(tokenizer, messages)
 
 
 def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
@@ -51,8 +52,7 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
-    escaper = control_tokens(tokenizer).escaper(_contents(messages))
-    messages = messages if escaper is None else escaper.messages(messages)
+    messages, escaper = _escaped(tokenizer, messages)
     try:
         render(tokenizer, messages)
     except TemplateSyntaxError as error:
@@ -61,22 +61,28 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
         ) from error
     except template_faults() as error:
         return one_line(error)
-    role = omitted_role(tokenizer, messages)
-    return None if role is None else f"it leaves the {role} turn out"
+    part = omitted_part(tokenizer, messages)
+    return None if part is None else f"it leaves the {part} out"
+
+
+def _escaped(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> tuple[Sequence[Message], ControlTokenEscaper | None]:
+    """Return a conversation as the template is to see it, and what escaped the control tokens in it."""
+    placed = with_placed_reasoning(tokenizer, messages)
+    escaper = control_tokens(tokenizer).escaper(_contents(placed))
+    return (placed, None) if escaper is None else (escaper.messages(placed), escaper)
 
 
 def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:
     """Return whether a rendered conversation holds any of its responses, so that it can be labelled."""
-    escaper = control_tokens(tokenizer).escaper(_contents(messages))
-    messages = messages if escaper is None else escaper.messages(messages)
+    messages, escaper = _escaped(tokenizer, messages)
     return any(locate_responses(tokenizer, messages, render(tokenizer, messages)))
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:
     """Return a conversation in the model's chat template, up to the text of the assistant's turn."""
-    return str(
-        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    )
+    return apply_template(tokenizer, messages, prompt=True)
 
 
 def tokenise(
@@ -86,19 +92,12 @@ def tokenise(
 
     Special tokens are part of the template, so none are added, and what a row holds of them is text.
     """
-    control = control_tokens(tokenizer)
-    escapers = [control.escaper(_contents(messages)) for messages in rows]
-    texts = [
-        render(tokenizer, messages)
-        for messages, escaper in zip(rows, escapers, strict=True)
-        if escaper is None
-    ]
+    escaped = [_escaped(tokenizer, messages) for messages in rows]
+    texts = [render(tokenizer, messages) for messages, escaper in escaped if escaper is None]
     plain = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
     ids = [
-        next(plain)
-        if escaper is None
-        else escaper.ids(render(tokenizer, escaper.messages(messages)))
-        for messages, escaper in zip(rows, escapers, strict=True)
+        next(plain) if escaper is None else escaper.ids(render(tokenizer, messages))
+        for messages, escaper in escaped
     ]
     return [row[:max_length] for row in ids]
 
@@ -107,6 +106,7 @@ def prompt_tokens(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], prefix: str = ""
 ) -> list[int]:
     """Return the token ids of a conversation and of how the assistant's next turn opens."""
+    messages = with_placed_reasoning(tokenizer, messages)
     escaper = control_tokens(tokenizer).escaper([*_contents(messages), prefix])
     if escaper is None:
         text = render_prompt(tokenizer, messages) + prefix
@@ -117,7 +117,7 @@ def prompt_tokens(
 
 
 def _contents(messages: Sequence[Message]) -> list[str]:
-    return [message["content"] for message in messages]
+    return list(map(turn_text, messages))
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,7 @@ class Rendering:
 
 def render_tokens(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> Rendering:
     """Return a conversation as text and tokens, with where in the text each token stands."""
-    escaper = control_tokens(tokenizer).escaper(_contents(messages))
-    messages = messages if escaper is None else escaper.messages(messages)
+    messages, escaper = _escaped(tokenizer, messages)
     text = render(tokenizer, messages)
     encoding = None if escaper is None else escaper.encoding(text)
     if encoding is not None:
@@ -147,10 +146,16 @@ def build_example(
 ) -> TokenizedExample:
     """Return a row as ids and labels: the assistant's text and its end marker are labelled.
 
-    What the chat template leaves out of a turn (earlier reasoning, say) has no label.
+    What the chat template leaves out of a turn (earlier reasoning, say) has no label, and a turn of
+    weight 0 has none.
     """
     row = render_tokens(tokenizer, messages)
-    spans = [span for span in response_spans(tokenizer, row.messages, row.text) if span]
+    turns = [message for message in row.messages if message["role"] == "assistant"]
+    spans = [
+        span
+        for turn, span in zip(turns, response_spans(tokenizer, row.messages, row.text), strict=True)
+        if span and turn.get("weight") != 0
+    ]
     labels = [
         # By the end alone: tokenizers may give a space no width, or join it to the header's line break.
         token if any(start < stop <= end for start, end in spans) else IGNORED

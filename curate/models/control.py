@@ -128,8 +128,18 @@ class ControlTokenEscaper:
         return self._control.replace(text, self._escapes)
 
     def messages(self, messages: Sequence[Message]) -> list[Message]:
-        """Return messages with escaped contents."""
-        return [{"role": m["role"], "content": self.escape(m["content"])} for m in messages]
+        """Return messages with all their texts escaped."""
+        return list(map(self._message, messages))
+
+    def _message(self, message: Message) -> Message:
+        escaped: Message = {**message, "content": self.escape(message["content"])}
+        if reasoning := message.get("reasoning"):
+            escaped["reasoning"] = self.escape(reasoning)
+        if calls := message.get("tool_calls"):
+            escaped["tool_calls"] = [
+                {**call, "arguments": self.escape(call["arguments"])} for call in calls
+            ]
+        return escaped
 
     def ids(self, rendering: str) -> list[int]:
         """Return the ids of rendered escaped contents; what was escaped is read as text."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 from curate.models.control import control_tokens
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def find_imitations(
     control = control_tokens(tokenizer)
     imitations = []
     for row_id, messages in zip(row_ids, rows, strict=True):
-        matches = control.find(message["content"] for message in messages)
+        matches = control.find(turn_text(message) for message in messages)
         if matches.control or matches.openings:
             imitations.append((row_id, matches.control, matches.openings))
     return pl.DataFrame(imitations, schema=SCHEMA, orient="row")

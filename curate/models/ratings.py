@@ -14,7 +14,7 @@ from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.params import Params
-from curate.core.rows import Message
+from curate.core.rows import Message, response_text, turn_text
 from curate.core.run import StepRun
 from curate.core.store import digest_of
 from curate.core.wants import ONE_GPU
@@ -146,7 +146,7 @@ def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTra
 
 def split_turns(messages: Sequence[Message]) -> tuple[str, str]:
     """Return everything before the last turn, a line break between turns, and the last turn."""
-    return "\n".join(m["content"] for m in messages[:-1]), messages[-1]["content"]
+    return "\n".join(map(turn_text, messages[:-1])), response_text(messages)
 
 
 def longest_input(

@@ -27,6 +27,7 @@ from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.core.turntext import CONVERSATION, conversations
 from curate.models.acceptance import MERGE, find_fault, merge_system
 from curate.models.load import load_tokenizer, template_source
 
@@ -131,14 +132,12 @@ def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> C
 def _judge(path: Path, model: ModelSource, merge: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
     tokenizer = load_tokenizer(model.folder, model.trust)
-    rows = scan_table(path).select("row_id", "messages")
+    rows = scan_table(path).select("row_id", *CONVERSATION)
     parts = [pl.DataFrame(schema=DETAILS)]
     for batch in rows.collect_batches(
         chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
     ):
-        parts.append(
-            find_refusals(tokenizer, batch["row_id"].to_list(), batch["messages"].to_list())
-        )
+        parts.append(find_refusals(tokenizer, batch["row_id"].to_list(), conversations(batch)))
     details = pl.concat(parts)
     return _merge(tokenizer, path, details) if merge else (details, pl.DataFrame())
 
@@ -153,7 +152,7 @@ def _merge(
     """Return the details with those rows that are merged, and what replaces these."""
     refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
     rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
-    merged = [merge_system(messages) for messages in rows["messages"].to_list()]
+    merged = [merge_system(messages) for messages in conversations(rows)]
     fits = [m is not None and find_fault(tokenizer, m) is None for m in merged]
     parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))
     turns = [m for m, fit in zip(merged, fits, strict=True) if fit and m is not None]

@@ -18,12 +18,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
 
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 from curate.models.control import LETTERS, control_tokens
+from curate.models.templateturns import apply_template, template_messages, tools_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,29 +77,47 @@ def mark(
     messages: Sequence[Message], template: str, roles: Sequence[str] | None = None
 ) -> MarkedConversation:
     """Return a conversation with a letter for each text of turns of these roles; of all if None."""
-    used = set(template).union(*(message["content"] for message in messages))
+    used = set(template).union(*map(turn_text, messages))
     unused = (letter for letter in map(chr, LETTERS) if letter not in used)
     texts: dict[str, str] = {}
     letters: list[list[str]] = []
     marked: list[Message] = []
     for message in messages:
-        content, own = message["content"], []
+        own: dict[str, str] = {}
         if roles is None or message["role"] in roles:
-            pieces = TAG.split(content)
-            for i in range(0, len(pieces), 2):
-                if core := pieces[i].strip():
-                    own.append(next(unused))
-                    texts[own[-1]] = core
-                    pieces[i] = pieces[i].replace(core, own[-1], 1)
-            if not own and (core := content.strip()):
-                # What is nothing but tags is the text itself.
-                own.append(next(unused))
-                texts[own[-1]] = core
-                pieces = [content.replace(core, own[-1], 1)]
-            content = "".join(pieces)
-        letters.append(own)
-        marked.append({"role": message["role"], "content": content})
+            message = _mark_turn(message, unused, own)
+        texts |= own
+        letters.append(list(own))
+        marked.append(message)
     return MarkedConversation(marked, texts, letters)
+
+
+def _mark_turn(message: Message, unused: Iterator[str], texts: dict[str, str]) -> Message:
+    """Return a turn with letters for its texts, in the order that templates write them; fill `texts`."""
+    marked: Message = {**message}
+    if core := (message.get("reasoning") or "").strip():
+        marked["reasoning"] = _letter(core, core, unused, texts)
+    content, pieces = message["content"], TAG.split(message["content"])
+    for i in range(0, len(pieces), 2):
+        if core := pieces[i].strip():
+            pieces[i] = _letter(pieces[i], core, unused, texts)
+    if all(piece.strip() == "" for piece in pieces[::2]) and (core := content.strip()):
+        # What is nothing but tags is the text itself.
+        pieces = [_letter(content, core, unused, texts)]
+    marked["content"] = "".join(pieces)
+    if calls := message.get("tool_calls"):
+        # Of a call the name: its arguments are written as JSON, in one form or another.
+        marked["tool_calls"] = [
+            {**call, "name": _letter(call["name"], call["name"], unused, texts)} for call in calls
+        ]
+    return marked
+
+
+def _letter(text: str, core: str, unused: Iterator[str], texts: dict[str, str]) -> str:
+    """Return a text with a letter in the place of its core."""
+    letter = next(unused)
+    texts[letter] = core
+    return text.replace(core, letter, 1)
 
 
 def response_spans(
@@ -131,25 +150,31 @@ def response_spans(
     ]
 
 
-def omitted_role(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
-    """Return the role of the first turn, system or tool, that the template writes nothing of; or None.
+def omitted_part(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
+    """Return what of a conversation the template writes nothing of, in words; None if it writes all.
 
-    Some have no such role and pass over it (Zephyr), and Mistral's have the system text before the last
-    turn alone, and only if that is the user's.
+    Some have no system or tool turns and pass over them (Zephyr), Mistral's have the system text before
+    the last turn alone and only if that is the user's, and many know no tools.
     """
     roles = {message["role"] for message in messages} - {"user", "assistant"}
-    if not roles:
-        return None
-    marked = mark(messages, _template(tokenizer), sorted(roles))
-    rendering = _render(tokenizer, marked.messages) or ""
-    return next(
-        (
-            message["role"]
-            for message, letters in zip(messages, marked.letters, strict=True)
-            if letters and not any(letter in rendering for letter in letters)
-        ),
-        None,
-    )
+    if any(message.get("tool_calls") for message in messages):
+        roles.add("assistant")
+    if roles:
+        marked = mark(messages, _template(tokenizer), sorted(roles))
+        rendering = _render(tokenizer, marked.messages) or ""
+        for message, letters in zip(marked.messages, marked.letters, strict=True):
+            calls = message.get("tool_calls")
+            if calls and not all(call["name"] in rendering for call in calls):
+                return "calls of tools"
+            if message["role"] == "assistant":
+                continue
+            if letters and not any(letter in rendering for letter in letters):
+                return f"{message['role']} turn"
+    if messages[0].get("tools"):
+        bare = [cast(Message, {**messages[0], "tools": None}), *messages[1:]]
+        if _render(tokenizer, bare) == _render(tokenizer, messages):
+            return "tools"
+    return None
 
 
 def locate_responses(
@@ -241,11 +266,7 @@ def _render(
 ) -> str | None:
     """Return a part of a conversation, or one with marked texts; None if the template refuses it."""
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=prompt
-            )
-        )
+        return apply_template(tokenizer, messages, prompt=prompt)
     except template_faults():
         return None
 
@@ -265,7 +286,8 @@ def _generation_spans(
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
 
     [rendering], [spans] = render_jinja_template(
-        conversations=[list(messages)],
+        conversations=[template_messages(tokenizer, messages)],
+        tools=tools_of(messages),
         chat_template=template,
         return_assistant_tokens_mask=True,
         **tokenizer.special_tokens_map,

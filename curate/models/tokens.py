@@ -9,6 +9,7 @@ from curate.core.keyed import ModelSource
 from curate.core.run import StepRun
 from curate.core.store import Counts
 from curate.core.tables import rows_at_once
+from curate.core.turntext import CONVERSATION, conversations
 from curate.models.chat import tokenise
 from curate.models.imitations import FILE, SCHEMA, find_imitations
 from curate.models.load import load_tokenizer, template_source
@@ -37,14 +38,14 @@ def write_tokens(out: Path, rows: Table, kept: Table, model: ModelSource) -> Cou
     tokenizer = load_tokenizer(model.folder, model.trust)
     kept_rows = (
         rows.scan()
-        .select("row_id", "messages")
+        .select("row_id", *CONVERSATION)
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
     )
     ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
     size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
-        messages = batch["messages"].to_list()
+        messages = conversations(batch)
         counts += [len(row) for row in tokenise(tokenizer, messages, None)]
         imitations.append(find_imitations(tokenizer, batch["row_id"], messages))
     frame = pl.DataFrame(

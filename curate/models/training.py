@@ -11,7 +11,9 @@ import polars as pl
 
 from curate.core.calls import Table
 from curate.core.lazy import lazy_module
+from curate.core.rows import Message
 from curate.core.store import Artifact, digest_of
+from curate.core.turntext import CONVERSATION, conversations
 from curate.models.activations import checkpointed
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
@@ -43,7 +45,7 @@ class TrainingRows:
         """Return the artifacts of the tables."""
         return [table.artifact for table in self.tables]
 
-    def messages(self) -> list[list[Any]]:
+    def messages(self) -> list[list[Message]]:
         """Return the messages of the rows, in their order."""
         return read_messages(self.tables, self.row_ids)
 
@@ -53,12 +55,12 @@ def training_rows(tables: Sequence[Table], row_ids: Sequence[str]) -> TrainingRo
     return TrainingRows(digest_of(read_messages(tables, row_ids)), tables, row_ids)
 
 
-def read_messages(tables: Sequence[Table], row_ids: Sequence[str]) -> list[list[Any]]:
+def read_messages(tables: Sequence[Table], row_ids: Sequence[str]) -> list[list[Message]]:
     """Return the messages of rows of tables that share no id, in the order of the ids."""
     ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
-    messages = pl.concat(table.scan().select("row_id", "messages") for table in tables)
-    joined = ordered.join(messages, on="row_id", how="left", maintain_order="left").collect()
-    return joined["messages"].to_list()
+    turns = pl.concat(table.scan().select("row_id", *CONVERSATION) for table in tables)
+    joined = ordered.join(turns, on="row_id", how="left", maintain_order="left").collect()
+    return conversations(joined)
 
 
 def train_lora(

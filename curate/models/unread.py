@@ -17,6 +17,7 @@ import polars as pl
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.core.tables import scan_table
+from curate.core.turntext import CONVERSATION, conversations, text_of_turn
 from curate.core.workload import ResponseLimit
 from curate.models.acceptance import accepted_messages, find_fault
 from curate.models.chat import IGNORED, build_example, render
@@ -54,10 +55,8 @@ def unread_sentences(path: Path, tokenizers: MethodTokenizers, limit: ResponseLi
         rows = rows.filter(_may_be_unread(tokenizers, limit))
     ids = rows.select("row_id").collect()["row_id"]
     drawn = ids if len(ids) <= SAMPLE_ROWS else ids.sample(SAMPLE_ROWS, seed=0)
-    read = rows.filter(pl.col("row_id").is_in(drawn.implode())).select("messages").collect()
-    counts = Counter(
-        _why_unread(tokenizers, messages, limit) for messages in read["messages"].to_list()
-    )
+    read = rows.filter(pl.col("row_id").is_in(drawn.implode())).select(*CONVERSATION).collect()
+    counts = Counter(_why_unread(tokenizers, messages, limit) for messages in conversations(read))
     about = "about " if len(drawn) < len(ids) else ""
     return [
         f"rows without a score: {about}{round(count * len(ids) / len(drawn)):,}, since {reason}"
@@ -67,7 +66,7 @@ def unread_sentences(path: Path, tokenizers: MethodTokenizers, limit: ResponseLi
 
 
 def _may_be_unread(tokenizers: MethodTokenizers, limit: ResponseLimit) -> pl.Expr:
-    sizes = pl.col("messages").list.eval(pl.element().struct.field("content").str.len_bytes())
+    sizes = pl.col("messages").list.eval(text_of_turn().str.len_bytes())
     template = len(render(tokenizers.base, PROBE).encode())
     before = sizes.list.sum() - sizes.list.last()
     # A turn's share of the template, for each turn.

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.turntext import text_of_struct
 from curate.overlap.grams import GramSet, Powers, RunHashes
 from curate.overlap.markup import without_markup
 from curate.text.wordhash import hash_words
@@ -81,7 +82,7 @@ def read_turns(rows: pl.DataFrame, powers: Powers, *, joined: bool) -> Turns:
     table = (
         rows.select("messages", row=pl.int_range(pl.len(), dtype=pl.Int64))
         .explode("messages")
-        .select("row", role=turn.field("role"), text=turn.field("content"))
+        .select("row", role=turn.field("role"), text=text_of_struct())
     )
     if joined:
         users = table.filter(role="user")

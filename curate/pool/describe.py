@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from curate.core.rows import Message, turn_text
 from curate.pool.entries import EntryIdentity, PoolEntries
 from curate.pool.files import PoolFile
 from curate.pool.ingest import RecordBatch, read_entry
@@ -45,7 +46,7 @@ class FileSummary:
     rejected: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
     rows: int = 0
-    example: list[dict[str, str]] = field(default_factory=list)
+    example: list[Message] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
 
@@ -82,7 +83,7 @@ class FileSummary:
         lines = [f"{self.role} {self.name}: {self.container}; {what}; {result}"]
         for reason, count in self.rejected.most_common():
             lines.append(f"    {count:,} x {reason}, first at {self.first[reason]}")
-        lines += [f"    {turn['role']}: {_excerpt(turn['content'])}" for turn in self.example]
+        lines += [f"    {turn['role']}: {_excerpt(turn_text(turn))}" for turn in self.example]
         if self.kept:
             shares = [
                 f"{name} {n / self.rows:.0%}"

@@ -43,7 +43,7 @@ from curate.pool.records import BEGINNING, LONGEST, Record, read_records
 from curate.pool.settings import RowFile
 
 LOG = logging.getLogger("curate")
-VERSION = 4
+VERSION = 5
 DETECT_ROWS = 100
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
@@ -386,11 +386,14 @@ def _row_of(
     fault = find_fault(messages)
     if fault and not (entry.get("prompts") and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
         raise RecordFault(*fault)
+    tools = conversation.example.tools
     return {
         "row_id": row_id,
         "messages": messages,
-        "content_hash": content_hash(messages),
-        "text_hash": text_hash(messages),
+        "tools": tools,
+        "rejected": conversation.example.rejected,
+        "content_hash": content_hash(messages, tools),
+        "text_hash": text_hash(messages, tools),
         "source": entry["source"],
         "origin": conversation.origin or file.split(".")[0],
         "meta": _meta(conversation.meta),

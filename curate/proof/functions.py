@@ -22,6 +22,7 @@ from typing import Any
 
 from curate.core.errors import UserError
 from curate.core.faults import one_line
+from curate.core.rows import response_text
 
 KEY = "prove.metric"
 
@@ -49,7 +50,7 @@ class MetricFunction:
             UserError: the function fails, or returns no finite number.
         """
         place = f"{self.key}.function: {self.name} ({self.file}), example {eval_id}"
-        reference = row["messages"][-1]["content"]
+        reference = response_text(row["messages"])
         try:
             value = self.function(prompt, reference, generated, dict(row))
         except Exception as error:

@@ -9,6 +9,7 @@ import polars as pl
 from curate.core.calls import CachedCall, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.store import Artifact
+from curate.core.turntext import conversations
 from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, UNLABELLED, build_examples
 from curate.models.evaluation import evaluate
@@ -62,7 +63,7 @@ def results(
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
     rows = Table(eval, "rows").read()
-    messages = rows["messages"].to_list()
+    messages = conversations(rows)
     examples = build_examples(tokenizer, messages, max_length, judges=model.judges)
     answers = [
         [] if example == UNLABELLED else answer_tokens(tokenizer, row, max_length)

@@ -13,6 +13,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
 from curate.core.run import StepRun
 from curate.core.store import Artifact
+from curate.core.turntext import CONVERSATION, conversations
 from curate.models.chat import IGNORED, build_examples
 from curate.models.load import load_tokenizer, template_source
 from curate.models.training import read_messages
@@ -63,7 +64,7 @@ def labels(
     of_arms = drawn.join(table, on="row_id", how="left").select(
         pl.col("arm").alias("name"), pl.col("seed").cast(pl.Int64), "labelled"
     )
-    examples = labelled(Table(eval, "rows").read(["messages"])["messages"].to_list())
+    examples = labelled(conversations(Table(eval, "rows").read(CONVERSATION)))
     held_out = pl.DataFrame({"labelled": examples}).select(
         name=pl.lit("eval"), seed=pl.lit(0, dtype=pl.Int64), labelled="labelled"
     )

@@ -18,8 +18,9 @@ import polars as pl
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
-from curate.core.rows import Message
+from curate.core.rows import Message, response_text
 from curate.core.store import Artifact
+from curate.core.turntext import CONVERSATION, conversations
 from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, build_example, prompt_tokens
 from curate.models.control import text_ids
@@ -57,9 +58,9 @@ def written(
         tuned: the fine-tune; None for the base model.
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
-    rows = Table(eval, "rows").read(["row_id", "messages"])
+    rows = Table(eval, "rows").read(["row_id", *CONVERSATION])
     drawn = draw_examples(rows, examples, seed)
-    answers = answer_prompts(load_measured(tuned, model), tokenizer, drawn["messages"].to_list())
+    answers = answer_prompts(load_measured(tuned, model), tokenizer, conversations(drawn))
     columns = {name: [getattr(answer, name) for answer in answers] for name in COLUMNS}
     counts = {
         "rows_in": rows.height,
@@ -105,7 +106,7 @@ def answer_prompts(
 
 def longest_answer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[Message]]) -> int:
     """Return how many tokens an answer to any of these rows may have."""
-    lengths = [len(ids) for ids in text_ids(tokenizer, [row[-1]["content"] for row in rows])]
+    lengths = [len(ids) for ids in text_ids(tokenizer, [response_text(row) for row in rows])]
     return min(math.ceil(ROOM * max(lengths, default=0)) + 1, MOST_TOKENS)
 
 

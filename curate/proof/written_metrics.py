@@ -19,7 +19,7 @@ from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
 from curate.core.keyed import KeyedRecord
 from curate.core.params import Params
-from curate.core.rows import prompt_text
+from curate.core.rows import prompt_text, response_text
 from curate.proof.extraction import HOLDS, Extraction, Kind
 from curate.proof.functions import KEY, load_function
 from curate.proof.metrics import (
@@ -166,7 +166,7 @@ def _by_extraction(answers: pl.DataFrame, metric: WrittenMetric) -> pl.DataFrame
     lines = []
     for row in answers.iter_rows(named=True):
         prompt = prompt_text(row["messages"])
-        gold = extraction.find_gold(prompt, row["messages"][-1]["content"])
+        gold = extraction.find_gold(prompt, response_text(row["messages"]))
         if gold is None:
             continue
         finding = extraction.check(prompt, row["text"], gold)
@@ -214,7 +214,7 @@ def check_metric(setting: Any, drawn: pl.DataFrame, key: str = KEY) -> str:
         return f"{drawn.height} answers are read for refusals"
     extraction = _extraction(setting)
     rows = drawn["messages"].to_list()
-    golds = [extraction.find_gold(prompt_text(row), row[-1]["content"]) for row in rows]
+    golds = [extraction.find_gold(prompt_text(row), response_text(row)) for row in rows]
     count = sum(gold is not None for gold in golds)
     if not count:
         raise _without_gold(extraction.kind, drawn.height, key)

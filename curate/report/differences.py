@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 from curate.report.examples import Rows
 from curate.report.texts import Segment, TextView, Turn
 
@@ -101,11 +101,11 @@ def _parts(messages: Sequence[Message]) -> dict[str, tuple[str, str]]:
     system = "\n".join(m["content"] for m in messages if m["role"] == "system")
     *before, last = [m for m in messages if m["role"] != "system"] or messages[-1:]
     role = before[0]["role"] if len(before) == 1 else f"{len(before)} turns"
-    prompt = "\n".join(m["content"] for m in before)
+    prompt = "\n".join(map(turn_text, before))
     return {
         "system": ("system", system),
         "prompt": (role, prompt),
-        "response": (last["role"], last["content"]),
+        "response": (last["role"], turn_text(last)),
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from curate.core.rows import Message
+from curate.core.rows import Message, turn_text
 from curate.text.words import find_run, find_words, word_spans
 
 EXCERPT_CHARS = 300
@@ -56,8 +56,8 @@ def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
         marks = _find_across(messages, users, shared)
     # The turn that shares the words says most; else the one that the response answers.
     at = next((i for i in users if marks[i]), users[-1] if users else 0)
-    prompt = excerpt(messages[at]["content"], marks[at])
-    response = excerpt(messages[-1]["content"], marks[-1])
+    prompt = excerpt(turn_text(messages[at]), marks[at])
+    response = excerpt(turn_text(messages[-1]), marks[-1])
     complete = prompt.whole and response.whole and len(messages) <= 2
     turns = () if complete else tuple(_turns(messages, marks))
     return RowText(prompt, response, turns, len(messages))
@@ -66,7 +66,7 @@ def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
 def _turns(messages: Sequence[Message], marks: Sequence[tuple[int, int] | None]) -> Iterator[Turn]:
     left = WHOLE_CHARS
     for message, mark in zip(messages, marks, strict=True):
-        text = message["content"]
+        text = turn_text(message)
         if left <= 0:
             return
         yield Turn(message["role"], _passage(text, 0, min(left, len(text)), mark))
@@ -103,7 +103,7 @@ def _passage(text: str, start: int, stop: int, mark: tuple[int, int] | None) -> 
 def _find(message: Message, shared: str | None) -> tuple[int, int] | None:
     if not shared:
         return None
-    return find_words(message["content"][:SEARCHED_CHARS], shared)
+    return find_words(turn_text(message)[:SEARCHED_CHARS], shared)
 
 
 def _find_across(
@@ -111,7 +111,7 @@ def _find_across(
 ) -> list[tuple[int, int] | None]:
     """Return where each turn holds its part of a run that goes on from one user turn to the next."""
     marks: list[tuple[int, int] | None] = [None] * len(messages)
-    tokens = [(i, *t) for i in users for t in word_spans(messages[i]["content"][:SEARCHED_CHARS])]
+    tokens = [(i, *t) for i in users for t in word_spans(turn_text(messages[i])[:SEARCHED_CHARS])]
     words = [word.text for word in word_spans(shared)]
     run = find_run([word for _, word, _, _ in tokens], words)
     for i, _, start, stop in tokens[slice(*run)] if run else ():

@@ -9,7 +9,7 @@ from curate.clean.guards import guard_label
 from curate.core.errors import UserError
 from curate.core.numerals import fraction, similarity
 from curate.core.reasons import EXPLAINED, Reason, explain_reason
-from curate.core.rows import Message, prompt_text
+from curate.core.rows import Message, prompt_text, turn_text
 from curate.core.stage import EVAL_SETS
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
@@ -319,9 +319,9 @@ def _text(messages: Sequence[Message] | None) -> list[str]:
         return ["  (its text is no longer in the store)"]
     lines = []
     for message in messages:
-        content = message["content"][:EXCERPT_CHARS]
-        more = " [...]" if len(message["content"]) > EXCERPT_CHARS else ""
-        lines.append(_indent(message["role"], f"{content}{more}"))
+        text = turn_text(message)
+        more = " [...]" if len(text) > EXCERPT_CHARS else ""
+        lines.append(_indent(message["role"], f"{text[:EXCERPT_CHARS]}{more}"))
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from curate.core.rows import turn_text
 from curate.core.stage import EVAL_SETS
 from curate.runs.folder import RunFolder
 from curate.runs.plan import Plan
@@ -57,5 +58,5 @@ def rethreshold_lines(run: RunFolder, result: RethresholdResult) -> list[str]:
 def _excerpt(run: RunFolder, row_id: str) -> str:
     places = (run.messages(role, row_id) for role in ("pool", *EVAL_SETS))
     messages = next((turns for turns in places if turns), [])
-    text = " ".join(" | ".join(m["content"] for m in messages).split())
+    text = " ".join(" | ".join(map(turn_text, messages)).split())
     return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 4]} ..."

@@ -41,6 +41,7 @@ from curate.core.keyed import ModelSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.tables import rows_at_once, table_schema
+from curate.core.turntext import text_of_turn
 from curate.models.control import text_ids
 from curate.models.load import load_tokenizer, template_source
 from curate.models.neighbours import find_pairs
@@ -145,7 +146,7 @@ def evidence(rows: Table, kept: Table, model: ModelSource) -> pl.DataFrame:
 
 def _responses(rows: Table, kept: Table) -> Iterator[tuple[pl.Series, list[str]]]:
     turn = pl.element().struct
-    content = pl.when(turn.field("role") == "assistant").then(turn.field("content")).drop_nulls()
+    content = pl.when(turn.field("role") == "assistant").then(text_of_turn()).drop_nulls()
     responses = (
         rows.scan()
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")

@@ -24,6 +24,7 @@ from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.tables import rows_at_once
+from curate.core.turntext import text_of_struct
 from curate.models.control import text_ids
 from curate.models.load import load_tokenizer
 
@@ -69,8 +70,13 @@ def responses(rows: Table, kept: Table, model: ModelSource) -> Counted[pl.DataFr
     parts = []
     size = rows_at_once(rows.path, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
-        turns = batch.explode("messages").unnest("messages").filter(pl.col("role") == "assistant")
-        ids = text_ids(tokenizer, turns["content"].to_list())
+        turn = pl.col("messages").struct
+        turns = (
+            batch.explode("messages")
+            .filter(turn.field("role") == "assistant")
+            .select("row_id", text=text_of_struct())
+        )
+        ids = text_ids(tokenizer, turns["text"].to_list())
         counted = turns.select("row_id", response_tokens=pl.Series([len(i) for i in ids]))
         parts.append(counted.group_by("row_id", maintain_order=True).sum())
     frame = pl.concat(parts)

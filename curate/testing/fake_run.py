@@ -116,6 +116,8 @@ def _row(row_id: str, prompt: str, response: str) -> dict[str, Any]:
     return {
         "row_id": row_id,
         "messages": messages,
+        "tools": None,
+        "rejected": None,
         "content_hash": content_hash(messages),
         "text_hash": text_hash(messages),
         "source": "testing",

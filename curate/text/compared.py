@@ -4,6 +4,8 @@ from typing import Literal
 
 import polars as pl
 
+from curate.core.turntext import text_of_turn
+
 Compared = Literal["example", "prompt", "response"]
 
 
@@ -13,7 +15,7 @@ def compared_text(compare: Compared) -> pl.Expr:
     The prompt is all of them but the last, which is the response.
     """
     turn = pl.element().struct
-    turn_text = pl.when(turn.field("role") != "system").then(turn.field("content")).drop_nulls()
+    turn_text = pl.when(turn.field("role") != "system").then(text_of_turn()).drop_nulls()
     turns = pl.col("messages").list.eval(turn_text)
     if compare == "response":
         return turns.list.last()

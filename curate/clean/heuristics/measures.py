@@ -36,6 +36,7 @@ from curate.clean.heuristics.words import WordList, find_word
 from curate.core.calls import cached_files
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.turntext import text_of_turn
 from curate.overlap.units import user_text
 
 VERSION = 4
@@ -123,7 +124,7 @@ def measure(
 
 def _texts(rows: pl.DataFrame) -> pl.DataFrame:
     """Return row_id, prompt, response, whole (all turns) and turns (how many)."""
-    contents = pl.col("messages").list.eval(pl.element().struct.field("content"))
+    contents = pl.col("messages").list.eval(text_of_turn())
     return rows.select(
         "row_id",
         prompt=user_text(),

@@ -27,13 +27,17 @@ class ConversationTurns:
 
     used: fields of the record that stand in the turns with all that they hold.
     beside: by field, what a used one holds beside the text of its turns.
-    aside: fields of a conversation that go to meta by intent, such as a rejected answer.
+    aside: fields of a conversation that go to meta by intent, such as further right answers.
+    tools: the schemas of the functions that may be called, as JSON.
+    rejected: of a preference record the turns of the answer that was not preferred.
     """
 
     turns: list[Message]
     used: set[str]
     beside: dict[str, Any] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
+    tools: str | None = None
+    rejected: list[Message] | None = None
 
     def left(self, record: Record) -> dict[str, Any]:
         """Return the upstream fields that have no column of their own."""
