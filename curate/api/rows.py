@@ -16,6 +16,7 @@ import polars as pl
 from curate.api.session import STORE, recipe_of, started_run
 from curate.core.errors import UserError
 from curate.core.tables import read_table
+from curate.core.turntext import without_empty_fields
 from curate.pool.settings import FieldMap, RowFile
 
 # What rows can be given as: a path or glob or several, records, a frame of polars or pandas, a table of
@@ -58,14 +59,19 @@ class Rows:
         return self.frame.height
 
     def __repr__(self) -> str:
-        return f"{self._summary}\n{self.frame.select(DISPLAYED)}"
+        return f"{self._summary}\n{displayed(self.frame)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._summary}</p>{self.frame.select(DISPLAYED)._repr_html_()}"
+        return f"<p>{self._summary}</p>{displayed(self.frame)._repr_html_()}"
 
     @property
     def _summary(self) -> str:
         return f"{self.frame.height:,} rows, {self.rejects.height:,} rejected"
+
+
+def displayed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what a notebook shows of rows."""
+    return without_empty_fields(rows.select(DISPLAYED))
 
 
 def read(

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from curate.api.rows import (
-    DISPLAYED,
     RowSource,
+    displayed,
     examples_of,
     holds_records,
     pool_of,
@@ -78,10 +78,10 @@ class Selection:
         raise UserError(f"there is no row {row_id!r}; ids look like {', '.join(ids)}")
 
     def __repr__(self) -> str:
-        return f"{self._summary}\n{self.rows.select(DISPLAYED)}"
+        return f"{self._summary}\n{displayed(self.rows)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._summary}</p>{self.rows.select(DISPLAYED)._repr_html_()}"
+        return f"<p>{self._summary}</p>{displayed(self.rows)._repr_html_()}"
 
     @property
     def _summary(self) -> str:

@@ -32,6 +32,7 @@ from curate.api.session import (
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.tables import read_table
+from curate.core.turntext import plain_messages
 from curate.pipeline.run import Run
 from curate.pool.settings import FieldMap, RowFile
 
@@ -173,12 +174,14 @@ def _pool_of_kept(frame: pl.DataFrame, store: str) -> Pool:
         {
             "row_id": row["row_id"],
             **orjson.loads(row["meta"]),
-            "messages": row["messages"],
+            "messages": plain_messages(row["messages"]),
+            "tools": row["tools"],
+            "rejected": row["rejected"],
             "origin": row["origin"],
         }
-        for row in frame.select("row_id", "messages", "origin", "meta").iter_rows(named=True)
+        for row in frame.iter_rows(named=True)
     ]
-    fields = FieldMap(messages="messages", origin="origin")
+    fields = FieldMap(messages="messages", tools="tools", rejected="rejected", origin="origin")
     return pool_of(records, store, name="kept", layout={"fields": fields})
 
 

@@ -6,6 +6,7 @@
     search {}
 """
 
+from collections.abc import Iterable
 from typing import cast
 
 import polars as pl
@@ -41,12 +42,25 @@ def conversations(rows: pl.DataFrame) -> list[list[Message]]:
     Args:
         rows: CONVERSATION.
     """
-    turns = [list(map(_without_nulls, messages)) for messages in rows["messages"].to_list()]
+    turns = list(map(plain_messages, rows["messages"].to_list()))
     for messages, tools in zip(turns, rows["tools"].to_list(), strict=True):
         if tools:
             messages[0]["tools"] = tools
     return turns
 
 
-def _without_nulls(message: Message) -> Message:
-    return cast(Message, {key: value for key, value in message.items() if value is not None})
+def plain_messages(messages: Iterable[Message]) -> list[Message]:
+    """Return turns of a frame without the keys of what they have not."""
+    return [
+        cast(Message, {key: value for key, value in message.items() if value is not None})
+        for message in messages
+    ]
+
+
+def without_empty_fields(rows: pl.DataFrame, column: str = "messages") -> pl.DataFrame:
+    """Return rows whose turns have only those fields beside role and content that some turn uses."""
+    turns = rows.lazy().select(pl.col(column).explode().struct.unnest())
+    counts = turns.select(pl.all().count()).collect().row(0, named=True)
+    kept = [name for name, count in counts.items() if count or name in ("role", "content")]
+    fields = [pl.element().struct.field(name) for name in kept]
+    return rows.with_columns(pl.col(column).list.eval(pl.struct(fields)))

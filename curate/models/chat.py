@@ -52,7 +52,7 @@ def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
-    messages, escaper = _escaped(tokenizer, messages)
+    messages, _ = _escaped(tokenizer, messages)
     try:
         render(tokenizer, messages)
     except TemplateSyntaxError as error:
@@ -76,7 +76,7 @@ def _escaped(
 
 def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:
     """Return whether a rendered conversation holds any of its responses, so that it can be labelled."""
-    messages, escaper = _escaped(tokenizer, messages)
+    messages, _ = _escaped(tokenizer, messages)
     return any(locate_responses(tokenizer, messages, render(tokenizer, messages)))
 
 

@@ -22,7 +22,6 @@ from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
 from curate.pool.records import describe_container
 
-REJECTED = "rejected", "non_preferred_output"
 # A name, hash or address is no text, however long.
 ONE_WORD = re.compile(r"[!-~]*")
 # A field whose texts are longer than this on average may be a part of the conversation.
@@ -71,7 +70,7 @@ class FileSummary:
             f"`{name}` (texts of {mean:,.0f} characters on average) reaches no turn and goes to meta; "
             "if it belongs to the conversation, name the turns with `fields:`"
             for name, mean in means.items()
-            if mean > LONG_TEXT and name not in REJECTED
+            if mean > LONG_TEXT
         ]
 
     def lines(self) -> list[str]:
@@ -95,7 +94,7 @@ class FileSummary:
             )
         if any(name == "preference" for name, _ in self.layouts):
             lines.append(
-                "    of a preference record the chosen answer is the row, the other in meta"
+                "    of a preference record the chosen answer is the row, the other its `rejected`"
             )
         return [*lines, *(f"    warning: {warning}" for warning in self.warnings)]
 

@@ -169,7 +169,7 @@ def _log_remarks(
         )
     if pairs := layouts["preference"]:
         LOG.info(
-            "preference records: %d; the chosen answer is the row, the rejected in meta", pairs
+            "preference records: %d; the chosen answer is the row, the other its `rejected`", pairs
         )
 
 

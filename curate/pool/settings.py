@@ -29,6 +29,16 @@ class FieldMap(Params):
     system: str | None = Field(
         None, description="field with the system turn", examples=["instructions"]
     )
+    tools: str | None = Field(
+        None,
+        description="field with the schemas of functions that may be called",
+        examples=["functions"],
+    )
+    rejected: str | None = Field(
+        None,
+        description="field with the turns of an answer that was not preferred",
+        examples=["worse"],
+    )
     origin: str | None = Field(
         None, description="field that names the task or part that a row is of", examples=["topic"]
     )
@@ -91,6 +101,8 @@ class FieldNames(TypedDict, total=False):
     context: str | None
     response: str | None
     system: str | None
+    tools: str | None
+    rejected: str | None
     origin: str | None
     roles: Mapping[str, str] | None
 

@@ -17,6 +17,7 @@ from curate.core.errors import UserError
 from curate.core.rows import Message
 from curate.core.selector import Selector
 from curate.core.tables import scan_table, with_current_names
+from curate.core.turntext import plain_messages
 from curate.selectors.parts import read_select
 
 MANIFEST = "manifest.json"
@@ -120,8 +121,8 @@ class RunFolder:
         rows = self.rows(role)
         if rows is None:
             return None
-        conversations = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
-        return conversations["messages"].to_list()[0] if conversations.height else None
+        turns = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
+        return plain_messages(turns["messages"][0]) if turns.height else None
 
 
 def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:

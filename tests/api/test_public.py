@@ -14,6 +14,7 @@ import pytest
 import curate
 from curate.core.errors import UserError
 from curate.core.rows import Message
+from curate.core.turntext import conversations
 from tests.conftest import turns
 
 RECORDS = [
@@ -71,7 +72,7 @@ def test_rows_are_read_from_whatever_holds_them(form: Any) -> None:
     rows = curate.read(form(RECORDS), max_rejected=0.5)
     assert len(rows) == 4
     assert rows.rejects["reason"].to_list() == ["empty_prompt"]
-    assert rows.frame["messages"][1].to_list() == turns(*RECORDS[1].values())
+    assert conversations(rows.frame)[1] == turns(*RECORDS[1].values())
     assert "4 rows, 1 rejected" in repr(rows)
     assert "<table" in rows._repr_html_()
 
@@ -91,15 +92,15 @@ def test_rows_are_read_from_files(tmp_path: Path) -> None:
     assert len(curate.read([one, Path(two)])) == 2
     named = [{"q": "a", "a": "b"}]
     fields = {"prompt": "q", "response": "a"}
-    assert curate.read(named, fields=fields).frame["messages"][0].to_list() == turns("a", "b")
+    assert curate.read(named, fields=fields).frame.pipe(conversations)[0] == turns("a", "b")
 
 
 def test_nested_columns_of_pandas_are_read(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
-    conversations = [turns("a", "b"), turns("c", "d")]
-    pl.DataFrame({"messages": conversations}).write_parquet(tmp_path / "pool.parquet")
+    records = [turns("a", "b"), turns("c", "d")]
+    pl.DataFrame({"messages": records}).write_parquet(tmp_path / "pool.parquet")
     frame = pandas.read_parquet(tmp_path / "pool.parquet")
-    assert curate.read(frame).frame["messages"].to_list() == conversations
+    assert conversations(curate.read(frame).frame) == records
 
 
 def test_what_json_cannot_say_is_a_sentence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.rows import content_hash
+from curate.core.turntext import conversations
 from tests.conftest import frame, row, turns
 
 
@@ -19,7 +20,7 @@ def test_a_made_row_names_its_parent_and_keeps_its_source() -> None:
     assert new_rows.schema == rows.schema
     assert new_rows["row_id"].to_list() == [derived_id("a", "correct"), derived_id("b", "correct")]
     assert new_rows["row_id"].n_unique() == 2
-    assert new_rows["messages"].to_list() == new
+    assert conversations(new_rows) == new
     assert new_rows["content_hash"].to_list() == [content_hash(m) for m in new]
     lineage = new_rows.select("source", "origin", "meta", "parents", "method", "hop").rows()
     assert lineage == [

@@ -22,6 +22,7 @@ from curate.core.errors import UserError
 from curate.core.methods import METHODS, Method, find_method, load_plugin, method, methods_in
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.store import Artifact, Store
+from curate.core.turntext import conversations
 from curate.pipeline.curation import run_curation
 from curate.pool.ingest import ingest_call
 from curate.pool.layouts import ConversationTurns, Layout
@@ -282,7 +283,7 @@ def test_a_layout_of_ones_own_reads_records_and_is_in_the_key(tmp_path: Path) ->
 
     assert call().key != before
     rows = Table(StoreRunner(Store(tmp_path / "store")).result(call()), "rows")
-    assert rows.read()["messages"].to_list() == [turns("Wie viel?", "Vier.")]
+    assert conversations(rows.read()) == [turns("Wie viel?", "Vier.")]
 
 
 def test_a_method_that_is_not_there_is_told_with_those_that_are() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import (
     Message,
+    ToolCall,
     content_hash,
     find_fault,
     normalise,
@@ -161,3 +162,38 @@ def test_hashes_of_many_near_equal_rows_differ() -> None:
     rng = random.Random(0)
     texts = {" ".join(str(rng.randrange(10)) for _ in range(6)) for _ in range(3_000)}
     assert len({content_hash(turns(text, "ok")) for text in texts}) == len(texts)
+
+
+CALL: ToolCall = {"id": "1", "name": "f", "arguments": "{}"}
+ANSWER: Message = {"role": "assistant", "content": "b"}
+
+
+def test_reasoning_calls_and_tools_tell_rows_apart_and_ids_and_weights_do_not() -> None:
+    variants: list[tuple[Message, str | None]] = [
+        (ANSWER, None),
+        ({**ANSWER, "reasoning": "hm"}, None),
+        ({**ANSWER, "tool_calls": [CALL]}, None),
+        ({**ANSWER, "tool_calls": [CALL, CALL]}, None),
+        ({**ANSWER, "tool_calls": [{**CALL, "arguments": '{"a":1}'}]}, None),
+        ({**ANSWER, "content": "b\nf {}"}, None),
+        (ANSWER, '[{"name":"f"}]'),
+    ]
+    for digest in (content_hash, text_hash):
+        hashes = {digest([*turns("a"), message], tools) for message, tools in variants}
+        assert len(hashes) == len(variants)
+        same: Message = {**ANSWER, "tool_calls": [{**CALL, "id": "2"}], "weight": 1, "name": "x"}
+        assert digest([same]) == digest([{**ANSWER, "tool_calls": [CALL]}])
+        absent: Message = {**ANSWER, "reasoning": None, "tool_calls": None}
+        assert digest([absent]) == digest([ANSWER])
+
+
+def test_a_call_is_a_response_and_an_untrained_answer_is_none() -> None:
+    call: Message = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    assert find_fault([*turns("a"), call]) is None
+    assert response_text([*turns("a"), call]) == "f {}"
+    assert response_text([*turns("a"), {**ANSWER, "reasoning": "hm"}]) == "b"
+    untrained: Message = {**ANSWER, "weight": 0}
+    assert find_fault([*turns("a"), untrained]) == (
+        Reason.UNTRAINED_RESPONSE, "messages[1].weight = 0"
+    )  # fmt: skip
+    assert find_fault([*turns("a"), untrained, *turns("c", "d")]) is None

@@ -6,6 +6,7 @@ import orjson
 import pyarrow as pa
 
 from curate.core.rows import SCHEMA
+from curate.core.turntext import plain_messages
 from curate.generate.candidates import Candidate, RejectReason, pair, rows_of, table_of
 
 
@@ -31,7 +32,7 @@ def test_kept_candidates_become_rows_once() -> None:
     frame = rows_of([kept, candidate(), candidate("x?").drop(RejectReason.NOT_NEW), kept], "made")
     assert frame["row_id"].to_list() == [kept.row_id, candidate().row_id]
     first = frame.row(0, named=True)
-    assert first["messages"] == pair("2 + 2?", "4")
+    assert plain_messages(first["messages"]) == pair("2 + 2?", "4")
     assert (first["parents"], first["method"], first["hop"]) == (["t/1"], "aide", 2)
     assert orjson.loads(first["meta"]) == {"topic": "sums", "n": 1}
     assert first["source"] == "made"

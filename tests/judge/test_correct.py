@@ -17,6 +17,7 @@ from curate.core.errors import UserError
 from curate.core.ledger import evidence_of
 from curate.core.stage import APPENDED
 from curate.core.store import Store, digest_file
+from curate.core.turntext import plain_messages
 from curate.judge.correct import CorrectStage
 from curate.judge.tune import TuneParams, tune
 from curate.llm.engines.loading import identify_engine
@@ -106,7 +107,7 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
     prompts = [text_of(c) for c in engine.calls if text_of(c).endswith("?") and len(text_of(c)) < 4]
     assert sorted(prompts) == ["2?", "4?", "5?", "6?", "7?"]
     new_rows = prepared[APPENDED].read().to_dicts()
-    assert [m["messages"] for m in new_rows] == [turns("2?", "right two")]
+    assert [plain_messages(m["messages"]) for m in new_rows] == [turns("2?", "right two")]
     assert (new_rows[0]["parents"], new_rows[0]["method"], new_rows[0]["hop"]) == (
         ["r1"],
         "correct",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from curate.core.calls import Table
 from curate.core.rows import SCHEMA, Message, content_hash
 from curate.core.store import Store
+from curate.core.turntext import plain_messages
 from curate.judge.knowledge import (
     CATEGORIES,
     KnowledgeStage,
@@ -453,7 +454,7 @@ def test_the_first_right_answer_replaces_the_gold_one(store: Store, monkeypatch:
     assert sorted(new_rows) == [f"r{i:02}" for i in range(9)]
     for i in range(9):
         assert new_rows[f"r{i:02}"]["messages"][-1]["content"] == f"My own words: {SUMS[i][1]}"
-        assert new_rows[f"r{i:02}"]["messages"][:-1] == turns(SUMS[i][0])
+        assert plain_messages(new_rows[f"r{i:02}"]["messages"][:-1]) == turns(SUMS[i][0])
     assert evidence["keep"].to_list() == [False] * 9 + [True] * 4
     assert set(evidence["reason"].drop_nulls()) == {"rehearsed"}
     rephrasings = [text_of(c) for c in engine.calls if "Correct answer:" in text_of(c)]

@@ -28,13 +28,13 @@ def write(path: Path, *records: Any) -> Path:
 def test_a_file_is_summarised_with_counts_that_add_up(tmp_path: Path) -> None:
     dolly = {"instruction": "a", "context": "x", "response": "b", "category": "qa"}
     messages = {"messages": turns("a", "b"), "id": "1f0c-4e5a-99aa-aaaaaaaaaaaa"}
-    bad = {"prompt": "a", "completion": "b", "tools": [{"name": "x"}]}
+    bad = {"prompt": "a", "completion": "b", "images": ["x.png"]}
     path = write(tmp_path / "mix.jsonl", dolly, dolly, messages, bad, {"instruction": "a"})
     [summary] = summarise(path)
     assert summary.lines() == [
         "pool s/mix.jsonl: JSON Lines; 5 records, 2 dolly (instruction, response, context), "
         "1 messages (messages); 3 rows, 2 rejected",
-        "    1 x unsupported_content, first at 4: tools",
+        "    1 x unsupported_content, first at 4: images",
         "    1 x missing_field, first at 5: response",
         "    user: a x",
         "    assistant: b",

@@ -18,6 +18,7 @@ from curate.core.calls import CachedCall, Table
 from curate.core.errors import UserError
 from curate.core.methods import METHODS, method
 from curate.core.store import Artifact, Store
+from curate.core.turntext import without_empty_fields
 from curate.pool.export import write_card, write_export
 from curate.pool.exporter import Exporter
 from curate.pool.exports.messages import MessagesExporter
@@ -33,6 +34,7 @@ ROWS = frame(
         row("c", turns("</script>", "--- y")),
     ]
 )
+LEAN = without_empty_fields(ROWS)
 DIGEST = "0123456789abcdef"
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 
@@ -50,7 +52,7 @@ def exporting(selection: Artifact, settings: Config) -> CachedCall[Artifact]:
 
 def test_both_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
     jsonl, parquet = MessagesExporter().write(ROWS, tmp_path)
-    expected = ROWS.select(COLUMNS).to_dicts()
+    expected = LEAN.select(COLUMNS).to_dicts()
     lines = jsonl.read_text(encoding="utf-8").split("\n")
     assert [json.loads(text) for text in lines[:-1]] == expected
     assert lines[-1] == ""
@@ -91,7 +93,7 @@ def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> 
     exported = store.ensure(exporting(selection, config()))
     read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
     assert list(read) == ["train"]
-    assert read["train"].to_list() == ROWS.select(COLUMNS).to_dicts()
+    assert read["train"].to_list() == LEAN.select(COLUMNS).to_dicts()
 
 
 def run_folder(folder: Path, name: str, rows: pl.DataFrame) -> RunFolder:
@@ -110,7 +112,7 @@ def test_datasets_hands_out_each_runs_own_rows_from_one_cache(tmp_path: Path) ->
         jsonl, parquet, _ = export_run(
             run_folder(tmp_path / name, name, rows), ["messages"], folder
         )
-        expected = rows.select(COLUMNS).to_dicts()
+        expected = without_empty_fields(rows).select(COLUMNS).to_dicts()
         assert datasets.load_dataset(str(folder), cache_dir=cache)["train"].to_list() == expected
         for kind, path in (("json", jsonl), ("parquet", parquet)):
             read = datasets.load_dataset(kind, data_files=str(path), cache_dir=cache)["train"]
@@ -125,7 +127,7 @@ def test_the_parquet_file_has_the_types_of_ordinary_data_sets(tmp_path: Path) ->
     assert types["messages"] == pa.list_(turn)
     assert {types[name] for name in COLUMNS if name != "messages"} == {pa.string()}
     exported = datasets.Dataset.from_parquet(str(parquet), cache_dir=str(tmp_path / "cache"))
-    ordinary = datasets.Dataset.from_list(ROWS.select(COLUMNS).to_dicts())
+    ordinary = datasets.Dataset.from_list(LEAN.select(COLUMNS).to_dicts())
     assert exported.features == ordinary.features
     assert len(datasets.concatenate_datasets([exported, ordinary])) == 2 * ROWS.height
 

@@ -19,6 +19,7 @@ from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Store
+from curate.core.turntext import conversations, plain_messages
 from curate.pool.ingest import RAW_CHARS, ingest_call
 from curate.pool.layouts import file_reader
 from curate.pool.settings import RowFile
@@ -61,10 +62,13 @@ def ids(artifact: Artifact) -> list[str]:
 def test_a_record_becomes_a_whole_row(store: Store, tmp_path: Path) -> None:
     record = GOOD | {"task": "sums", "id": 3}
     ingested = ingest(store, put(tmp_path / "pool", **{"x": line(record)}))
-    assert rows(ingested).to_dicts() == [
+    [read_row] = rows(ingested).to_dicts()
+    assert [read_row | {"messages": plain_messages(read_row["messages"])}] == [
         {
             "row_id": "s/x.jsonl:1",
             "messages": turns("a", "b"),
+            "tools": None,
+            "rejected": None,
             "content_hash": content_hash(turns("a", "b")),
             "text_hash": text_hash(turns("a", "b")),
             "source": "s",
@@ -204,7 +208,7 @@ def test_prompts_without_an_answer_are_rows_for_the_leak_check_alone(
     entry = RowFile(path=str(pool), source="s")
     call = ingest_call("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
     user = {"role": "user", "content": "a"}
-    assert rows(store.ensure(call))["messages"].to_list() == [
+    assert conversations(rows(store.ensure(call))) == [
         [user],
         [user, {"role": "user", "content": "b"}],
         [user],
@@ -241,7 +245,7 @@ def test_a_line_of_a_megabyte_is_a_row(store: Store, tmp_path: Path) -> None:
 def test_text_survives_as_it_is(store: Store, tmp_path: Path) -> None:
     text = "NFD e\u0301, null \x00, emoji 😀, rtl \u202e, <script>, \r\n\ttab, \u2028 sep"
     ingested = ingest(store, put(tmp_path / "pool", x=line({"instruction": text, "output": text})))
-    assert rows(ingested)["messages"].to_list() == [turns(text, text)]
+    assert conversations(rows(ingested)) == [turns(text, text)]
 
 
 # --- fields, strip_end --------------------------------------------------------------------------
@@ -253,7 +257,7 @@ def test_fields_in_the_config_read_a_foreign_format(store: Store, tmp_path: Path
     names = {"prompt": "query", "response": "reply", "context": "about", "origin": "kind"}
     entry = RowFile.model_validate({"path": str(pool), "source": "s", "fields": names})
     [row] = rows(ingest(store, entry)).to_dicts()
-    assert row["messages"] == turns("a\n\nc", "b")
+    assert plain_messages(row["messages"]) == turns("a\n\nc", "b")
     assert row["origin"] == "k"
     assert json.loads(row["meta"]) == {"instruction": "no"}
 
@@ -271,7 +275,7 @@ def test_strip_end_cuts_the_marker_off_the_end_only(store: Store, tmp_path: Path
         + line({"prompt": "a", "completion": "</s>"}),
     )
     ingested = ingest(store, RowFile(path=str(pool), source="s", strip_end="</s>"))
-    assert rows(ingested)["messages"].to_list() == [turns("a</s>", "b</s> c"), turns("a", "b")]
+    assert conversations(rows(ingested)) == [turns("a</s>", "b</s> c"), turns("a", "b")]
     assert rejects(ingested)["reason"].to_list() == [Reason.EMPTY_RESPONSE]
 
 
@@ -325,12 +329,12 @@ def test_meta_keeps_what_turns_hold_beside_role_and_content(store: Store, tmp_pa
     """The row's contract: every upstream field that has no column of its own, untouched."""
     messages = [
         {"role": "user", "content": "a", "posted": "in May"},
-        {"role": "assistant", "content": "b", "weight": 1},
+        {"role": "assistant", "content": "b", "seen": 1},
     ]
     ingested = ingest(store, put(tmp_path / "pool", x=line({"messages": messages})))
     meta = rows(ingested)["meta"][0]
     assert "in May" in meta
-    assert "weight" in meta
+    assert "seen" in meta
 
 
 # --- sampling -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from curate.core.errors import UserError
 from curate.core.methods import find_method
 from curate.core.selector import Selector
 from curate.core.store import Store
+from curate.core.turntext import conversations
 from curate.selectors.planner import PlanContext, choose
 from curate.selectors.rds import RdsSelector
 from curate.selectors.selection import SelectionResult, rank_by, rank_rows, select_by
@@ -77,9 +78,7 @@ def test_ranks_and_counts_of_a_selection_add_up(
         assert ranking["selected"].to_list() == sorted(ranking["selected"], reverse=True)
     chosen = ranking.filter("selected")
     assert selected["row_id"].to_list() == chosen["row_id"].to_list()
-    assert selected["messages"].to_list() == [
-        turns(f"q{int(i[1:])}", "a") for i in selected["row_id"]
-    ]
+    assert conversations(selected) == [turns(f"q{int(i[1:])}", "a") for i in selected["row_id"]]
     assert result.selection.counts == {
         "rows_in": COUNT,
         "rows_out": selected.height,

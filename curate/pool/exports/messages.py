@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.methods import method
-from curate.core.rows import SCHEMA
+from curate.core.rows import MESSAGES, SCHEMA
+from curate.core.turntext import without_empty_fields
 from curate.pool.exporter import Exporter
 
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
@@ -34,13 +35,14 @@ class MessagesExporter(Exporter):
 
     def write(self, rows: pl.DataFrame, out: Path) -> list[Path]:
         """Write both files."""
-        table = rows.select(COLUMNS)
+        table = without_empty_fields(rows.select(COLUMNS))
+        if rows["tools"].null_count() < rows.height:
+            table = table.with_columns(rows["tools"])
         jsonl, parquet = (out / path for path in file_names(_write_lines(table, out / UNNAMED)))
         (out / UNNAMED).rename(jsonl)
         parquet.parent.mkdir(exist_ok=True)
         # Not by polars: its lists and strings are "large" ones, another type to `datasets`.
-        plain = pa.schema([SCHEMA.field(column) for column in COLUMNS])
-        pq.write_table(table.to_arrow().cast(plain), parquet, compression="zstd")
+        pq.write_table(table.to_arrow().cast(_plain_schema(table)), parquet, compression="zstd")
         return [jsonl, parquet]
 
 
@@ -54,6 +56,14 @@ def _write_lines(table: pl.DataFrame, path: Path) -> str:
                 digest.update(line)
                 file.write(line)
     return digest.hexdigest()
+
+
+def _plain_schema(table: pl.DataFrame) -> pa.Schema:
+    """Return the types of a table, its turns with the fields that they have there."""
+    names = table.select(pl.col("messages").explode().struct.unnest()).columns
+    turns = pa.list_(pa.struct([MESSAGES.value_type.field(name) for name in names]))
+    fields = (SCHEMA.field(column) for column in table.columns)
+    return pa.schema([f.with_type(turns) if f.name == "messages" else f for f in fields])
 
 
 def file_names(digest: str) -> tuple[str, str]:

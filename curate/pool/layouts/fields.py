@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.core.reasons import Reason
+from curate.pool.layouts.calls import read_tools
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
-from curate.pool.layouts.messages import content_text, read_listed
+from curate.pool.layouts.messages import read_listed
 from curate.pool.layouts.pairs import PairLayout, add_response, field_text, read_prompt
+from curate.pool.layouts.parts import content_text
 
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 ABSENT = object()
@@ -29,6 +31,8 @@ class FieldsLayout:
     response: str | None = None
     system: str | None = None
     origin: str | None = None
+    tools: str | None = None
+    rejected: str | None = None
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the names that a recipe gives; they hold for every record."""
@@ -40,7 +44,10 @@ class FieldsLayout:
         Raises:
             RecordFault: a named field is missing, or holds no text.
         """
-        paths = (self.messages, self.prompt, self.response, self.context, self.system)
+        paths = (
+            *(self.messages, self.prompt, self.response, self.context, self.system),
+            *(self.tools, self.rejected),
+        )
         values = {path: find_value(record, path) for path in paths if path}
         for path in self.matched_fields(record):
             if values[path] in (ABSENT, None):
@@ -51,6 +58,11 @@ class FieldsLayout:
         else:
             example = self._pair(given, roles)
         self._add_system(example, given)
+        if self.tools and given.get(self.tools):
+            example.tools = read_tools(given[self.tools], self.tools)
+        if self.rejected and given.get(self.rejected):
+            example.rejected = read_listed(given[self.rejected], self.rejected, roles).turns
+        example.used |= {path for path in (self.tools, self.rejected) if path in given}
         # What lies within a field is taken out of it; what is one of a list stays there.
         example.beside |= _rest(record, [path for path in example.used if path not in record])
         example.used |= example.beside.keys() & record.keys()

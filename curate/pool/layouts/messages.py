@@ -7,7 +7,7 @@
 {"conversations": ["...", "..."]}                                strings: user and assistant by turns
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +18,13 @@ from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import ROLES, Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
-from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
-from curate.pool.layouts.texts import is_repeated
-from curate.pool.layouts.unread import (
-    MEDIA_FIELDS,
-    MESSAGE_FIELDS,
-    REASONING_FIELDS,
-    TURN_TEXTS,
-    check_turn,
-)
+from curate.pool.layouts.roles import ROLE_MAP, map_role
+from curate.pool.layouts.turn import TURN_KEYS, ParsedTurn, read_turn
+from curate.pool.layouts.unread import MESSAGE_FIELDS, check_turn
 
-# The key of a turn's role, and the one under which such a turn has its text.
-TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
 # Further names of lists of strings.
 STRING_FIELDS = ("data",)
 FIELDS = frozenset((*MESSAGE_FIELDS, *STRING_FIELDS))
-TEXT_TYPES = (None, "text", "input_text", "output_text")
-NO_TEXT = ("functionCall", "functionResponse", "inlineData", *MEDIA_FIELDS, *REASONING_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -87,40 +77,57 @@ def read_listed(value: Any, field: str, roles: Roles) -> ConversationTurns:
         return ConversationTurns(
             [_turn(("user", "assistant")[i % 2], text) for i, text in texts], {field}
         )
-    messages: list[Message] = []
-    extras = []
+    return _joined([_read(turn, f"{field}[{i}]", roles) for i, turn in enumerate(turns)], field)
+
+
+def _joined(turns: Sequence[ParsedTurn], field: str) -> ConversationTurns:
+    """Return turns one after the other: calls and reasoning with the answers that they belong to.
+
+    Raises:
+        RecordFault: reasoning has no answer behind it, or tools are declared twice.
+    """
+    extras = [turn.extras for turn in turns]
+    example = ConversationTurns([], {field}, {field: extras} if any(extras) else {})
+    thought = ""
     for i, turn in enumerate(turns):
-        extras.append(_read_turn(turn, f"{field}[{i}]", roles, messages))
-    return ConversationTurns(messages, {field}, {field: extras} if any(extras) else {})
+        if turn.tools and example.tools:
+            raise RecordFault(Reason.UNREAD_FIELD, f"{field}[{i}]: tools are declared twice")
+        example.tools = example.tools or turn.tools
+        if turn.thought:
+            thought = "\n".join(filter(None, [thought, turn.messages[-1]["content"]]))
+            continue
+        first = turn.messages[0]
+        if thought and first["role"] == "assistant":
+            first["reasoning"] = "\n".join(filter(None, [thought, first.get("reasoning")]))
+            thought = ""
+        before = example.turns[-1] if example.turns else None
+        if turn.joins and before is not None and before["role"] == "assistant":
+            before["tool_calls"] = [
+                *(before.get("tool_calls") or ()),
+                *(first.get("tool_calls") or ()),
+            ]
+        else:
+            example.turns += turn.messages
+    if thought:
+        raise RecordFault(Reason.UNREAD_FIELD, f"{field}: reasoning without an answer behind it")
+    return example
 
 
-def _read_turn(turn: Any, where: str, roles: Roles, messages: list[Message]) -> dict[str, Any]:
-    """Add what a turn says to the messages; return what else it has."""
+def _read(turn: Any, where: str, roles: Roles) -> ParsedTurn:
+    """Return what a turn of a list says.
+
+    Raises:
+        RecordFault: it is none.
+    """
     if not isinstance(turn, dict):
         raise RecordFault(Reason.WRONG_TYPE, where)
-    check_turn(turn, where)
     role_key = next((key for key in TURN_KEYS if turn.get(key) is not None), None)
-    if role_key is None:
-        if pair := _spoken_by_key(turn, roles):
-            messages += [_turn(role, text) for role, text in pair]
-            return {}
-        raise RecordFault(Reason.MISSING_FIELD, f"{where}.role")
-    keys = (TURN_KEYS[role_key], *sorted(TURN_TEXTS))
-    text_key = next((key for key in keys if turn.get(key) is not None), None)
-    if text_key is None:
-        raise RecordFault(Reason.MISSING_FIELD, f"{where}.{TURN_KEYS[role_key]}")
-    name = turn[role_key]
-    if not isinstance(name, str):
-        raise RecordFault(Reason.WRONG_TYPE, f"{where}.{role_key}")
-    if name in CALLS and name not in roles:
-        raise RecordFault(Reason.UNSUPPORTED_CONTENT, f"{where}.{role_key} = {name!r}")
-    message = _turn(map_role(name, roles), content_text(turn[text_key], f"{where}.{text_key}"))
-    messages.append(message)
-    extras = {k: v for k, v in turn.items() if k not in (role_key, text_key)}
-    for key in TURN_TEXTS & extras.keys():
-        if not is_repeated(extras[key], [message]):
-            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key}")
-    return extras
+    if role_key is not None:
+        return read_turn(turn, where, role_key, roles)
+    check_turn(turn, where)
+    if pair := _spoken_by_key(turn, roles):
+        return ParsedTurn([_turn(role, text) for role, text in pair])
+    raise RecordFault(Reason.MISSING_FIELD, f"{where}.role")
 
 
 def _spoken_by_key(turn: Mapping[str, JSON], roles: Roles) -> list[tuple[str, str]]:
@@ -132,31 +139,6 @@ def _spoken_by_key(turn: Mapping[str, JSON], roles: Roles) -> list[tuple[str, st
     if len(texts) < len(turn) or len({role for role, _ in texts}) < len(texts):
         return []
     return sorted(texts, key=lambda spoken: ROLES.index(spoken[0]))
-
-
-def content_text(content: Any, where: str, between: str = "") -> str:
-    """Return the text of a turn: a text, or parts that are all text, with this between them.
-
-    Raises:
-        RecordFault: it holds anything else.
-    """
-    if isinstance(content, str):
-        return content
-    if isinstance(content, dict) and isinstance(content.get("parts"), list):
-        content = content["parts"]
-    if not isinstance(content, list):
-        raise RecordFault(Reason.WRONG_TYPE, where)
-    texts = [part["text"] for part in content if _is_text_part(part)]
-    if len(texts) < len(content):
-        raise RecordFault(Reason.UNSUPPORTED_CONTENT, where)
-    return between.join(texts)
-
-
-def _is_text_part(part: Any) -> bool:
-    if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-        return False
-    plain = part.get("type") in TEXT_TYPES and not part.get("thought")
-    return plain and not any(part.get(key) for key in NO_TEXT)
 
 
 def _turn(role: str, text: str) -> Message:

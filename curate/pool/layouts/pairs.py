@@ -13,6 +13,7 @@ from typing import Any
 
 from curate.core.reasons import Reason
 from curate.core.rows import Message
+from curate.pool.layouts.calls import TOOLS_FIELDS, is_calls, read_calls
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
@@ -126,9 +127,15 @@ def add_response(example: ConversationTurns, record: Record, field: str, roles: 
             raise RecordFault(Reason.WRONG_TYPE, field)
     if isinstance(value, dict) and ("role" in value or "from" in value):
         value = [value]
+    if is_calls(calls := unpacked(value)) and any(record.get(name) for name in TOOLS_FIELDS):
+        answer_calls = read_calls(calls, field)
+        example.turns.append({"role": "assistant", "content": "", "tool_calls": answer_calls})
+        example.used.add(field)
+        return
     if isinstance(value, list) and value and isinstance(value[0], dict) and "text" not in value[0]:
         answer = read_listed(value, field, roles)
         example.turns += answer.turns
+        example.tools = example.tools or answer.tools
         example.beside |= answer.beside
         example.used.add(field)
         return

@@ -1,4 +1,4 @@
-r"""Preference pairs: the chosen answer makes the row, the rejected one stays in meta.
+r"""Preference pairs: the chosen answer makes the row, the rejected one its column `rejected`.
 
 {"prompt": "...", "chosen": "...", "rejected": "..."}                       DPO
 {"prompt": [...], "chosen": [turns], "rejected": [turns]}                   TRL
@@ -7,7 +7,10 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one stays in
 {"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
 """
 
+from collections.abc import Sequence
+
 from curate.core.reasons import Reason
+from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
@@ -35,9 +38,36 @@ class PreferenceLayout:
         chosen, *rejected = self.matched_fields(record)
         if record[chosen] is None:
             raise RecordFault(Reason.MISSING_FIELD, chosen)
-        example = _whole(record, chosen, roles) or _answered(record, chosen, roles)
-        example.aside |= {*rejected}
+        example = _conversation(record, chosen, roles)
+        for field in rejected:
+            example.rejected = _rejected_turns(record, field, example.turns, roles)
+            example.used.add(field)
         return example
+
+
+def _conversation(record: Record, field: str, roles: Roles) -> ConversationTurns:
+    return _whole(record, field, roles) or _answered(record, field, roles)
+
+
+def _rejected_turns(
+    record: Record, field: str, chosen: Sequence[Message], roles: Roles
+) -> list[Message] | None:
+    """Return the turns of the rejected answer: those that the chosen conversation has not.
+
+    None if there is none.
+
+    Raises:
+        RecordFault: the field holds no answer, or answers another prompt.
+    """
+    if not record[field]:
+        return None
+    turns = _conversation(record, field, roles).turns
+    common = next((i for i, (a, b) in enumerate(zip(turns, chosen)) if a != b), len(chosen) - 1)  # noqa: B905
+    # Equal answers differ in nothing: the last turn is the answer then.
+    rejected = turns[min(common, len(turns) - 1) :]
+    if rejected[0]["role"] == "user" or rejected[-1]["role"] != "assistant":
+        raise RecordFault(Reason.UNREAD_FIELD, f"{field}: it answers another prompt")
+    return rejected
 
 
 def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
+from curate.pool.layouts.calls import add_tools
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.fields import FieldsLayout, find_value
 from curate.pool.layouts.prompts import PromptLayout
+from curate.pool.layouts.reasoning import add_reasoning
 from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
 from curate.pool.layouts.system import add_system
 from curate.pool.layouts.template import template_layout
@@ -101,6 +103,8 @@ class RecordReader:
                 example = layout.read(record, self.roles)
                 if not self.by_name:
                     add_system(example, record)
+                    add_tools(example, record)
+                    add_reasoning(example, record)
                     check_fields(example, record)
             except RecordFault as fault:
                 faults.append((fields, fault))
@@ -157,6 +161,8 @@ def file_reader(
             named.get("response"),
             named.get("system"),
             origin,
+            named.get("tools"),
+            named.get("rejected"),
         )
         return RecordReader((layout,), roles, origin, by_name=True)
     layouts = (*all_layouts(), *([PromptLayout()] if prompts else []))

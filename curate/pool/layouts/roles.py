@@ -21,8 +21,13 @@ ROLE_MAP = {
     "observation": "tool",
     "function": "tool",
     "ipython": "tool",
+    "tool_response": "tool",
+    "tool-response": "tool",
+    "tool_result": "tool",
+    "function_response": "tool",
+    "function-response": "tool",
 }
-# Turns of these roles are calls of tools, which a turn of text cannot hold.
+# Turns of these roles are calls of tools, which are the assistant's.
 CALLS = ("function_call", "tool_call", "function-call", "tool_calls")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
-from curate.pool.layouts.messages import content_text
+from curate.pool.layouts.parts import content_text
 from curate.pool.layouts.unread import MESSAGE_FIELDS, SYSTEM_FIELDS
 
 

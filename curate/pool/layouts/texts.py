@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from curate.core.rows import Message, normalise
+from curate.core.rows import Message, normalise, turn_text
 
 # Keys whose values name a turn and say nothing.
 NAMES = frozenset({"role", "from", "speaker", "author", "type", "id"})
@@ -34,7 +34,7 @@ def is_repeated(value: Any, turns: Sequence[Message]) -> bool:
     {"messages": [..."What is 2 + 2?"...], "prompt": "What is 2 + 2?"}      the first
     {"instruction": "a", "output": "b", "text": "### Task: a ### Answer: b"}  the second
     """
-    spoken = [normalise(turn["content"]) for turn in turns]
+    spoken = [normalise(turn_text(turn)) for turn in turns]
     if all(any(_occurs(text, turn) for turn in spoken) for text in texts_of(value)):
         return True
     return isinstance(value, str) and _holds_in_order(normalise(value), spoken)

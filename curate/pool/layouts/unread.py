@@ -1,7 +1,7 @@
 """Fields of a conversation that no turn holds: a record that has one is refused by its name.
 
-{"messages": [...], "tools": [{"name": "search"}]}      refused: tools
-{"messages": [...], "tools": null}                      nothing is lost
+{"messages": [...], "images": ["a.png"]}      refused: images
+{"messages": [...], "images": null}           nothing is lost
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,12 +39,12 @@ SPOKEN_FIELDS = frozenset(
         *("preferred_output", "non_preferred_output", "instances", "examples", "paragraphs", "qas"),
     }
 )
-# What no turn can hold yet, whatever it says.
+# What no turn can hold, whatever it says; in a record also what a turn alone can have.
+TURN_FIELDS = frozenset({*MEDIA_FIELDS, "refusal", "prefix"})
 HELD_BY_NO_TURN = frozenset({*MEDIA_FIELDS, *REASONING_FIELDS, *TOOL_FIELDS})
-TURN_FIELDS = HELD_BY_NO_TURN | {"tool_call_id", "name", "refusal", "prefix"}
 TURN_TEXTS = frozenset({"content", "value", "text", "parts", "message"})
-# Harmony's channels of what is thought, and of calls.
-INNER_CHANNELS = ("analysis", "commentary")
+# Harmony's channel of calls and of what is said before them.
+COMMENTARY = "commentary"
 
 
 def check_fields(example: ConversationTurns, record: Record) -> None:
@@ -59,7 +59,7 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     for field, value in record.items():
         if field in example.used or field in example.aside or _is_empty(value):
             continue
-        if field in HELD_BY_NO_TURN:
+        if field in HELD_BY_NO_TURN and not _is_said(field, value, example.turns):
             raise RecordFault(_reason(field), field)
         if (field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS) and not _is_said(
             field, value, example.turns
@@ -76,11 +76,8 @@ def check_turn(turn: Mapping[str, JSON], where: str) -> None:
     for field, value in turn.items():
         if field in TURN_FIELDS and not _is_empty(value):
             raise RecordFault(_reason(field), f"{where}.{field}")
-        if field == "channel" and value in INNER_CHANNELS:
+        if field == "channel" and value == COMMENTARY:
             raise RecordFault(Reason.UNREAD_FIELD, f"{where}.channel = {value!r}")
-        # Both say whether a turn is trained on; 1 and true are what every turn has.
-        if field in ("weight", "train") and value not in (None, 1):
-            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{field}")
 
 
 def _is_said(field: str, value: Any, turns: Sequence[Message]) -> bool:

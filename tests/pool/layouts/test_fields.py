@@ -71,8 +71,8 @@ def test_a_role_map_names_roles_with_and_without_fields() -> None:
 
 def test_turns_under_a_named_field_are_held_to_the_same_rule() -> None:
     with pytest.raises(RecordFault) as caught:
-        read({"m": [AB[0], AB[1] | {"weight": 0}]}, messages="m")
-    assert caught.value.field == "m[1].weight"
+        read({"m": [AB[0], AB[1] | {"weight": 2}]}, messages="m")
+    assert caught.value.field == "m[1].weight = 2: 0 or 1"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
-from curate.core.rows import normalise
+from curate.core.rows import normalise, turn_text
 from curate.pool.layouts import ParsedRecord, RecordFault, file_reader
 from curate.pool.layouts.unread import HELD_BY_NO_TURN, SPOKEN_FIELDS
 from curate.pool.settings import FieldNames
@@ -55,6 +55,7 @@ def fault_of(record: Any, fields: FieldNames | None = None) -> tuple[Reason, str
     return caught.value.reason, caught.value.field
 
 
+NO = [{"role": "assistant", "content": "no"}]
 READ: list[tuple[dict[str, Any], str, list[Any]]] = [
     ({"messages": AB}, "messages", AB),
     ({"messages": json.dumps(AB)}, "messages", AB),
@@ -105,14 +106,14 @@ READ: list[tuple[dict[str, Any], str, list[Any]]] = [
     ({"prompt": "Human: a", "completion": "b"}, "prompt_completion", turns("Human: a", "b")),
     ({"prompt": "a", "chosen": "b", "rejected": "no"}, "preference", AB),
     ({"prompt": "a", "chosen": "b"}, "preference", AB),
-    ({"prompt": AB[:1], "chosen": AB[1:], "rejected": turns("no")}, "preference", AB),
-    ({"prompt": "a", "chosen": AB, "rejected": [AB[0], *turns("no")]}, "preference", AB),
+    ({"prompt": AB[:1], "chosen": AB[1:], "rejected": NO}, "preference", AB),
+    ({"prompt": "a", "chosen": AB, "rejected": [AB[0], *NO]}, "preference", AB),
     ({"conversations": SHAREGPT[:1], "chosen": SHAREGPT[1], "rejected": SHAREGPT[1]},
      "preference", AB),
     ({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: no"},
      "preference", AB),
     ({"input": {"messages": AB[:1], "tools": []}, "preferred_output": AB[1:],
-      "non_preferred_output": turns("no")}, "preference", AB),
+      "non_preferred_output": NO}, "preference", AB),
     ({"contents": [{"role": "user", "parts": [{"text": "a"}]},
                    {"role": "model", "parts": [{"text": "b"}]}],
       "systemInstruction": {"parts": [{"text": "s"}]}}, "messages", SYSTEM_AB),
@@ -159,33 +160,31 @@ def turn(**more: Any) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (turn(reasoning_content="hm"), "messages[1].reasoning_content"),
-    (turn(thinking="hm"), "messages[1].thinking"),
-    (turn(weight=0), "messages[1].weight"),
-    (turn(train=False), "messages[1].train"),
-    (turn(tool_calls=[{"id": 1}]), "messages[1].tool_calls"),
-    (turn(tool_call_id="1"), "messages[1].tool_call_id"),
-    (turn(name="bob"), "messages[1].name"),
+    (turn(weight=0.5), "messages[1].weight = 0.5: 0 or 1"),
+    (turn(tool_calls=[{"id": 1}]), "messages[1].tool_calls[0].name"),
+    (turn(tool_calls="look it up"), "messages[1].tool_calls: no JSON of a call"),
+    (turn(reasoning_content=["hm"]), "messages[1].reasoning_content"),
+    (turn(reasoning="a", thinking="b"),
+     "messages[1].thinking: reasoning stands elsewhere too"),
+    (turn(channel="commentary"), "messages[1].channel = 'commentary'"),
+    (turn(channel="analysis"), "messages: reasoning without an answer behind it"),
+    ({"conversations": [{"from": "function_call", "value": "{}"}]},
+     "conversations[0].value[0].name"),
+    ({"messages": AB, "tools": "search"}, "tools: no JSON of a call"),
+    ({"messages": AB, "tools": [7]}, "tools"),
+    ({"messages": [*AB, *AB], "reasoning": "hm"}, "reasoning: of which answer?"),
+    ({"prompt": "a", "chosen": AB, "rejected": turns("c", "d")},
+     "rejected: it answers another prompt"),
     (turn(images=["x.png"]), "messages[1].images"),
-    (turn(channel="analysis"), "messages[1].channel = 'analysis'"),
     (turn(text="another text"), "messages[1].text"),
     ({"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]},
      "messages[0].content"),
-    ({"messages": [AB[0], {"role": "assistant", "content": [{"type": "thinking", "text": "x"}]}]},
-     "messages[1].content"),
-    ({"conversations": [{"from": "function_call", "value": "{}"}]},
-     "conversations[0].from = 'function_call'"),
-    ({"messages": AB, "tools": [{"name": "search"}]}, "tools"),
-    ({"messages": AB, "tools": '[{"name": "search"}]'}, "tools"),
-    ({"messages": AB, "functions": [{"name": "search"}]}, "functions"),
     ({"messages": AB, "images": ["x.png"]}, "images"),
     ({"messages": AB, "audio": "x.wav"}, "audio"),
-    ({"messages": AB, "reasoning": "hm"}, "reasoning"),
     ({"messages": AB, "context": "another text"}, "context"),
     ({"messages": AB, "prompt": "another text"}, "prompt"),
     ({"messages": AB, "system": 7}, "system"),
     ({"messages": SYSTEM_AB, "system": "another text"}, "system"),
-    ({"prompt": "x", "completion": "y", "thinking": "hm"}, "thinking"),
     ({"prompt": "x", "completion": "y", "label": False},
      "label = false: the answer is marked as a bad one"),
     ({"prompt": "x", "completion": "y", "rejected": "z"}, "rejected"),
@@ -299,9 +298,34 @@ def test_nested_squad_has_a_row_for_each_question_and_refuses_those_without_an_a
     assert (second.reason, second.field) == (Reason.MISSING_FIELD, "answers[0]")
 
 
-def test_the_rejected_answer_of_a_pair_stays_in_meta() -> None:
-    [conversation] = read({"prompt": "a", "chosen": "b", "rejected": "c", "score": 1}).conversations
-    assert conversation.meta == {"rejected": "c", "score": 1}
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "a", "chosen": "b", "rejected": "no"},
+        {"prompt": "a", "chosen": AB, "rejected": [AB[0], *NO]},
+        {"prompt": "a", "chosen": AB[1:], "rejected": NO},
+        {"input": {"messages": AB[:1]}, "preferred_output": AB[1:], "non_preferred_output": NO},
+        {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: no"},
+        {"system": "s", "prompt": "a", "chosen": "b", "rejected": "no"},
+    ],
+)
+def test_the_rejected_answer_of_a_pair_is_kept_beside_the_chosen_one(
+    record: dict[str, Any],
+) -> None:
+    [conversation] = read(record | {"score": 1}).conversations
+    assert conversation.example is not None
+    assert conversation.example.turns[-1] == AB[1]
+    assert conversation.example.rejected == NO
+    assert conversation.meta["score"] == 1
+    assert "no" not in str(conversation.meta)
+
+
+def test_a_pair_of_equal_answers_and_one_without_a_rejected_answer_are_read() -> None:
+    for rejected, expected in (("b", [AB[1]]), (None, None), ("", None)):
+        record = {"prompt": "a", "chosen": "b", "rejected": rejected}
+        [conversation] = read(record).conversations
+        assert conversation.example is not None
+        assert conversation.example.rejected == expected
 
 
 def test_the_origin_is_the_first_upstream_name_that_is_text_and_no_turn() -> None:
@@ -396,7 +420,7 @@ def test_every_text_of_a_conversation_stands_in_a_turn_or_the_record_is_refused(
         return
     for conversation in parsed_record.conversations:
         assert conversation.example is not None
-        spoken = "\n".join(normalise(turn["content"]) for turn in conversation.example.turns)
+        spoken = "\n".join(normalise(turn_text(turn)) for turn in conversation.example.turns)
         assert [
             text for text in texts(list(record.values())) if normalise(text) not in spoken
         ] == []

@@ -1,0 +1,127 @@
+r"""One turn of a list: role and text, and what it has of reasoning, calls, ids and weight.
+
+{"role": "assistant", "content": null, "tool_calls": [...], "reasoning_content": "...", "weight": 0}
+{"from": "function_call", "value": "{\"name\": \"search\", \"arguments\": {\"q\": \"tern\"}}"}
+{"role": "assistant", "channel": "analysis", "content": "..."}      reasoning of the turn that follows
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.core.jsontypes import JSON
+from curate.core.reasons import Reason
+from curate.core.rows import Message
+from curate.pool.layouts.calls import TOOLS_FIELDS, read_calls, read_tools
+from curate.pool.layouts.example import RecordFault, Roles
+from curate.pool.layouts.parts import read_parts
+from curate.pool.layouts.roles import CALLS, map_role
+from curate.pool.layouts.texts import is_repeated
+from curate.pool.layouts.unread import REASONING_FIELDS, TURN_TEXTS, check_turn
+
+# The key of a turn's role, and the one under which such a turn has its text.
+TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
+CALL_FIELDS = ("tool_calls", "function_call")
+# Both say whether a turn is trained on.
+WEIGHT_FIELDS = ("weight", "train")
+ID_FIELDS = ("tool_call_id", "name")
+ANALYSIS = "analysis"
+
+
+@dataclass
+class ParsedTurn:
+    """What a turn of a list says: messages, the tools it declares, and what else it has.
+
+    joins: it belongs to the assistant's turn before it, if there is one, whose calls it holds.
+    thought: it is the reasoning of the turn that follows.
+    """
+
+    messages: list[Message]
+    tools: str | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    joins: bool = False
+    thought: bool = False
+
+
+def read_turn(turn: Mapping[str, JSON], where: str, role_key: str, roles: Roles) -> ParsedTurn:
+    """Return what a turn with a role says.
+
+    Raises:
+        RecordFault: it has no text, or something that no turn can hold.
+    """
+    check_turn(turn, where)
+    name = turn[role_key]
+    if not isinstance(name, str):
+        raise RecordFault(Reason.WRONG_TYPE, f"{where}.{role_key}")
+    keys = (TURN_KEYS[role_key], *sorted(TURN_TEXTS))
+    text_key = next((key for key in keys if turn.get(key) is not None), None)
+    calls_key = next((key for key in CALL_FIELDS if turn.get(key)), None)
+    if text_key is None and calls_key is None:
+        raise RecordFault(Reason.MISSING_FIELD, f"{where}.{TURN_KEYS[role_key]}")
+    content = turn[text_key] if text_key else ""
+    if name in CALLS and name not in roles:
+        calls = read_calls(content, f"{where}.{text_key}")
+        message: Message = {"role": "assistant", "content": "", "tool_calls": calls}
+        return ParsedTurn([message], extras=_extras(turn, {role_key, text_key}), joins=True)
+    used = {role_key, text_key, calls_key, *REASONING_FIELDS, *ID_FIELDS, *WEIGHT_FIELDS}
+    parsed = _spoken(content, map_role(name, roles), f"{where}.{text_key}")
+    message = parsed.messages[-1]
+    if calls_key:
+        calls = read_calls(turn[calls_key], f"{where}.{calls_key}")
+        message["tool_calls"] = [*(message.get("tool_calls") or ()), *calls]
+    _add_details(message, turn, where)
+    parsed.tools = _declared_tools(turn, where)
+    parsed.thought = turn.get("channel") == ANALYSIS
+    if parsed.tools is not None:
+        used |= {*TOOLS_FIELDS}
+    parsed.extras = _extras(turn, used)
+    for key in TURN_TEXTS & parsed.extras.keys():
+        if not is_repeated(parsed.extras[key], [message]):
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key}")
+    return parsed
+
+
+def _extras(turn: Mapping[str, JSON], used: set[str | None]) -> dict[str, Any]:
+    return {key: value for key, value in turn.items() if key not in used}
+
+
+def _spoken(content: Any, role: str, where: str) -> ParsedTurn:
+    """Return the messages of a content: what tools answered in it, then what is said."""
+    parts = read_parts(content, where)
+    if parts.results and not any(text.strip() for text in parts.texts) and not parts.calls:
+        return ParsedTurn(parts.results)
+    message: Message = {"role": role, "content": "".join(parts.texts)}
+    if parts.reasoning:
+        message["reasoning"] = "\n".join(parts.reasoning)
+    if parts.calls:
+        message["tool_calls"] = parts.calls
+    return ParsedTurn([*parts.results, message])
+
+
+def _add_details(message: Message, turn: Mapping[str, JSON], where: str) -> None:
+    """Add reasoning, ids and weight of a turn to its message."""
+    for key in REASONING_FIELDS:
+        value = turn.get(key)
+        if not value:
+            continue
+        if not isinstance(value, str):
+            raise RecordFault(Reason.WRONG_TYPE, f"{where}.{key}")
+        if message.get("reasoning") not in (None, value):
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key}: reasoning stands elsewhere too")
+        message["reasoning"] = value
+    if isinstance(call := turn.get("tool_call_id"), str) and call:
+        message["tool_call_id"] = call
+    if isinstance(name := turn.get("name"), str) and name:
+        message["name"] = name
+    for key in WEIGHT_FIELDS:
+        weight = turn.get(key)
+        if weight not in (None, 0, 1):
+            raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key} = {weight!r:.40}: 0 or 1")
+        if weight == 0 and message["role"] == "assistant":
+            message["weight"] = 0
+
+
+def _declared_tools(turn: Mapping[str, JSON], where: str) -> str | None:
+    """Return the tools that a turn declares, as some data sets have them in the system's."""
+    field = next((field for field in TOOLS_FIELDS if turn.get(field)), None)
+    return read_tools(turn[field], f"{where}.{field}") if field else None
