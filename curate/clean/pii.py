@@ -52,7 +52,7 @@ from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 
-VERSION = 3
+VERSION = 4
 SPAN_TABLE = "found"
 SPAN_SCHEMA = pl.Schema(
     {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}

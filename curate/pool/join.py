@@ -11,7 +11,7 @@ from curate.core.run import StepRun
 from curate.core.store import Counts
 from curate.core.tables import read_batches, scan_table
 
-VERSION = 3
+VERSION = 4
 BATCH_ROWS = 10_000
 NAME = "joined"
 

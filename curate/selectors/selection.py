@@ -22,7 +22,7 @@ from curate.selectors.planner import PlanContext, choose, named_stages
 from curate.selectors.scored import count_unscored, describe, order_rows
 from curate.selectors.similarities import has_near_rows
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)

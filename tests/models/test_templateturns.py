@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -33,8 +33,7 @@ CALL = '\n<tool_call>\n{"name": "ferries", "arguments": {"to": "Skarv"}}\n</tool
 
 def calls(content: str = "", **more: Any) -> Message:
     call = {"id": "c1", "name": "ferries", "arguments": '{"to": "Skarv"}'}
-    message: Any = {"role": "assistant", "content": content, "tool_calls": [call], **more}
-    return message
+    return cast(Message, {"role": "assistant", "content": content, "tool_calls": [call], **more})
 
 
 def declared(messages: list[Message]) -> list[Message]:
