@@ -71,7 +71,7 @@ def test_its_metadata_have_extras_and_a_core_without_an_orchestrator(wheel: Path
     lines = archive.read(path).decode().splitlines()
     assert "Name: curate-data" in lines
     extras = {line.partition(": ")[2] for line in lines if line.startswith("Provides-Extra: ")}
-    assert extras == {"prefect", "vllm", "eval", "names", "dev", "docs", "lint"}
+    assert extras == {"prefect", "vllm", "trl", "eval", "names", "dev", "docs", "lint"}
     core = [line for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert core
     assert not [line for line in core if "prefect" in line or "uvicorn" in line]

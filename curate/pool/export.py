@@ -1,4 +1,4 @@
-"""Training files: the selection as messages, JSON Lines and Parquet, with a dataset card."""
+"""Training files: the selection in the forms of trainers, their recipes, and a dataset card."""
 
 import hashlib
 import re
@@ -15,16 +15,17 @@ from curate.core.errors import UserError
 from curate.core.escape import code, markdown
 from curate.core.methods import find_method
 from curate.core.store import Counts
+from curate.pool.datafiles import pattern_of
 from curate.pool.exporter import Exporter
-from curate.pool.exports.messages import file_names
+from curate.pool.trainer_recipes import FilesByFormat, TrainerParams, write_trainer_recipes
 
-VERSION = 3
-# The format whose files the card describes.
-CARDED = "messages"
+VERSION = 4
+# The format that `datasets.load_dataset(folder)` reads, where it is among those exported.
+DEFAULT = "messages"
 CARD = "README.md"
 SEAL = "<!-- written by curate: "
-DIGEST = re.compile(r"[0-9a-f]{16}")
-DATA_PATTERN = re.compile(r"path: data/train-([0-9a-f]{16})-\*")
+FILES = "## Files\n"
+FILE = re.compile(r"^- `([^`\n]+)`$", re.M)
 
 
 class CardSelector(TypedDict):
@@ -41,38 +42,72 @@ class CardStage(TypedDict):
 
 
 class CardParams(TypedDict):
-    """What a dataset card tells of a run: its name, and how the rows were chosen."""
+    """What a dataset card tells of a run: its name, how the rows were chosen, how a proof trains."""
 
     name: str
     select: CardSelector
     seed: int
     stages: Sequence[CardStage]
     base: str
+    trainers: TrainerParams
 
 
 @cached_files(version=VERSION, name="export")
-def write_export(out: Path, selection: Table, formats: Sequence[str], card: CardParams) -> Counts:
-    """Write every format and README.md, the card."""
-    rows = selection.read()
+def write_export(
+    out: Path,
+    selection: Table,
+    formats: Sequence[str],
+    card: CardParams,
+    texts: Table | None = None,
+) -> Counts:
+    """Write every format, the trainers' recipes and README.md, the card.
+
+    `texts` are the rows as the base model reads them, for the formats that need them.
+    """
+    rows = selection.read() if texts is None else with_texts(selection.read(), texts.read())
     write_all(rows, formats, card, out)
-    return {"rows_in": rows.height, "rows_out": rows.height}
+    remarks = export_remarks(rows, formats)
+    return {"rows_in": rows.height, "rows_out": rows.height, "remarks": remarks}
+
+
+def with_texts(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the column `text`."""
+    return rows.join(texts, on="row_id", how="left", maintain_order="left")
+
+
+def needs_texts(formats: Sequence[str]) -> bool:
+    """Return whether a format has rows as the base model reads them."""
+    return any(find_method(Exporter, name).renders for name in formats)
+
+
+def export_remarks(rows: pl.DataFrame, formats: Sequence[str]) -> list[str]:
+    """Return what the formats cannot say of these rows, a sentence each."""
+    exporters = [find_method(Exporter, name)(method=name) for name in formats]
+    return [sentence for exporter in exporters for sentence in exporter.remarks(rows)]
 
 
 def write_all(
     rows: pl.DataFrame, formats: Sequence[str], params: CardParams, out: Path
 ) -> list[Path]:
-    """Write rows in every format, and the card that describes those as messages; return all files."""
+    """Write rows in every format, recipes of trainers and the card; return all files."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name in formats:
-        written = find_method(Exporter, name)(method=name).write(rows, out)
-        if name == CARDED:
-            card = out / CARD
-            digest = DIGEST.findall(written[0].name)[0]
-            card.write_text(write_card(rows, params, digest), encoding="utf-8")
-            written = [*written, card]
-        paths += written
-    return paths
+    files = {name: find_method(Exporter, name)(method=name).write(rows, out) for name in formats}
+    recipes = write_trainer_recipes(out, files, rows.height, params["trainers"])
+    paths = [*(path for written in files.values() for path in written), *recipes]
+    names = [path.relative_to(out).as_posix() for path in paths]
+    card = out / CARD
+    card.write_text(write_card(rows, params, _patterns(files, out), names), encoding="utf-8")
+    return [*paths, card]
+
+
+def _patterns(files: FilesByFormat, out: Path) -> dict[str, str]:
+    """Return what each format's data files are called: Parquet, else JSON Lines."""
+    patterns = {}
+    for name, paths in files.items():
+        data = [path for kind in (".parquet", ".jsonl") for path in paths if path.suffix == kind]
+        if data:
+            patterns[name] = pattern_of(data[0].relative_to(out).as_posix())
+    return patterns
 
 
 def earlier_export(out: Path) -> list[Path]:
@@ -103,21 +138,29 @@ def _own_files(out: Path) -> list[Path]:
     except (OSError, UnicodeDecodeError):
         return []
     body, mark, end = text.rpartition(SEAL)
-    digests = DATA_PATTERN.findall(body)
-    if not mark or end != f"{_digest_text(body)} -->\n" or not digests:
+    if not mark or end != f"{_digest_text(body)} -->\n":
         return []
-    return [out / name for name in (CARD, *file_names(digests[0]))]
+    return [out / CARD, *(out / name for name in FILE.findall(body.rpartition(FILES)[2]))]
 
 
 def _digest_text(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def write_card(rows: pl.DataFrame, params: CardParams, digest: str) -> str:
-    """Return a dataset card: YAML that `load_dataset` reads, then what the rows are.
+def write_card(
+    rows: pl.DataFrame, params: CardParams, patterns: Mapping[str, str], files: Sequence[str]
+) -> str:
+    """Return a dataset card: YAML that `load_dataset` reads, what the rows are, then the files.
 
     Its last line seals it, so that a card which somebody edited is never taken for ours.
+
+    Args:
+        rows: the selection.
+        params: what is told of the run.
+        patterns: of the data files of each format.
+        files: all files beside the card.
     """
+    listed = "\n".join(f"- `{name}`" for name in files)
     stages = ", ".join(stage["method"] for stage in params["stages"]) or "none"
     origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
     table = "\n".join(f"| {markdown(name)} | {count} |" for name, count in origins)
@@ -127,12 +170,7 @@ pretty_name: {orjson.dumps(params["name"]).decode()}
 size_categories: [{_size_category(rows.height)}]
 task_categories: [text-generation]
 tags: [instruction-tuning, curate]
-configs:
-  - config_name: default
-    data_files:
-      - split: train
-        path: data/train-{digest}-*
----
+{_configs(patterns)}---
 
 # {markdown(params["name"])}
 
@@ -146,8 +184,24 @@ The manifest.json of the run tells when, by which command and with which version
 |---|---|
 {table}
 
+{FILES}
+{listed}
+
 """
     return f"{card}{SEAL}{_digest_text(card)} -->\n"
+
+
+def _configs(patterns: Mapping[str, str]) -> str:
+    """Return the part of the card's YAML by which `datasets` finds each format's files."""
+    if not patterns:
+        return ""
+    lines = ["configs:"]
+    for name, pattern in patterns.items():
+        lines.append(f"  - config_name: {'default' if name == DEFAULT else name}")
+        if DEFAULT not in patterns and name == next(iter(patterns)):
+            lines.append("    default: true")
+        lines += ["    data_files:", "      - split: train", f"        path: {pattern}"]
+    return "\n".join(lines) + "\n"
 
 
 def _describe_choice(select: CardSelector, params: CardParams, stages: str) -> tuple[str, str]:

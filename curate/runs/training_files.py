@@ -4,21 +4,66 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import polars as pl
+
 from curate.config.recipe import Config
-from curate.pool.export import CardParams, earlier_export, write_all
+from curate.models.load import find_model, hub_name, load_tokenizer, prepare
+from curate.models.rendering import render_rows
+from curate.models.training import WARMUP
+from curate.pool.export import (
+    CardParams,
+    earlier_export,
+    needs_texts,
+    with_texts,
+    write_all,
+)
+from curate.pool.trainer_recipes import TEMPLATE, TrainerParams
+from curate.proof.settings import Lora
 from curate.runs.folder import RunFolder
 
 
-def card_params(config: Config) -> CardParams:
-    """Return what the card tells of the recipe."""
+def card_params(config: Config, template: str | None = None) -> CardParams:
+    """Return what card and trainers' recipes tell of the recipe.
+
+    Args:
+        config: the recipe.
+        template: the chat template that rows are rendered with; None if no model was read.
+    """
     params = {
         "name": config.name,
         "select": config.select.model_dump(mode="json"),
         "seed": config.seed,
         "stages": [s.model_dump(mode="json") for s in config.stages],
         "base": config.models.base,
+        "trainers": trainer_params(config, template),
     }
     return cast(CardParams, params)
+
+
+def trainer_params(config: Config, template: str | None) -> TrainerParams:
+    """Return how the recipe's proof trains, or one with its defaults would."""
+    prove = config.prove
+    lora = prove.lora if prove else Lora()
+    return {
+        "base": hub_name(trained_base(config)),
+        "dtype": config.models.dtype,
+        "trust_remote_code": config.models.trust_remote_code,
+        "template": template,
+        "proved": prove is not None,
+        "seed": config.seed,
+        "rank": lora.rank,
+        "alpha": lora.alpha,
+        "epochs": lora.epochs,
+        "learning_rate": lora.learning_rate,
+        "warmup": WARMUP,
+        "batch_rows": lora.batch_rows,
+        "max_length": lora.max_length,
+    }
+
+
+def trained_base(config: Config) -> str:
+    """Return the name of the model that the recipe's proof tunes."""
+    return (config.prove.base if config.prove else None) or config.models.base
 
 
 def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:
@@ -30,10 +75,26 @@ def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:
         out: a new or empty folder, or one that holds nothing but an earlier export, which goes.
 
     Raises:
-        UserError: the folder holds anything else, or is none.
+        UserError: the folder holds anything else, or is none; the base model, whose template a format
+            needs, is not here.
     """
-    rows = run.table("selected").collect()
-    earlier = earlier_export(out)
-    for path in earlier:
+    rows = exported_rows(run, formats)
+    for path in earlier_export(out):
         path.unlink()
-    return write_all(rows, formats, card_params(run.config), out)
+    return write_all(rows, formats, card_params(run.config, _template(run)), out)
+
+
+def exported_rows(run: RunFolder, formats: Sequence[str]) -> pl.DataFrame:
+    """Return a finished run's selection, with what its base model reads where a format needs it."""
+    rows = run.table("selected").collect()
+    if not needs_texts(formats):
+        return rows
+    location = find_model(trained_base(run.config))
+    tokenizer = load_tokenizer(prepare(location), run.config.models.trust_remote_code)
+    return with_texts(rows, render_rows(tokenizer, rows))
+
+
+def _template(run: RunFolder) -> str | None:
+    """Return the chat template that the run rendered rows with, None if it rendered none."""
+    file = run.path / "export" / TEMPLATE
+    return file.read_text(encoding="utf-8") if file.is_file() else None

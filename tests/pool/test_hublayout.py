@@ -6,18 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import UserError
-from curate.core.store import Store
-from curate.pool.export import CardParams, CardSelector, write_all
 from curate.pool.files import PoolFile, find_files
-from curate.pool.ingest import ingest_call
 from curate.pool.records import read_records
-from curate.pool.settings import RowFile
 
 LINE = b'{"instruction": "a", "output": "b"}\n'
 
@@ -111,30 +106,6 @@ def test_an_ordinary_folder_is_read_whole_unless_a_split_is_named(tmp_path: Path
 def test_a_split_can_lie_within_the_files_of_a_folder(tmp_path: Path) -> None:
     put(tmp_path, "a.json", data=json.dumps({"train": [{"n": 1}], "test": [{"n": 2}]}).encode())
     assert values(tmp_path, "test") == [{"n": 2}]
-
-
-def test_an_export_is_read_back_with_equal_content_hashes(store: Store, tmp_path: Path) -> None:
-    lines = [
-        {"instruction": f'a{i} "q"', "output": f"b\n{i}", "task": "sums", "n": i} for i in range(9)
-    ]
-    put(tmp_path / "pool", "x.jsonl", data=b"".join(json.dumps(r).encode() + b"\n" for r in lines))
-
-    def ingest(path: Path) -> pl.DataFrame:
-        entry = RowFile(path=str(path), source="s")
-        ingested = store.ensure(ingest_call("pool", [entry], seed=0, max_rejected=0.0))
-        return pl.read_parquet(ingested.file("rows.parquet"))
-
-    before = ingest(tmp_path / "pool")
-    select: CardSelector = {
-        "method": "random",
-        "budget": {"rows": 9, "tokens": None, "fraction": None},
-    }
-    params: CardParams = {"name": "x", "select": select, "seed": 0, "stages": [], "base": "tiny"}
-    paths = write_all(before, ["messages"], params, tmp_path / "export")
-    for path in (tmp_path / "export", *(p for p in paths if p.name != "README.md")):
-        after = ingest(path)
-        assert after["content_hash"].to_list() == before["content_hash"].to_list()
-        assert after["origin"].to_list() == before["origin"].to_list()
 
 
 def test_columns_of_nothing_but_null_are_no_fields(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_calls_and_answers_of_tools_are_read_in_the_form_of_every_api(
     tools = json.dumps([TOOL])
     example = example_of(record | {"tools": tools})
     assert example.turns == expected
-    assert json.loads(example.tools or "") == [TOOL]
+    assert json.loads(example.tools or "") == [{"type": "function", "function": TOOL}]
 
 
 def test_a_query_whose_answers_are_calls_is_a_turn_of_calls() -> None:
@@ -98,7 +98,7 @@ def test_a_query_whose_answers_are_calls_is_a_turn_of_calls() -> None:
 def test_tools_may_stand_in_the_system_turn() -> None:
     system = {"role": "system", "content": "Help.", "functions": json.dumps([TOOL])}
     example = example_of({"messages": [system, *AB]})
-    assert json.loads(example.tools or "") == [TOOL]
+    assert json.loads(example.tools or "") == [{"type": "function", "function": TOOL}]
     assert example.turns[0] == {"role": "system", "content": "Help."}
 
 

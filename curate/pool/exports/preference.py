@@ -1,0 +1,47 @@
+"""Preferences: prompt, chosen and rejected answer, for DPO and its like."""
+
+from typing import ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from curate.core.methods import method
+from curate.pool.exporter import RecordExporter
+from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
+
+COLUMNS = ["row_id", "source", "origin"]
+
+
+@method
+class PreferenceExporter(RecordExporter):
+    """Prompt, chosen and rejected answer as lists of turns, from the rows that have a rejected one.
+
+    preference/train-DIGEST.jsonl and Parquet beside it, which TRL's DPOTrainer takes.
+    """
+
+    version: ClassVar[int] = 1
+
+    method: Literal["preference"] = "preference"
+
+    def unfit(self, row: Row) -> str | None:
+        """Return that there is no rejected answer."""
+        return None if row["rejected"] else "they have no rejected answer"
+
+    def record(self, row: Row) -> Record:
+        """Return the turns before the last, the last, the rejected one."""
+        turns = openai_turns(row["messages"])
+        record: Record = {
+            "prompt": turns[:-1],
+            "chosen": turns[-1:],
+            "rejected": openai_turns(row["rejected"]),
+        }
+        if tools := tool_schemas(row["tools"]):
+            record["tools"] = tools
+        return record | {name: row[name] for name in COLUMNS}
+
+    def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
+        """Return plain types; JSON for tools alone."""
+        turns = turns_type(rows["messages"], rows["rejected"])
+        lists = [(name, turns) for name in ("prompt", "chosen", "rejected")]
+        tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
+        return pa.schema([*lists, *tools, *((name, pa.string()) for name in COLUMNS)])

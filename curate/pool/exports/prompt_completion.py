@@ -1,0 +1,48 @@
+"""Prompt and completion as lists of turns: TRL trains on the completion alone, as the proof does."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from curate.core.methods import method
+from curate.pool.exporter import RecordExporter
+from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
+
+COLUMNS = ["row_id", "source", "origin"]
+
+
+@method
+class PromptCompletionExporter(RecordExporter):
+    """Prompt and completion as lists of turns; the last answer is the completion.
+
+    TRL computes the loss on completions alone by default, where it trains on all tokens of `messages`.
+    """
+
+    version: ClassVar[int] = 1
+
+    method: Literal["prompt_completion"] = "prompt_completion"
+
+    def record(self, row: Row) -> Record:
+        """Return all turns but the last, the last one, tools, and where the row comes from."""
+        turns = openai_turns(row["messages"])
+        record: Record = {"prompt": turns[:-1], "completion": turns[-1:]}
+        if tools := tool_schemas(row["tools"]):
+            record["tools"] = tools
+        return record | {name: row[name] for name in COLUMNS}
+
+    def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
+        """Return plain types; JSON for tools alone."""
+        turns = turns_type(rows["messages"])
+        tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
+        further = [(name, pa.string()) for name in COLUMNS]
+        return pa.schema([("prompt", turns), ("completion", turns), *tools, *further])
+
+    def losses(self, row: Row) -> Iterator[str]:
+        """Yield that earlier answers are context, and that a rejected one is not in it."""
+        answers = [m for m in row["messages"] if m["role"] == "assistant" and m["weight"] != 0]
+        if len(answers) > 1:
+            yield "of several answers only the last is trained on; recipes/sft_trl.py trains on all"
+        if row["rejected"]:
+            yield "rejected answers are not in it; the format `preference` has them"

@@ -1,0 +1,52 @@
+"""What LLaMA-Factory's loader asks of a data set: turns by turns, and dataset_info.json beside the file.
+
+{"curated": {"file_name": "train-0a1b2c3d4e5f6071.jsonl", "formatting": "sharegpt", "columns": {...}}}
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from curate.core.rows import Message
+from curate.pool.turnforms import Row
+
+# The name of the data set in LLaMA-Factory's settings.
+DATASET = "curated"
+DATASET_INFO = "dataset_info.json"
+
+
+def write_dataset_info(data: Path, info: Mapping[str, object]) -> Path:
+    """Write how LLaMA-Factory reads a file, beside it; return where."""
+    path = data.with_name(DATASET_INFO)
+    entry = {DATASET: {"file_name": data.name, **info}}
+    path.write_bytes(orjson.dumps(entry, option=orjson.OPT_INDENT_2))
+    return path
+
+
+def split_system(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
+    """Return the system prompt that opens a conversation, "" without one, and the other turns."""
+    if messages[0]["role"] == "system":
+        return messages[0]["content"], messages[1:]
+    return "", messages
+
+
+def alternates(turns: Sequence[Message]) -> bool:
+    """Return whether every second turn is the assistant's, which the loader asks for."""
+    return all(
+        (turn["role"] == "assistant") == bool(number % 2) and turn["role"] != "system"
+        for number, turn in enumerate(turns)
+    )
+
+
+def lost_marks(row: Row) -> Iterator[str]:
+    """Yield what the files have no mark for."""
+    messages = row["messages"]
+    if any(m["role"] == "assistant" and m["weight"] == 0 for m in messages):
+        yield "answers of weight 0 are not marked, so trainers learn them"
+    if any(m["reasoning"] for m in messages):
+        yield "reasoning opens the answers, in <think> tags"
+    if any(m["name"] and m["role"] != "tool" for m in messages):
+        yield "names of speakers are not in it"
+    if row["rejected"]:
+        yield "rejected answers are not in it; the format `preference` has them"

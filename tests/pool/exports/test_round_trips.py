@@ -1,0 +1,150 @@
+"""Read, export, read: every format that can say all of a row gives it back with its content hash."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import curate
+from curate.config.recipe import Config
+from curate.core.rows import Message, ToolCall, content_hash
+from curate.pool.export import export_remarks, write_all
+from curate.runs.training_files import card_params
+from tests.conftest import frame, row, turns
+
+ALL = ["messages", "prompt_completion", "openai", "alpaca", "sharegpt"]
+TOOLS = (
+    '[{"type":"function","function":{"name":"add","description":"Sum.",'
+    '"parameters":{"type":"object","properties":{}}}}]'
+)
+CALL: ToolCall = {"id": None, "name": "add", "arguments": '{"a":1,"b":[2,"x"]}'}
+
+
+def export(rows: pl.DataFrame, formats: list[str], out: Path) -> list[Path]:
+    """Write rows in formats; return the files of data."""
+    select = {"method": "random", "budget": {"rows": rows.height}}
+    config = Config.model_validate({"name": "x", "pool": "x", "select": select})
+    paths = write_all(rows, formats, card_params(config), out)
+    return [path for path in paths if path.name.startswith("train-")]
+
+
+def read(place: Path) -> pl.DataFrame:
+    """Return the rows of a file or folder, read as a pool."""
+    with TemporaryDirectory() as store:
+        return curate.read(str(place), store=store).frame
+
+
+def assert_read_back(rows: pl.DataFrame, place: Path) -> None:
+    after = read(place)
+    assert after["content_hash"].to_list() == rows["content_hash"].to_list(), place
+
+
+def tool_row(row_id: str, reasoning: str | None = None) -> dict[str, object]:
+    messages: list[Message] = [
+        {"role": "user", "content": "1 + 2?"},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": "3", "name": "add"},
+        {"role": "assistant", "content": "It is 3.", "reasoning": reasoning},
+    ]
+    return row(row_id, messages, tools=TOOLS, content_hash=content_hash(messages, TOOLS))
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1).filter(
+    lambda text: bool(text.strip())
+)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    """Return turns of user and assistant, perhaps behind a system prompt."""
+    pairs = draw(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3))
+    system = draw(st.none() | TEXTS)
+    opening: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+    return [*opening, *turns(*(text for pair in pairs for text in pair))]
+
+
+@given(st.lists(conversations(), min_size=1, max_size=4))
+def test_plain_conversations_come_back_from_every_format(rows: list[list[Message]]) -> None:
+    table = frame([row(f"s:{i}", messages) for i, messages in enumerate(rows)])
+    with TemporaryDirectory() as folder:
+        for file in export(table, ALL, Path(folder)):
+            assert_read_back(table, file)
+        assert_read_back(table, Path(folder))
+
+
+@pytest.mark.parametrize("name", ["messages", "prompt_completion"])
+def test_tools_calls_and_reasoning_come_back(name: str, tmp_path: Path) -> None:
+    rows = frame([tool_row("a"), tool_row("b", reasoning="1 and 2"), row("c", turns("x", "y"))])
+    for file in export(rows, [name], tmp_path):
+        assert_read_back(rows, file)
+        after = read(file)
+        assert after["tools"].to_list() == rows["tools"].to_list()
+
+
+@pytest.mark.parametrize("name", ["openai", "sharegpt"])
+def test_tools_and_calls_come_back(name: str, tmp_path: Path) -> None:
+    rows = frame([tool_row("a"), row("c", turns("x", "y"))])
+    assert_read_back(rows, export(rows, [name], tmp_path)[0])
+
+
+def test_weights_and_rejected_answers_come_back(tmp_path: Path) -> None:
+    messages = turns("a", "b", "c", "d")
+    messages[1]["weight"] = 0
+    rows = frame([row("a", messages, rejected=turns("x", "no")[1:])])
+    for name in ("messages", "prompt_completion", "openai"):
+        after = read(export(rows, [name], tmp_path / name)[0])
+        assert [turn["weight"] for turn in after["messages"][0]][1] == 0
+    after = read(export(rows, ["preference"], tmp_path)[0])
+    assert after["rejected"][0][0]["content"] == "no"
+    assert after["content_hash"].to_list() == rows["content_hash"].to_list()
+
+
+def test_what_a_format_cannot_say_is_counted_and_named() -> None:
+    weighted = turns("a", "b", "c", "d")
+    weighted[1]["weight"] = 0
+    rows = frame(
+        [
+            row("s:1", weighted),
+            tool_row("s:2", reasoning="hm"),
+            row("s:3", turns("x", "y"), rejected=turns("x", "no")[1:]),
+            row("s:4", [*turns("x", "y"), *turns("z")[:1], *turns("x", "y")]),
+        ]
+    )
+    remarks = export_remarks(rows, [*ALL, "preference"])
+    assert [line for line in remarks if "left out" in line] == [
+        "alpaca: rows are left out, since they have calls of tools (1 row: s:2)",
+        "alpaca: rows are left out, since their turns do not alternate (1 row: s:4)",
+        "sharegpt: rows are left out, since their turns do not alternate (1 row: s:4)",
+        "preference: rows are left out, since they have no rejected answer (3 rows: s:1, s:2, s:4)",
+    ]
+    assert "openai: 4 rows; OpenAI's fine-tuning takes no file of fewer than 10" in remarks
+    unmarked = "answers of weight 0 are not marked, so trainers learn them (1 row: s:1)"
+    assert [line for line in remarks if unmarked in line] == [
+        f"alpaca: {unmarked}",
+        f"sharegpt: {unmarked}",
+    ]
+
+
+def test_a_format_that_can_hold_no_row_writes_no_file(tmp_path: Path) -> None:
+    rows = frame([tool_row("a")])
+    assert export(rows, ["alpaca", "preference"], tmp_path) == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["README.md"]
+
+
+def test_a_line_of_openai_has_its_fields_and_no_others(tmp_path: Path) -> None:
+    rows = frame([tool_row("a", reasoning="hm")])
+    [file] = export(rows, ["openai"], tmp_path)
+    record = json.loads(file.read_text())
+    assert set(record) == {"messages", "tools"}
+    call = record["messages"][1]["tool_calls"][0]
+    function = {"name": "add", "arguments": CALL["arguments"]}
+    assert call == {"id": "call_1_0", "type": "function", "function": function}
+    result = {"role": "tool", "content": "3", "name": "add", "tool_call_id": "call_1_0"}
+    assert record["messages"][2:] == [result, {"role": "assistant", "content": "It is 3."}]
+    assert record["tools"][0]["function"]["name"] == "add"

@@ -1,0 +1,83 @@
+"""recipes/sft_trl.py, run: its labels are those of the proof, token by token."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from transformers import AutoTokenizer
+
+from curate.core.turntext import CONVERSATION, conversations
+from curate.models.chat import build_example
+from curate.models.load import load_tokenizer, template_text
+from tests.conftest import turns
+from tests.models.test_spans import FAMILIES, tokenizer_of
+from tests.pool.trainers.export_recipes import export, table
+
+trl = pytest.importorskip("trl", reason="TRL is not installed: the extra `trl` brings it")
+
+FORMATS = ["messages", "prompt_completion"]
+# Their prompts open reasoning that the turns do not have, or their end marks change.
+UNCLEAR = {"r1", "oss"}
+PROVED = {"target": {"path": "t", "eval": "e"}, "prove": {"lora": {"epochs": 3, "rank": 4}}}
+
+
+def script(folder: Path) -> Any:
+    """Return the recipe as a module."""
+    path = folder / "recipes" / "sft_trl.py"
+    spec = importlib.util.spec_from_file_location(f"sft_{folder.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def labels(folder: Path, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
+    rows = script(folder).labelled_rows(tokenizer)
+    return list(zip(rows["input_ids"], rows["labels"], strict=True))
+
+
+def proof_labels(rows: pl.DataFrame, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
+    examples = [
+        build_example(tokenizer, messages, 1024)
+        for messages in conversations(rows.select(CONVERSATION))
+    ]
+    return [(example.ids, example.labels) for example in examples]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_labels_are_those_of_the_proof_under_every_template(
+    family: str, tiny: Path, tmp_path: Path
+) -> None:
+    tokenizer = tokenizer_of(tiny, family)
+    rows = table([turns("2 + 2?", "It is 4."), turns("a", "b c", "d", "e f", "g", "h")])
+    export(rows, FORMATS, tmp_path)
+    if family in UNCLEAR:
+        with pytest.raises(SystemExit, match="the chat template writes turn 1 otherwise"):
+            labels(tmp_path, tokenizer)
+    else:
+        assert labels(tmp_path, tokenizer) == proof_labels(rows, tokenizer)
+
+
+@pytest.mark.model
+def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_path: Path) -> None:
+    own = load_tokenizer(smollm)
+    rows = table()
+    folder = export(rows, FORMATS, tmp_path / "e", template=template_text(own), **PROVED)
+    module = script(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(smollm)
+    trainer = module.tune(str(smollm), tokenizer, str(tmp_path / "tuned"), 1)
+    assert trainer.state.global_step == 1
+    data = trainer.train_dataset
+    proof = proof_labels(rows, own)
+    assert list(zip(data["input_ids"], data["labels"], strict=True)) == proof
+    batch = trainer.data_collator([data[i] for i in range(len(data))])
+    learned = [[t for t in sequence if t != -100] for sequence in batch["labels"].tolist()]
+    assert learned == [[t for t in sequence if t != -100] for _, sequence in proof]
+    assert "Not learned." not in own.decode(learned[3])
+    arguments, lora = trainer.args, trainer.model.peft_config["default"]
+    assert (arguments.num_train_epochs, lora.r, lora.lora_alpha) == (3, 4, 32)
