@@ -91,8 +91,25 @@ def check_target(place: Sequence[Any], selector: Selector) -> None:
             )
 
 
-def check_generators(method_params: Sequence[Generator], target: Target | None) -> None:
-    """Fail where a method needs target examples and there are none, or stands twice."""
+def check_pool(pool: Sequence[RowFile], generators: Sequence[Generator]) -> None:
+    """Fail where there are neither files of rows nor generators that can make some without."""
+    if pool:
+        return
+    if not generators:
+        raise KeyFault(("pool",), "there are no rows: name the files that they come from")
+    for i, params in enumerate(generators):
+        if "pool" in params.needed():
+            place = ("generate", "methods", i, "method")
+            raise KeyFault(place, f"{params.method!r} needs rows of a pool: give `pool`")
+
+
+def check_generators(
+    method_params: Sequence[Generator], target: Target | None, prompts: Sequence[RowFile]
+) -> None:
+    """Fail where a method needs target examples or prompts and there are none, or stands twice.
+
+    Prompts that no method starts from are a fault as well.
+    """
     methods = [params.method for params in method_params]
     for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
         place = ("generate", "methods", i, "method")
@@ -100,8 +117,16 @@ def check_generators(method_params: Sequence[Generator], target: Target | None) 
             instead = ", or `subjects`" if hasattr(params, "subjects") else ""
             instead = ", or `start: pool`" if isinstance(params, StartParams) else instead
             raise KeyFault(place, f"{method!r} needs target examples: give `target`{instead}")
+        if "prompts" in params.needed() and not prompts:
+            raise KeyFault(place, f"{method!r} needs prompts without a response: give `prompts`")
         if method in methods[:i]:
             raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
+    if prompts and not any("prompts" in params.needed() for params in method_params):
+        raise KeyFault(
+            ("prompts",),
+            "no generator starts from them: add one to generate.methods, such as {method: answer} or "
+            "{method: evolve, start: prompts}",
+        )
 
 
 def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:
@@ -135,22 +160,31 @@ def check_ablation(prove: ProofSettings | None, stages: Sequence[str]) -> None:
 
 def check_sources(
     pool: Sequence[RowFile],
+    prompts: Sequence[RowFile],
     target: Target | None,
     protected: Sequence[RowFile],
     prove: ProofSettings | None,
 ) -> None:
     """Fail where a held-out set or an arm has the name of other rows: ids would be mixed up."""
     named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(pool)}
+    for i, entry in enumerate(prompts):
+        if entry.source_name in named:
+            raise _same_name(("prompts", i), entry.source_name, named[entry.source_name])
+        named[entry.source_name] = f"prompts.{i}"
     if target is not None:
         named[target.source_name] = "target"
     for place, name in [*_held_out(target, protected, prove), *_training_files(prove)]:
         if name in named:
-            raise KeyFault(
-                (*place, "source"),
-                f"the name {name!r} is that of {named[name]} as well, and row ids are made of it; give "
-                "this set a `source:` of its own",
-            )
+            raise _same_name(place, name, named[name])
         named[name] = ".".join(map(str, place))
+
+
+def _same_name(place: Place, name: str, other: str) -> KeyFault:
+    return KeyFault(
+        (*place, "source"),
+        f"the name {name!r} is that of {other} as well, and row ids are made of it; give this set a "
+        "`source:` of its own",
+    )
 
 
 def _held_out(

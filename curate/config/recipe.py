@@ -30,6 +30,7 @@ from curate.config.checks import (
     check_eval_sets,
     check_generators,
     check_plan,
+    check_pool,
     check_scores,
     check_sources,
     check_survivors,
@@ -116,10 +117,19 @@ class Config(Params):
         list[ShortRowFile],
         BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
     ] = Field(
-        min_length=1,
-        description="where the rows come from: files, globs, folders or URLs",
+        [],
+        description="where the rows come from: files, globs, folders or URLs; may be left out where "
+        "`generate` makes all rows",
         examples=[[{"path": "data/*.jsonl"}]],
     )
+    prompts: Annotated[
+        list[ShortRowFile],
+        BeforeValidator(as_list, json_schema_input_type=list[RowFile | str] | RowFile | str),
+        Field(
+            description="prompts without a response: no rows, but what generators answer or change",
+            examples=[[{"path": "prompts.jsonl"}]],
+        ),
+    ] = []
     ingest: IngestSettings = IngestSettings()
     target: Annotated[
         Target | None, BeforeValidator(as_file, json_schema_input_type=Target | str | None)
@@ -309,10 +319,12 @@ class Config(Params):
         for place, select in self.choices if self.target is None else ():
             check_target(place, select)
         check_eval_sets(self.stages, self.example_sets)
-        check_generators(self.generate.methods if self.generate else [], self.target)
+        generators = self.generate.methods if self.generate else []
+        check_pool(self.pool, generators)
+        check_generators(generators, self.target, self.prompts)
         check_survivors(self.stages)
         check_scores(self.stages)
-        check_sources(self.pool, self.target, self.protected, self.prove)
+        check_sources(self.pool, self.prompts, self.target, self.protected, self.prove)
         if self.prove:
             check_arms(self.prove.arms, selection_names(self.select, self.compare)[1:])
         check_ablation(self.prove, self.ablated_stages)

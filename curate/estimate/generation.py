@@ -6,10 +6,15 @@ from curate.generate.settings import GenerationSettings
 
 
 def generation_lines(
-    settings: GenerationSettings, targets: int, pool_rows: int
+    settings: GenerationSettings, targets: int, pool_rows: int, prompts: int = 0
 ) -> list[EstimateLine]:
     """Return a line for each method that makes rows, and one for the pool with these."""
-    lines = [_method_line(params, settings, targets, pool_rows) for params in settings.methods]
+    lines = [
+        _method_line(
+            params, settings, prompts if "prompts" in params.needed() else targets, pool_rows
+        )
+        for params in settings.methods
+    ]
     generated_rows = sum(line.rows for line in lines)
     summary = f"{pool_rows:,} of the pool and up to {generated_rows:,} made"
     limits = [(name, getattr(settings.limits, name)) for name in ("calls", "tokens", "cost")]

@@ -82,10 +82,12 @@ def _lines(config: Config, inputs: Mapping[str, Table], base: BaseModel) -> list
         summary += f"; files without any record: {empty:,}"
     lines = [EstimateLine("pool", rows, summary)]
     for name, table in examples.items():
-        lines.append(EstimateLine(name, table.height, "examples read"))
+        what = "prompts read" if name == "prompts" else "examples read"
+        lines.append(EstimateLine(name, table.height, what))
     if config.generate is not None:
-        targets = examples["target"].height if "target" in examples else 0
-        lines += generation_lines(config.generate, targets, rows)
+        given = {name: table.height for name, table in examples.items()}
+        targets, prompts = given.get("target", 0), given.get("prompts", 0)
+        lines += generation_lines(config.generate, targets, rows, prompts)
         rows = lines[-1].rows
     read = pool.height
     later = _later_lines(config, pool, rows, examples, base)

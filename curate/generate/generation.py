@@ -23,6 +23,7 @@ from curate.core.jsontypes import JSON
 from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
 from curate.core.section import Section
+from curate.core.turntext import plain_messages
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.generator_section import GeneratorRecord, generator_section
@@ -71,8 +72,9 @@ class SeedExample:
 class Generation:
     """One method's run: what it reads, and all candidates that it made so far.
 
-    `tables` are written beside the rows, for the report. `digests` are those of the files that the
-    method reads, by the parameter that names them and by their names.
+    `unanswered` are the recipe's prompts without a response. `tables` are written beside the rows, for
+    the report. `digests` are those of the files that the method reads, by the parameter that names them
+    and by their names.
     """
 
     method: str
@@ -87,6 +89,7 @@ class Generation:
     candidates: list[Candidate] = field(default_factory=list)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unanswered: Sequence[SeedExample] = ()
 
     @property
     def stopped(self) -> bool:
@@ -189,14 +192,18 @@ def was_sent(answer: Answer) -> bool:
 
 def read_examples(rows: pl.DataFrame) -> list[SeedExample]:
     """Return rows as examples, in their order."""
-    return [SeedExample(*row) for row in rows.select("row_id", "messages", "origin").iter_rows()]
+    columns = rows.select("row_id", "messages", "origin").iter_rows()
+    return [
+        SeedExample(row_id, plain_messages(messages), origin)
+        for row_id, messages, origin in columns
+    ]
 
 
 class Generator(Method):
     """A way to make rows with a language model: what it makes goes on the record of its Generation.
 
     Attributes:
-        needs: what it cannot do without, "target" examples or a "pool".
+        needs: what it cannot do without: "target" examples, "prompts" without a response, a "pool".
         reads: the parameters that are paths of files, whose contents then count, not their names.
     """
 
@@ -215,7 +222,12 @@ class Generator(Method):
         raise NotImplementedError
 
     def cost(self, targets: int, pool_rows: int) -> Workload:
-        """Return what it asks and makes at most, given the number of target examples and pool rows."""
+        """Return what it asks and makes at most.
+
+        Args:
+            targets: number of target examples; of prompts without a response where it needs those.
+            pool_rows: number of rows in the pool.
+        """
         raise NotImplementedError
 
     def needed(self) -> tuple[str, ...]:

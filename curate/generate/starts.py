@@ -4,21 +4,36 @@ A row with several user turns, or with none, has no one prompt to change and is 
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.errors import UserError
 from curate.core.rows import Message
 from curate.generate.generation import Generation, Generator, SeedExample, read_examples
 
+LACKING = {"pool": "the pool has none", "prompts": "no prompt is a single user turn"}
+
 
 class StartParams(Generator):
     """A generator that starts from rows of the target or of the pool."""
 
-    start: Literal["target", "pool"] = Field("target", description="whose rows to start from")
+    reads_responses: ClassVar[bool] = True
+
+    start: Literal["target", "pool", "prompts"] = Field(
+        "target",
+        description="whose rows to start from; evolve and refine can do with prompts alone",
+    )
     rows: int = Field(100, ge=1, description="to start from at most; drawn where there are more")
+
+    @model_validator(mode="after")
+    def _check_start(self) -> "StartParams":
+        if self.start == "prompts" and self.reads_responses:
+            raise ValueError(
+                f"start: {self.method} needs rows with a response; start from target or pool"
+            )
+        return self
 
     def needed(self) -> tuple[str, ...]:
         """Return whose rows the method needs."""
@@ -34,14 +49,26 @@ def choose_starts(run: Generation, params: StartParams) -> list[SeedExample]:
     if params.start == "pool":
         starts = _draw_of_pool(run, params.rows)
     else:
-        single = [example for example in run.target if is_single(example.messages)]
+        single = _single_of(run, params.start)
         starts = [single[i] for i in _draw(run, len(single), params.rows)]
     if not starts:
         raise UserError(
             f"{run.method}: there is no row with one user turn and a response to start from; "
-            + ("the pool has none" if params.start == "pool" else "add `target:`, or `start: pool`")
+            + (
+                "add `target:`, or `start: pool`"
+                if params.start == "target"
+                else LACKING[params.start]
+            )
         )
     return starts
+
+
+def _single_of(run: Generation, start: str) -> list[SeedExample]:
+    """Return the target examples, or prompts, with one user turn."""
+    if start == "prompts":
+        alone = (["user"], ["system", "user"])
+        return [e for e in run.unanswered if [m["role"] for m in e.messages] in alone]
+    return [example for example in run.target if is_single(example.messages)]
 
 
 def _draw_of_pool(run: Generation, count: int) -> list[SeedExample]:

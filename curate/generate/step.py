@@ -97,6 +97,8 @@ def generate_rows(
     generate: GenerationSettings,
     pool: Table,
     target: Table | None,
+    prompts: Table | None = None,
+    *,
     system: str | None = None,
 ) -> Artifact:
     """Return what the methods of a recipe make; the key holds what files and prompts say.
@@ -106,6 +108,7 @@ def generate_rows(
         generate: the recipe's `generate`.
         pool: the rows so far.
         target: the target examples, where there are any.
+        prompts: prompts without a response, where there are any.
         system: what becomes of system turns that the base model's chat template refuses (models.system);
             None if the base model reads no row.
 
@@ -124,6 +127,7 @@ def generate_rows(
         write_generated,
         pool=pool,
         target=target,
+        prompts=prompts,
         methods=methods,
         engine=run.engine(generate.engine),
         embedder=run.embedder(),
@@ -169,15 +173,17 @@ def write_generated(
     limits: Mapping[str, JSON],
     seed: int,
     target: Table | None = None,
+    prompts: Table | None = None,
     system: str | None = None,
     template: ModelSource | None = None,
 ) -> Counts:
-    """Write what the methods make of `target` and `pool`.
+    """Write what the methods make of `target`, `prompts` and `pool`.
 
     Raises:
         UserError: nothing at all was kept, or the engine does not answer.
     """
-    surroundings = Surroundings(pool, target, embedder, seed, find_template_fault(template, system))
+    fault = find_template_fault(template, system)
+    surroundings = Surroundings(pool, target, embedder, seed, fault, prompts)
     ends = MethodEndings()
     candidates: list[Candidate] = []
     cache = Cache(engine.cache)
@@ -257,8 +263,10 @@ class Surroundings:
         embedder: EmbedderSource,
         seed: int,
         template_fault: FindRejection | None,
+        unanswered: Table | None = None,
     ) -> None:
-        self.pool, self.target, self.embedder, self.seed = pool, target, embedder, seed
+        self.pool, self.target, self.unanswered = pool, target, unanswered
+        self.embedder, self.seed = embedder, seed
         self.template_fault = template_fault
         self.novelty_index = NoveltyIndex(self.embed)
         for table in [pool, *([target] if target else [])]:
@@ -282,6 +290,7 @@ class Surroundings:
             method=source.name,
             seed=self.seed,
             target=read_examples(self.target.read()) if self.target else [],
+            unanswered=read_examples(self.unanswered.read()) if self.unanswered else [],
             pool=self.pool.scan(),
             client=client,
             prompts=prompts,

@@ -169,7 +169,7 @@ def _fetch_models(run: Run) -> None:
 def read_inputs(run: Run) -> None:
     """Read the recipe's files: pool, target, eval, protected and watch sets."""
     read = {name: Table(run.result(call), "rows") for name, call in input_calls(run.config).items()}
-    run.rows, run.target = read["pool"], read.get("target")
+    run.rows, run.target, run.prompts = read["pool"], read.get("target"), read.get("prompts")
     if run.config.race is not None:
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
@@ -183,7 +183,9 @@ def append_generated(run: Run) -> None:
     if run.config.generate is None:
         return
     system = run.config.models.system if run.config.reads_base else None
-    run.generated = generate_rows(run, run.config.generate, run.rows, run.target, system)
+    run.generated = generate_rows(
+        run, run.config.generate, run.rows, run.target, run.prompts, system=system
+    )
     run.rows = join_rows(run, run.rows, Table(run.generated, "rows"))
 
 

@@ -21,6 +21,8 @@ def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
         UserError: as ingest_call.
     """
     entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
+    if config.prompts:
+        entries["prompts"] = config.prompts
     if config.target is not None:
         entries["target"] = [config.target]
         if config.target.eval:
@@ -29,9 +31,9 @@ def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
         entries["protected"] = config.protected
     if config.prove and config.prove.watch:
         entries["watch"] = [watched.file for watched in config.prove.watch]
-    limits = {"pool": config.ingest.max_rejected}
-    # Only the leak check reads these, and of an eval prompt it needs no answer.
-    prompts = {"protected", *(["eval"] if config.prove is None else [])}
+    limits = dict.fromkeys(("pool", "prompts"), config.ingest.max_rejected)
+    # Of the eval sets only the leak check reads these, and it needs no answer.
+    prompts = {"prompts", "protected", *(["eval"] if config.prove is None else [])}
     return {
         name: ingest_call(
             name,

@@ -21,6 +21,7 @@ def describe_run(
     roles = {
         "pool": run.rows,
         "kept": run.kept,
+        "prompts": run.prompts,
         "target": run.target,
         "eval": run.eval,
         "protected": run.protected,

@@ -95,6 +95,7 @@ class Run(CallRunner):
     rows: Table = field(init=False)
     kept: Table = field(init=False)
     tokens: Table = field(init=False)
+    prompts: Table | None = None
     target: Table | None = None
     eval: Table | None = None
     protected: Table | None = None

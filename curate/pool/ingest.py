@@ -145,7 +145,7 @@ def ingest(
     total = rows_out + rejected.total()
     if fault := _no_record(records, entries):
         raise UserError(fault)
-    if rejected.total() > max_rejected * total or not rows_out:
+    if rejected.total() > max_rejected * total or (entries.identity and not rows_out):
         raise UserError(_too_many(rejected, total, max_rejected, out))
     counts = {"rows_in": total, "rows_out": rows_out, "rejected": dict(sorted(rejected.items()))}
     _log_remarks(empty, repeated, rejected, layouts)

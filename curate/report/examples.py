@@ -104,7 +104,7 @@ def gather_examples(run: RunFolder) -> Examples:
         rejects=tuple(_reject(line) for line in rejects),
         reject_count=int(run.table("rejects").select(pl.len()).collect().item()),
         lost=tuple(
-            role for role in ("pool", "target", "eval", "protected", "watch")
+            role for role in ("pool", "prompts", "target", "eval", "protected", "watch")
             if role in run.manifest["artifacts"] and run.rows(role) is None
         ),
     )  # fmt: skip
@@ -180,7 +180,7 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     rows_by_id = _read_candidates(run, row_ids)
     tables = [
         *(("eval", run.rows(role)) for role in ("protected", "watch")),
-        *((r, run.rows(r)) for r in ("eval", "target", "pool")),
+        *((r, run.rows(r)) for r in ("eval", "prompts", "target", "pool")),
     ]
     for place, table in [*tables, ("pool", run.table("selected"))]:
         if table is not None:

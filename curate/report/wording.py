@@ -16,6 +16,7 @@ from curate.report.proof import EARLIER_RULE
 # The run's own steps, and what it names anew; those of methods and models stand with their functions.
 STEPS: Mapping[str, str] = {
     "pool": "Read the pool",
+    "prompts": "Read the prompts to answer",
     "target": "Read the target examples",
     "eval": "Read the eval set",
     "protected": "Read the protected eval sets",

@@ -10,7 +10,7 @@ from curate.generate.candidates import explain_reject
 from curate.generate.outcome import CANDIDATES
 from curate.runs.folder import RunFolder
 
-ROLES = ("target", "pool")
+ROLES = ("target", "prompts", "pool")
 EXCERPT = 160
 
 

@@ -117,7 +117,8 @@ def check_generations(
         f"{name}: what it makes depends on the order in which answers come"
     )
     calls, kept = whole.client.counts()["calls"], len(whole.kept)
-    sizes = len(whole.target), whole.pool.select(pl.len()).collect().item()
+    starts = whole.unanswered if "prompts" in generator.needed() else whole.target
+    sizes = len(starts), whole.pool.select(pl.len()).collect().item()
     cost = generator.cost(*sizes)
     most_rows = cost.calls if cost.rows is None else cost.rows
     assert calls <= cost.calls, f"{name}: {calls} calls, but cost says {cost.calls}"
@@ -140,7 +141,7 @@ def check_candidates(run: Generation) -> None:
     Raises:
         AssertionError: a candidate is at fault; which, and how.
     """
-    hops = {example.row_id: 0 for example in run.target}
+    hops = {example.row_id: 0 for example in (*run.target, *run.unanswered)}
     hops |= dict.fromkeys(run.pool.select("row_id").collect()["row_id"], 0)
     for candidate in run.candidates:
         place = f"{run.method}: {candidate.row_id}"

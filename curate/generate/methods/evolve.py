@@ -76,6 +76,7 @@ class EvolveGenerator(WriteParams):
     """Instructions evolved in depth and breadth, round by round."""
 
     version: ClassVar[int] = VERSION
+    reads_responses: ClassVar[bool] = False
 
     method: Literal["evolve"] = "evolve"
     filters: NearFilters = NearFilters()

@@ -42,6 +42,7 @@ class RefineGenerator(WriteParams):
     """Instructions made clearer, more exact and a little harder."""
 
     version: ClassVar[int] = VERSION
+    reads_responses: ClassVar[bool] = False
 
     method: Literal["refine"] = "refine"
     filters: NearFilters = NearFilters()

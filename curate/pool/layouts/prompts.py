@@ -29,7 +29,8 @@ class PromptLayout:
         """
         (field,) = self.matched_fields(record)
         if field != TURNS:
-            return read_prompt(record, next(p for p in PAIRS if p.prompt == field), roles)
+            # Of an instruction the last of these has the input below it.
+            return read_prompt(record, [p for p in PAIRS if p.prompt == field][-1], roles)
         texts = record[TURNS]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise RecordFault(Reason.WRONG_TYPE, TURNS)

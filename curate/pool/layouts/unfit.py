@@ -20,8 +20,9 @@ def describe_unfit(record: Record) -> str:
         prompt = "turns"
     if prompt is not None:
         return (
-            f"They look like prompts without an answer (`{prompt}`), which only `protected` and, where "
-            "nothing is proved, `target.eval` take. Name the field of the response, "
+            f"They look like prompts without an answer (`{prompt}`): give them to generators as "
+            "`prompts:`, to the leak check as `protected:` or, where nothing is proved, as "
+            "`target.eval`. Or name the field of the response, "
             f"e.g. fields: {{prompt: {prompt}, response: reply}}"
         )
     document = next((f for f in DOCUMENT_FIELDS if isinstance(record.get(f), str)), None)

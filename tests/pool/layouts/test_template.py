@@ -13,6 +13,7 @@ from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.store import Artifact, Store
 from curate.core.tables import read_table
+from curate.core.turntext import plain_messages
 from curate.pool.ingest import ingest_call
 from curate.pool.layouts import Conversation, RecordFault, file_reader
 from curate.pool.settings import RowFile
@@ -138,7 +139,9 @@ def test_a_table_becomes_instructions_and_its_rejects_add_up(store: Store, tmp_p
     (tmp_path / "x.csv").write_text('text,label\n"a\nb",1\nc,2\n,0\nd,0\n')
     labels = {"label": ["negative", "positive"]}
     ingested = ingest(store, tmp_path / "t.j2", tmp_path / "x.csv", labels=labels)
-    messages = read_table(ingested.file("rows.parquet"))["messages"].to_list()
+    messages = [
+        plain_messages(row) for row in read_table(ingested.file("rows.parquet"))["messages"]
+    ]
     assert messages == [turns("a\nb", "positive"), turns("d", "negative")]
     rejects = read_table(ingested.file("rejects.parquet")).select("position", "reason", "field")
     assert rejects.rows() == [

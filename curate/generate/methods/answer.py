@@ -1,0 +1,191 @@
+"""Answers to prompts: the model answers each prompt of the recipe's `prompts` as it stands.
+
+With several samples a prompt, all distinct answers are kept, or with a checker the one that most of them
+agree with: Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reasoning in Language Models",
+arXiv:2203.11171. Equal by the checker's comparison counts as agreement, so a number may be said in many
+ways; an answer with nothing to compare agrees with none.
+
+Calls: 1 a prompt, whose completions are `samples`.
+
+A prompt of several user turns in a row, such as MT-Bench has, cannot be answered in one go: it is passed
+over, and so is one that has its answer; log and table of prompts say so.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from curate.answers.checkers import AnswerVerdict, CheckerName, check_answer, is_gold
+from curate.core.errors import UserError
+from curate.core.methods import method
+from curate.core.rows import Message, normalise
+from curate.core.workload import Workload
+from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.generation import (
+    Generation,
+    Generator,
+    SeedExample,
+    reject_reason_of,
+    was_sent,
+    with_reasoning,
+)
+from curate.generate.methods.reject import RejectFilters
+from curate.generate.plain import ask_plainly
+from curate.llm.requests import Request, Sampling, TopP
+from curate.llm.schemas import REPEATS
+from curate.llm.structured import Answer
+
+LOG = logging.getLogger("curate")
+VERSION = 1
+PROMPT_SCHEMA = pl.Schema(
+    {"row_id": pl.String(), "state": pl.String(), "answers": pl.Int64(), "agreement": pl.Float64()}
+)
+
+
+@method
+class AnswerGenerator(Generator):
+    """Answers of the model to prompts that have none."""
+
+    version: ClassVar[int] = VERSION
+    needs: ClassVar[tuple[str, ...]] = ("prompts",)
+
+    method: Literal["answer"] = "answer"
+    filters: RejectFilters = RejectFilters()
+    samples: int = Field(1, ge=1, description="answers to each prompt")
+    checker: CheckerName | None = Field(
+        None,
+        description="how several answers are compared: the one that most agree with is kept, and "
+        "without a checker all of them",
+        examples=["numeric"],
+    )
+    agreement: float = Field(
+        0.5, gt=0, le=1, description="share of a prompt's answers that must agree; with a checker"
+    )
+    temperature: float = Field(0.7, ge=0, description="of answers; a single sample is greedy")
+    top_p: TopP = 0.95
+    max_tokens: int = Field(2_048, ge=8, description="of an answer")
+
+    @model_validator(mode="after")
+    def _check(self) -> "AnswerGenerator":
+        if self.checker is not None and self.samples == 1:
+            raise ValueError("checker compares several answers: give samples of 2 or more")
+        if self.checker == "regex":
+            raise ValueError("checker: a regex compares an answer with no other answer")
+        return self
+
+    def generate(self, run: Generation) -> None:
+        """Answer all prompts in one batch, then put the answers on record, prompt by prompt.
+
+        Raises:
+            UserError: no prompt can be answered.
+        """
+        prompts = [example for example in run.unanswered if is_open(example.messages)]
+        if not prompts:
+            raise UserError(
+                f"answer: none of {len(run.unanswered):,} prompts ends with one user turn that waits "
+                "for its answer"
+            )
+        if others := len(run.unanswered) - len(prompts):
+            LOG.warning("answer: %d prompts with several user turns in a row, or an answer", others)
+        states: dict[str, tuple[str, int, float | None]] = {
+            example.row_id: ("passed over", 0, None) for example in run.unanswered
+        }
+        requests = [self._ask(run, prompt) for prompt in prompts]
+        for prompt, answers in zip(prompts, run.ask("answer", requests), strict=True):
+            candidates = [_take(run, prompt, a) for a in answers if was_sent(a)]
+            judged, share = self._judge(candidates)
+            kept = run.filter(judged)
+            state = ("answered" if kept else "dropped") if candidates else "unsent"
+            states[prompt.row_id] = (state, len(candidates), share)
+        run.tables["prompts"] = pl.DataFrame(
+            [(row_id, *state) for row_id, state in states.items()], PROMPT_SCHEMA, orient="row"
+        )
+
+    def cost(self, targets: int, pool_rows: int) -> Workload:
+        """Return what it asks and makes at most; `targets` are its prompts."""
+        rows = targets if self.checker else targets * self.samples
+        return Workload(calls=targets * self.samples, rows=rows, answer_tokens=self.max_tokens)
+
+    def _ask(self, run: Generation, prompt: SeedExample) -> Request:
+        sampling = Sampling(
+            temperature=self.temperature if self.samples > 1 else 0.0,
+            top_p=self.top_p if self.samples > 1 else 1.0,
+            max_tokens=self.max_tokens,
+            repeats=REPEATS,
+            n=self.samples,
+        )
+        return ask_plainly(run, "answer", [prompt.row_id], prompt.messages, sampling)
+
+    def _judge(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], float | None]:
+        """Return a prompt's answers, dropped what is not to be kept, and the share that agree."""
+        distinct = _without_repeats(candidates)
+        if self.checker is None:
+            return distinct, None
+        votes = votes_of(self.checker, [c for c in candidates if c.reject_reason is None])
+        best = max(votes, key=lambda row_id: votes[row_id], default=None)
+        share = votes[best] / len(candidates) if best else 0.0
+        return [self._judged(c, best, share, votes) for c in distinct], share
+
+    def _judged(
+        self, candidate: Candidate, best: str | None, share: float, votes: Mapping[str, int]
+    ) -> Candidate:
+        if candidate.reject_reason is not None:
+            return candidate
+        if not votes[candidate.row_id]:
+            return candidate.drop(RejectReason.NO_ANSWER, "nothing to compare")
+        if share < self.agreement:
+            return candidate.drop(RejectReason.INCONSISTENT, f"at most {share:.0%} of them agree")
+        if candidate.row_id != best:
+            return candidate.drop(
+                RejectReason.OVER_QUOTA, "another one stands for those that agree"
+            )
+        return candidate.add_notes(agreement=round(share, 3))
+
+
+def is_open(messages: Sequence[Message]) -> bool:
+    """Return whether turns end with one user turn, and user and assistant take turns before it."""
+    roles = [message["role"] for message in messages if message["role"] != "system"]
+    return roles[-1:] == ["user"] and all(a != b for a, b in pairwise(roles))
+
+
+def votes_of(checker: CheckerName, candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Return how many of a prompt's answers agree with each, itself among them, by its row id.
+
+    An answer in which there is nothing to compare has no vote.
+    """
+    texts = [candidate.response for candidate in candidates]
+    return {
+        candidate.row_id: sum(
+            check_answer(checker, other, candidate.response) is AnswerVerdict.CORRECT
+            for other in texts
+        )
+        if is_gold(checker, candidate.response)
+        else 0
+        for candidate in candidates
+    }
+
+
+def _take(run: Generation, prompt: SeedExample, answer: Answer) -> Candidate:
+    """Return an answer behind its prompt, as a candidate."""
+    turns = [*prompt.messages, Message(role="assistant", content=answer.text.strip())]
+    candidate = with_reasoning(Candidate(turns, run.method, (prompt.row_id,)), "answer", answer)
+    reason = reject_reason_of(answer)
+    return candidate.drop(reason, answer.reason) if reason else candidate
+
+
+def _without_repeats(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return a prompt's answers, dropped those that say what an earlier one says."""
+    texts: set[str] = set()
+    distinct = []
+    for candidate in candidates:
+        text = normalise(candidate.response).casefold()
+        repeated = candidate.reject_reason is None and text in texts
+        distinct.append(
+            candidate.drop(RejectReason.NOT_NEW, "the same answer again") if repeated else candidate
+        )
+        texts |= {text} if candidate.reject_reason is None else set()
+    return distinct

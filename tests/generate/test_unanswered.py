@@ -1,0 +1,115 @@
+"""Prompts without a response in a recipe: generators answer them, and they are rows of nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.config.loading import load_config
+from curate.config.recipe import Config
+from curate.core.errors import UserError
+from curate.estimate.recipe import estimate
+from curate.pipeline.curation import run_curation
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
+from tests.generate.scripted import ScriptedEngine, text_of
+
+PROMPTS = [
+    {"prompt": "Name the river of Cologne."},
+    {"instruction": "Sort the numbers.", "input": "3 1 2"},
+    {"messages": [{"role": "user", "content": "What is a quay?"}], "lang": "en"},
+]
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    scripted = ScriptedEngine([(lambda call: True, lambda call: f"It is so: {text_of(call)} Yes.")])
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: scripted)
+    return scripted
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in PROMPTS))
+    return {
+        "name": "answers",
+        "store": str(tmp_path / "store"),
+        "prompts": {"path": str(path), "source": "asks"},
+        "generate": {"methods": [{"method": "answer", "max_tokens": 60}]},
+        "models": {"embedder": "static"},
+    }
+
+
+def test_answers_to_prompts_are_all_rows_of_a_recipe_without_a_pool(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run_curation(Config.model_validate(recipe), tmp_path / "run")
+    assert sorted(result.selected["row_id"].str.split("/").list.first()) == ["answer"] * 3
+    assert sorted(result.selected["parents"].explode()) == [
+        f"asks/prompts.jsonl:{i}" for i in (1, 2, 3)
+    ]
+    assert set(result.ledger["row_id"]) == set(result.selected["row_id"])
+    prompts = [messages[0]["content"] for messages in result.selected["messages"]]
+    assert "Sort the numbers.\n\n3 1 2" in prompts
+    row_id = result.selected["row_id"][prompts.index("What is a quay?")]
+    assert "from asks/prompts.jsonl:3: What is a quay?" in "\n".join(
+        explain_row(open_run(tmp_path / "run"), row_id)
+    )
+
+
+def test_check_counts_the_answers(recipe: dict[str, Any]) -> None:
+    lines = {line.stage: line for line in estimate(Config.model_validate(recipe))}
+    assert (lines["pool"].rows, lines["prompts"].rows, lines["generate"].rows) == (0, 3, 3)
+
+
+def test_instructions_without_an_answer_can_be_made_harder(
+    recipe: dict[str, Any], engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    new = "Name the river of Cologne, and say in two sentences where it rises and where it ends."
+    engine.rules = [
+        (lambda call: call.request.schema is not None, json.dumps({"prompt": new})),
+        (lambda call: True, "The Rhine rises in the Alps. It ends in the North Sea."),
+    ]
+    recipe["generate"]["methods"] = [{"method": "refine", "start": "prompts", "judge": False}]
+    result = run_curation(Config.model_validate(recipe), tmp_path / "run")
+    assert result.selected["method"].to_list() == ["refine"]
+    assert result.selected["messages"][0][0]["content"] == new
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prompts": []}, "'answer' needs prompts without a response: give `prompts`"),
+        ({"generate": None}, "pool: there are no rows"),
+        ({"generate": None, "pool": "x.jsonl"}, "prompts: no generator starts from them"),
+        ({"pool": {"path": "x", "source": "asks"}}, "the name 'asks' is that of pool.0 as well"),
+        (
+            {"generate": {"methods": [{"method": "reject", "start": "prompts"}]}},
+            "reject needs rows with a response; start from target or pool",
+        ),
+        (
+            {"generate": {"methods": [{"method": "answer"}, {"method": "back_translate"}]}},
+            "'back_translate' needs rows of a pool: give `pool`",
+        ),
+    ],
+)
+def test_faults_in_the_recipe_are_sentences(
+    recipe: dict[str, Any], tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    (tmp_path / "r.yaml").write_text(json.dumps({**recipe, **change}))
+    with pytest.raises(UserError) as caught:
+        load_config(tmp_path / "r.yaml")
+    assert sentence in str(caught.value)
+
+
+def test_prompts_in_the_pool_are_refused_with_where_they_belong(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "pool.jsonl").write_text(json.dumps(PROMPTS[0]) + "\n")
+    recipe["pool"] = str(tmp_path / "pool.jsonl")
+    with pytest.raises(UserError, match="give them to generators as `prompts:`"):
+        run_curation(Config.model_validate(recipe), tmp_path / "run")
