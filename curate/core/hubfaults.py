@@ -17,7 +17,7 @@ else:
 # What to do about an error of huggingface_hub, by its class; a class stands before those it is one of.
 BY_CLASS = (
     ("OfflineModeIsEnabled", "HF_HUB_OFFLINE is set and the cache {cache} does not hold all of it; "
-     "unset it, or {fetch} once with a network"),
+     "unset it, or fetch the {noun} once with a network ({command})"),
     ("GatedRepoError", "its owner asks for terms to be accepted; accept them on {page} and "
      "set HF_TOKEN to a token of the same account"),
     ("DisabledRepoError", "the hub has disabled it; take another {noun}"),
@@ -38,7 +38,7 @@ BY_STATUS = {
 TROUBLE = "the hub at {endpoint} has trouble of its own (HTTP {status}); run again later"
 UNREACHED = (
     "the hub at {endpoint} cannot be reached, or the connection broke; check the network, HTTPS_PROXY "
-    "and HF_ENDPOINT and run again, or name a local folder"
+    "and HF_ENDPOINT and run again, or fetch the {noun} where there is a network ({command})"
 )
 NO_HUB = (
     "what {endpoint} sends is not what the hub sends, or the cache {cache} is damaged; check "
@@ -51,13 +51,19 @@ class HubRequest:
     """What is asked of the hub: a model or data set, its main branch or a revision of it.
 
     noun: what it is, "model" or "data set".
-    fetch: how the cache is filled with it.
     """
 
     noun: str
     name: str
-    fetch: str
     revision: str | None = None
+
+    @property
+    def command(self) -> str:
+        """Return the command that fills the cache with it."""
+        kind = " --repo-type dataset" if self.noun == "data set" else ""
+        return f"hf download {self.name}{kind}" + (
+            f" --revision {self.revision}" if self.revision else ""
+        )
 
     @property
     def words(self) -> dict[str, str]:
@@ -70,7 +76,7 @@ class HubRequest:
         )
         return {
             "noun": self.noun,
-            "fetch": self.fetch,
+            "command": self.command,
             "absent": absent,
             "page": page,
             "cache": constants.HF_HUB_CACHE,
@@ -90,7 +96,7 @@ def explain_hub(error: Exception, request: HubRequest) -> str:
             return f"{system} (its cache is {words['cache']})"
         if isinstance(cause, UnicodeEncodeError):
             return "HF_TOKEN has letters that no token has; copy it once more"
-        if _is_transport(cause):
+        if is_transport(cause):
             return _fill(UNREACHED, words)
     return _fill(NO_HUB, words)
 
@@ -120,7 +126,7 @@ def _by_status(error: BaseException) -> str | None:
     )
 
 
-def _is_transport(error: BaseException) -> bool:
+def is_transport(error: BaseException) -> bool:
     """Return whether a connection failed or broke; the HTTP library changes with the client."""
     library = type(error).__module__.split(".")[0]
     named = library in ("httpx", "httpx2", "requests", "urllib3") and not hasattr(error, "response")

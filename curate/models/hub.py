@@ -29,7 +29,7 @@ def fetch_model(name: str) -> Path:
         folder = Path(huggingface_hub.snapshot_download(name, ignore_patterns=PICKLED_WEIGHTS))
     # Where a server is none of the hub's, the client stumbles in any way over what it sends.
     except Exception as error:
-        why = explain_hub(error, HubRequest("model", name, fetch="fetch the model"))
+        why = explain_hub(error, HubRequest("model", name))
         raise UserError(
             f"model {name!r}, neither a local folder nor an embedded model, could not be fetched from "
             f"the hub: {why} ({type(error).__name__}: {one_line(error, 120)})"

@@ -129,7 +129,7 @@ def _summarise_entry(
         if summary is None or summary.name != name:
             if summary is not None:
                 yield summary
-            file = PoolFile(files[batch.file], batch.file, split=entry["split"])
+            file = PoolFile(**files[batch.file])
             summary = FileSummary(role, name, describe_container(file))
         summary.add(batch)
     if summary is not None:

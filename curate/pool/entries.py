@@ -1,4 +1,8 @@
-"""Entries of a pool as a key knows them: their settings, and their files by their bytes."""
+"""Entries of a pool as a key knows them: their settings, and their files by their bytes.
+
+Of a data set of the hub the key has the commit. So a branch that moved makes a new key, and the same
+commit makes the same key with and without a network.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +11,10 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from curate.core.localfiles import MIB, read_text
 from curate.core.store import Artifact
-from curate.pool.files import PoolFile, digest_url
+from curate.core.errors import UserError
+from curate.pool.files import PoolFile, digest_url, find_files
+from curate.pool.hubaddress import parse_address
+from curate.pool.hubrepo import HubFiles, find_hub_files
 from curate.pool.layouts.template import check_template
 from curate.pool.settings import FieldNames, RowFile, TemplateSource
 
@@ -17,6 +24,15 @@ class FileIdentity(TypedDict):
 
     name: str
     digest: str
+    split: str | None
+
+
+class HubIdentity(TypedDict):
+    """What a data set of the hub is known by."""
+
+    repo: str
+    commit: str
+    config: str | None
     split: str | None
 
 
@@ -30,6 +46,7 @@ class EntryIdentity(TypedDict):
     split: str | None
     prompts: NotRequired[bool]
     template: NotRequired[TemplateSource]
+    hub: NotRequired[HubIdentity]
     files: list[FileIdentity]
 
 
@@ -48,8 +65,34 @@ class PoolEntries:
     reads: tuple[Artifact, ...] = ()
 
 
+def find_entry(entry: RowFile) -> tuple[Sequence[PoolFile], HubIdentity | None]:
+    """Return the files of an entry, and of which data set of the hub they are, if of one.
+
+    Raises:
+        UserError: nothing is there, or there are several splits or configurations and none is named.
+    """
+    address = parse_address(entry.path, entry.revision)
+    if address is None:
+        if entry.revision:
+            raise UserError(
+                f"{entry.path} is no data set of the hub (owner/name), and only those have a "
+                f"`revision:`; leave out {entry.revision!r}"
+            )
+        return find_files(entry.path, entry.split, entry.config), None
+    hub = find_hub_files(address, entry.config, entry.split)
+    return hub.files, _hub_identity(hub)
+
+
+def _hub_identity(hub: HubFiles) -> HubIdentity:
+    return {"repo": hub.repo, "commit": hub.commit, "config": hub.config, "split": hub.split}
+
+
 def identity_of(
-    entry: RowFile, files: Sequence[PoolFile], prompts: bool, seed: int
+    entry: RowFile,
+    files: Sequence[PoolFile],
+    prompts: bool,
+    seed: int,
+    hub: HubIdentity | None = None,
 ) -> EntryIdentity:
     """Return what an entry is known by in the key of the call that reads it.
 
@@ -57,13 +100,16 @@ def identity_of(
         UserError: a template is not there, or is none.
     """
     template = _template_source(entry, prompts, seed)
+    apart = {"path", "eval", "template", "labels", "config", "revision"}
     identity: dict[str, Any] = {
-        **entry.model_dump(mode="json", exclude={"path", "eval", "template", "labels"}),
+        **entry.model_dump(mode="json", exclude=apart),
         "source": entry.source_name,
         **({"prompts": True} if prompts else {}),
         **({"template": template} if template else {}),
+        **({"hub": hub} if hub else {}),
         "files": [
-            {"name": file.name, "digest": digest_url(file), "split": file.split} for file in files
+            {"name": file.name, "digest": file.digest or digest_url(file), "split": file.split}
+            for file in files
         ],
     }
     return cast(EntryIdentity, identity)

@@ -34,6 +34,7 @@ LOCAL = "file://"
 BLOCK = 2**20
 URL = re.compile(r"[A-Za-z][\w+.-]*(://|::)")
 MAGIC = re.compile(r"[*?\[]")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -41,6 +42,7 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 class PoolFile:
     """A file of a pool entry: where it is, the name that row ids carry, and the digest it must have.
 
+    digest: of its bytes; of a file of the hub the commit, which stands for them.
     split: the split to read of the several that the file itself must hold.
     """
 
@@ -48,6 +50,11 @@ class PoolFile:
     name: str
     digest: str | None = None
     split: str | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Return whether a commit stands for its bytes."""
+        return self.digest is not None and COMMIT.fullmatch(self.digest) is not None
 
 
 def is_read(name: str) -> bool:
@@ -298,7 +305,7 @@ def open_checked(file: PoolFile) -> Iterator["io.BufferedReader[Any]"]:
         except UserError as error:
             # A file that is being written to looks broken: that it changed is the better reason.
             fault = error
-        if file.digest is not None and hashed.drain() != file.digest:
+        if file.digest and not file.pinned and hashed.drain() != file.digest:
             raise changed(file.url) from fault
         if fault:
             raise fault

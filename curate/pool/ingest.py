@@ -29,8 +29,8 @@ from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.pool.classlabels import class_labels
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
-from curate.pool.entries import EntryIdentity, PoolEntries, identity_of
-from curate.pool.files import PoolFile, find_files
+from curate.pool.entries import EntryIdentity, PoolEntries, find_entry, identity_of
+from curate.pool.files import PoolFile
 from curate.pool.layouts import (
     Conversation,
     ParsedRecord,
@@ -95,8 +95,8 @@ def ingest_call(
     entry_keys = keys or [name] * len(entries)
     for entry, key in zip(entries, entry_keys, strict=True):
         with named_key(key):
-            files = find_files(entry.path, entry.split)
-            identities.append(identity_of(entry, files, prompts, seed))
+            files, hub = find_entry(entry)
+            identities.append(identity_of(entry, files, prompts, seed, hub))
         urls.append([file.url for file in files])
     read = PoolEntries(identities, urls, entry_keys)
     return ingest.call(read, seed, max_rejected, own_layouts()).named(name)

@@ -122,7 +122,10 @@ class TemplateSource(TypedDict):
 class RowFile(Params):
     """Where rows come from: a file, glob or folder of JSON, Parquet, Arrow, CSV, plain or packed."""
 
-    path: str = Field(description="file, glob, folder, or URL of fsspec", examples=["data/*.jsonl"])
+    path: str = Field(
+        description="file, glob or folder, URL of fsspec, or a data set of the Hugging Face Hub",
+        examples=["data/*.jsonl", "owner/name", "s3://bucket/pool/"],
+    )
     source: str | None = Field(
         None, description="name of these rows in ids and reports", examples=["forum"]
     )
@@ -142,6 +145,18 @@ class RowFile(Params):
         min_length=1,
         description="the split to read, of a data set with several, e.g. train",
         examples=["train"],
+    )
+    config: str | None = Field(
+        None,
+        min_length=1,
+        description="the configuration to read, of a data set with several",
+        examples=["en"],
+    )
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        description="branch, tag or commit of a data set of the hub; its main branch if none",
+        examples=["main"],
     )
 
     template: Annotated[
