@@ -80,17 +80,23 @@ def read(
     fields: FieldMap | dict[str, Any] | None = None,
     template: str | Path | Sequence[str | Path] | None = None,
     labels: Mapping[str, Mapping[Any, str] | Sequence[str]] | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
     max_rejected: float | None = None,
     store: str | Path = STORE,
 ) -> Rows:
     """Return rows, each record read by the layout that its own fields tell.
 
     Args:
-        source: a path, glob or folder, or several; a list of dicts; a frame of polars or pandas; a
-            table of Arrow; a Dataset of `datasets`.
+        source: a path, glob, folder or URL, or several; a data set of the hub ("owner/name"); a list of
+            dicts; a frame of polars or pandas; a table of Arrow; a Dataset or IterableDataset.
         fields: names of fields, for records in no known layout: {"prompt": "q", "response": "a"}.
         template: a Jinja file, or several, that write the fields of a record out as prompt ||| response.
         labels: by field, names of its values for the template: {"label": ["negative", "positive"]}.
+        split: the split to read, of a data set with several.
+        config: the configuration to read, of a data set with several.
+        revision: branch, tag or commit of a data set of the hub.
         max_rejected: share of records that may make no row, 0.05 if not given.
         store: folder of stored results.
 
@@ -98,7 +104,8 @@ def read(
         UserError: there are no rows in it, or too many records make none.
     """
     templates = [str(path) for path in _paths(template)]
-    settings = {"fields": fields, "template": templates, "labels": labels}
+    choice = {"split": split, "config": config, "revision": revision}
+    settings = {"fields": fields, "template": templates, "labels": labels, **choice}
     layout = {key: value for key, value in settings.items() if value}
     pool = Pool(pool_of(source, store, layout=layout).files, max_rejected)
     run = started_run(recipe_of(store, **pool.settings))

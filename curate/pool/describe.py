@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from curate.core.rows import Message, turn_text
-from curate.pool.entries import EntryIdentity, PoolEntries
+from curate.pool.entries import EntryIdentity, HubIdentity, PoolEntries
 from curate.pool.files import PoolFile
 from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
@@ -33,6 +33,7 @@ MAX_EXCERPT_CHARS, MAX_LISTED_FIELDS = 200, 12
 class FileSummary:
     """What a file is read as: container, layouts, rejects, one row, and the fields that go to meta.
 
+    hub: the data set of the hub that it is of.
     first: by reason, where the first reject is, and the field at fault.
     kept: how many rows have a field in meta.
     characters: how many characters the texts of such a field have, over all rows.
@@ -41,6 +42,7 @@ class FileSummary:
     role: str
     name: str
     container: str
+    hub: HubIdentity | None = None
     layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class FileSummary:
         what = ", ".join([f"{records:,} records", *layouts])
         result = f"{self.rows:,} rows, {self.rejected.total():,} rejected"
         lines = [f"{self.role} {self.name}: {self.container}; {what}; {result}"]
+        if self.hub:
+            lines.append(f"    of {_describe_hub(self.hub)}")
         for reason, count in self.rejected.most_common():
             lines.append(f"    {count:,} x {reason}, first at {self.first[reason]}")
         lines += [f"    {turn['role']}: {_excerpt(turn_text(turn))}" for turn in self.example]
@@ -97,6 +101,12 @@ class FileSummary:
                 "    of a preference record the chosen answer is the row, the other its `rejected`"
             )
         return [*lines, *(f"    warning: {warning}" for warning in self.warnings)]
+
+
+def _describe_hub(hub: HubIdentity) -> str:
+    """Return data set, commit, configuration and split in words."""
+    parts = {"commit": hub["commit"], "config": hub["config"], "split": hub["split"]}
+    return ", ".join([hub["repo"], *(f"{name} {value}" for name, value in parts.items() if value)])
 
 
 def _long_texts(value: Any) -> Iterator[str]:
@@ -122,15 +132,18 @@ def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> It
 def _summarise_entry(
     role: str, entry: EntryIdentity, urls: Sequence[str], seed: int
 ) -> Iterator[FileSummary]:
-    files = {file["name"]: url for url, file in zip(urls, entry["files"], strict=True)}
+    files = {
+        file["name"]: PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)
+    }
     summary: FileSummary | None = None
     for batch in read_entry(entry, urls, seed):
         name = f"{entry['source']}/{batch.file}"
         if summary is None or summary.name != name:
             if summary is not None:
                 yield summary
-            file = PoolFile(**files[batch.file])
-            summary = FileSummary(role, name, describe_container(file))
+            summary = FileSummary(
+                role, name, describe_container(files[batch.file]), entry.get("hub")
+            )
         summary.add(batch)
     if summary is not None:
         yield summary

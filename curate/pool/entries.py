@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
+from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
 from curate.core.store import Artifact
-from curate.core.errors import UserError
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.hubaddress import parse_address
 from curate.pool.hubrepo import HubFiles, find_hub_files

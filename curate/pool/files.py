@@ -13,19 +13,24 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
-from fsspec.utils import glob_translate
-
 from curate.core.errors import UserError
-from curate.core.localfiles import changed, file_fault
-from curate.pool.folders import is_housekeeping, log_left_out, walk
-from curate.pool.hublayout import CARD, choose_named, choose_split
+from curate.core.localfiles import changed, file_fault, read_text
+from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
+from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
+from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
+from curate.pool.remote import (
+    file_name,
+    is_remote_folder,
+    list_remote,
+    open_remote,
+    remote_fault,
+)
 
 LOG = logging.getLogger("curate")
 FORMS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".ipc", ".csv", ".tsv")
@@ -33,9 +38,7 @@ PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
 LOCAL = "file://"
 BLOCK = 2**20
 URL = re.compile(r"[A-Za-z][\w+.-]*(://|::)")
-MAGIC = re.compile(r"[*?\[]")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def is_read(name: str) -> bool:
     return not is_housekeeping(name) and (stem.endswith(FORMS) or plain.endswith(".zip"))
 
 
-def find_files(path: str, split: str | None = None) -> list[PoolFile]:
+def find_files(path: str, split: str | None = None, config: str | None = None) -> list[PoolFile]:
     """Return the files that a path, glob or folder names, sorted by name.
 
     Any fsspec URL works. Names are relative to the part of the path without wildcards. What is in a
@@ -73,6 +76,7 @@ def find_files(path: str, split: str | None = None) -> list[PoolFile]:
     Args:
         path: the path, glob or URL.
         split: the split to read, where the folder or the file holds several.
+        config: the configuration to read, where a folder's card names several.
 
     Raises:
         UserError: nothing was found there, the path itself leads to something else than files, or
@@ -80,11 +84,10 @@ def find_files(path: str, split: str | None = None) -> list[PoolFile]:
     """
     if "\0" in path:
         raise UserError(f"the path {path!r:.200} holds a NUL character, which no file name can")
-    if _is_local(path):
-        files = _find_local(path.removeprefix(LOCAL), split)
+    if is_local(path):
+        files = _find_local(path.removeprefix(LOCAL), split, config)
     else:
-        with _remote(path):
-            files = [replace(file, split=split) for file in _find_remote(path)]
+        files = _find_remote(path, split, config)
     if not files:
         raise UserError(_nothing_at(path))
     return sorted(files, key=lambda file: file.name)
@@ -92,35 +95,30 @@ def find_files(path: str, split: str | None = None) -> list[PoolFile]:
 
 def _nothing_at(path: str) -> str:
     """Return what to say where nothing was found."""
-    if HUB_NAME.fullmatch(path) and not Path(path).parent.is_dir():
-        return (
-            f"no file or folder is at {path!r}; if it is a data set of the Hugging Face Hub, fetch it "
-            f"first (hf download {path} --repo-type dataset --local-dir NAME) and give that folder"
-        )
     sought = "file matches" if MAGIC.search(path) else "file or folder is at"
+    hint = "paths are relative to the folder that curate is started in"
     return (
         f"no {sought} {path!r:.200} (looked for {', '.join(FORMS)} under folders, plain or packed as "
-        f"{', '.join(PACKED)}); paths are relative to the folder that curate is started in"
+        f"{', '.join(PACKED)}); {hint if is_local(path) else 'check the address'}"
     )
 
 
 def is_folder(path: str) -> bool:
     """Return whether a path or URL leads to a folder."""
-    if _is_local(path):
+    if is_local(path):
         return os.path.isdir(os.path.expanduser(path.removeprefix(LOCAL)))  # noqa: PTH111, PTH112
-    with _remote(path):
-        filesystem, root = fsspec.core.url_to_fs(path)
-        return bool(filesystem.isdir(root))
+    return is_remote_folder(path)
 
 
-def _is_local(path: str) -> bool:
+def is_local(path: str) -> bool:
+    """Return whether a path is one of this machine, and no URL."""
     if path.startswith(LOCAL) or not URL.match(path):
         return True
     # Two colons may also stand in the name of a folder.
     return os.path.lexists(path if "://" in path else path.split("/")[0])
 
 
-def _find_local(path: str, split: str | None) -> list[PoolFile]:
+def _find_local(path: str, split: str | None, config: str | None) -> list[PoolFile]:
     at_home = path.startswith("~") and not os.path.lexists(path.split("/")[0])
     root = str(Path(os.path.expanduser(path) if at_home else path).absolute())  # noqa: PTH111
     folder = os.path.isdir(root)  # noqa: PTH112
@@ -128,32 +126,55 @@ def _find_local(path: str, split: str | None) -> list[PoolFile]:
         fault = file_fault(root)
         if fault:
             raise UserError(f"{path} {fault}; give a file, a folder or a glob of files")
+        refuse_config(path, config)
         return [PoolFile(LOCAL + root, Path(root).name, split=split)]
-    base, pattern = (root, "") if folder else _split_glob(root, os.path.lexists)
+    base, pattern = (root, "") if folder else split_glob(root, os.path.lexists)
     base = base.rstrip("/") + "/"
     with reading(path):
-        names = sorted(walk(base, _depth(pattern)))
+        names = sorted(walk(base, glob_depth(pattern)))
     if pattern:
-        names = list(filter(_matcher(pattern, path), names))
-        log_left_out(path, list(filter(is_housekeeping, names)), "no data by their names")
-        names = [name for name in names if not is_housekeeping(name)]
+        names = _without_housekeeping(path, filter(glob_matcher(pattern, path), names), config)
     else:
-        names, split = _choose(base, names, split)
+        texts = Folder(
+            base, names, lambda name: read_text(Path(base, name), "a file of a data set")
+        )
+        names, split = _choose(texts, split, config)
     files = [PoolFile(LOCAL + base + name, name, split=split) for name in names]
     return [file for file in files if _is_regular(base + file.name)]
 
 
-def _choose(base: str, names: list[str], split: str | None) -> tuple[list[str], str | None]:
+def _find_remote(path: str, split: str | None, config: str | None) -> list[PoolFile]:
+    place = list_remote(path)
+    if place.alone:
+        refuse_config(path, config)
+        urls = {name: place.url(name) for name in place.names}
+        return [PoolFile(url, file_name(name, url), split=split) for name, url in urls.items()]
+    if place.pattern:
+        names = _without_housekeeping(path, place.names, config)
+    else:
+        names, split = _choose(Folder(place.base, place.names, place.read), split, config)
+    return [PoolFile(place.url(name), name, split=split) for name in names]
+
+
+def _without_housekeeping(path: str, names: Iterable[str], config: str | None) -> list[str]:
+    """Return the names that a glob matches, without what is no data."""
+    refuse_config(path, config)
+    matches = list(names)
+    log_left_out(path, list(filter(is_housekeeping, matches)), "no data by their names")
+    return [name for name in matches if not is_housekeeping(name)]
+
+
+def _choose(folder: Folder, split: str | None, config: str | None) -> tuple[list[str], str | None]:
     """Return which of a folder's files to read, and the split that they must still be read by."""
-    read = list(filter(is_read, names))
-    chosen = choose_split(base, names, is_read, split)
-    others = sorted(set(names) - {*read, CARD})
-    log_left_out(base, others, "no data by their names")
+    read = list(filter(is_read, folder.names))
+    chosen = choose_split(folder, is_read, split, config)
+    others = sorted(set(folder.names) - {*read, CARD})
+    log_left_out(folder.place, others, "no data by their names")
     if chosen is not None:
         others = sorted(set(read) - set(chosen))
-        log_left_out(base, others, "not among the files that the data set names")
+        log_left_out(folder.place, others, "not among the files that the data set names")
         return chosen, None
-    by_name = choose_named(base, read, split) if split else []
+    by_name = choose_named(read, split) if split else []
     return (by_name, None) if by_name else (read, split)
 
 
@@ -163,65 +184,6 @@ def _is_regular(path: str) -> bool:
     if fault:
         LOG.warning("%s %s: left out", path, fault)
     return fault is None
-
-
-def _find_remote(path: str) -> list[PoolFile]:
-    filesystem, root = fsspec.core.url_to_fs(path)
-    if filesystem.isdir(root):
-        base = root.rstrip("/") + "/"
-        paths = [p for p in filesystem.find(root) if is_read(p.removeprefix(base))]
-    elif filesystem.isfile(root):
-        base, paths = root[: root.rfind("/") + 1], [root]
-    else:
-        base, pattern = _split_glob(root, filesystem.exists)
-        fits = _matcher(pattern, path)
-        paths = filesystem.find(base, maxdepth=_depth(pattern)) if pattern else []
-        paths = [p for p in paths if fits(p.removeprefix(base))]
-    _, *chained = path.split("::")
-    return [
-        PoolFile("::".join([filesystem.unstrip_protocol(p), *chained]), p.removeprefix(base))
-        for p in paths
-    ]
-
-
-@contextmanager
-def _remote(path: str) -> Iterator[None]:
-    """Turn what a driver says of a place elsewhere into one sentence."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ImportError as error:
-        raise UserError(
-            f"{path}: a package is missing for this kind of address: {error}"
-        ) from error
-    except Exception as error:
-        why = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise UserError(
-            f"{path}: cannot be reached ({why}); check the address, the network and, where it needs "
-            "some, your credentials"
-        ) from error
-
-
-def _split_glob(root: str, exists: Callable[[str], bool]) -> tuple[str, str]:
-    """Return the folder that a glob starts from and its pattern; a part that exists is no pattern."""
-    parts = root.split("/")
-    for i, part in enumerate(parts):
-        if MAGIC.search(part) and not exists("/".join(parts[: i + 1])):
-            return "/".join([*parts[:i], ""]), "/".join(parts[i:])
-    return root, ""
-
-
-def _depth(pattern: str) -> int | None:
-    """Return how many levels a pattern spans; None if there is no pattern, or it spans any number."""
-    return None if not pattern or "**" in pattern else pattern.count("/") + 1
-
-
-def _matcher(pattern: str, path: str) -> Callable[[str], Any]:
-    try:
-        return re.compile(glob_translate(pattern)).match
-    except (ValueError, re.error) as error:
-        raise UserError(f"{path!r} is no glob: {error}") from error
 
 
 def digest_url(file: PoolFile) -> str:
@@ -242,9 +204,7 @@ def _open(url: str) -> IO[bytes]:
     """Open a file by its literal path: nothing in it is a pattern."""
     if url.startswith(LOCAL):
         return Path(url.removeprefix(LOCAL)).open("rb")
-    filesystem, path = fsspec.core.url_to_fs(url)
-    handle: IO[bytes] = filesystem.open(path, "rb")
-    return handle
+    return open_remote(url)
 
 
 @contextmanager
@@ -252,7 +212,11 @@ def reading(place: str) -> Iterator[None]:
     """Turn what the machine refuses while a file is read into one sentence."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if not is_local(place) and (fault := remote_fault(error, place)):
+            raise fault from error
+        if not isinstance(error, OSError):
+            raise
         where = error.filename if isinstance(error.filename, str) else place
         raise UserError(f"{where}: cannot be read ({error.strerror or error})") from error
 

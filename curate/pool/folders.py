@@ -6,7 +6,8 @@ the data, links to nothing, and folders that are met a second time.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 LOG = logging.getLogger("curate")
@@ -14,6 +15,18 @@ HOUSEKEEPING = frozenset(
     ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "__MACOSX")
 )
 MAX_LISTED_NAMES = 50
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder or bucket: the names of the files in it, and what reads a small one as text.
+
+    place: where it is, with a slash behind it.
+    """
+
+    place: str
+    names: Sequence[str]
+    read: Callable[[str], str]
 
 
 def is_housekeeping(name: str) -> bool:

@@ -9,13 +9,13 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.core.errors import UserError
+from curate.core.errors import UserError, named_key
 from curate.core.faults import one_line
 from curate.core.hubfaults import explain_hub, is_transport
 from curate.core.lazy import lazy_module
@@ -71,7 +71,8 @@ def find_hub_files(address: HubAddress, config: str | None, split: str | None) -
     if address.inner:
         if config:
             raise UserError(f"`config: {config}` is for a whole data set; leave it out")
-        files = find_files(f"{snapshot.base}/{address.inner}", split)
+        with named_key(f"{repo} at {snapshot.commit}"):
+            files = find_files(f"{snapshot.base}/{address.inner}", split)
         return HubFiles(_pinned(files, repo, snapshot), repo, snapshot.commit, split=split)
     builder = _builder(address, snapshot, config)
     by_split = {str(name): urls for name, urls in (builder.config.data_files or {}).items()}
@@ -135,7 +136,7 @@ def _builder(address: HubAddress, snapshot: Snapshot, config: str | None) -> Any
             if config in configs or (config is None and len(configs) < 2):
                 raise
             raise _config_fault(address.repo, configs, config) from error
-        except datasets.exceptions.FileNotFoundDatasetsError as error:
+        except (datasets.exceptions.DatasetsError, datasets.data_files.EmptyDatasetError) as error:
             raise UserError(
                 f"{address.repo} at {snapshot.commit} has no file that `datasets` reads "
                 f"({one_line(error, 200)})"
@@ -165,9 +166,7 @@ def _choose_split(repo: str, splits: Iterable[str], split: str | None) -> str:
     if not names:
         raise UserError(f"{repo}: `datasets` names no file of the data set")
     if split is None and len(names) > 1:
-        raise UserError(
-            f"{repo} has several splits ({listed}); name one, e.g. `split: {names[0]}`"
-        )
+        raise UserError(f"{repo} has several splits ({listed}); name one, e.g. `split: {names[0]}`")
     if split is not None and split not in names:
         raise UserError(f"{repo} has no split {split!r}; it has {listed}")
     return split or names[0]
