@@ -71,7 +71,8 @@ def test_its_metadata_have_extras_and_a_core_without_an_orchestrator(wheel: Path
     lines = archive.read(path).decode().splitlines()
     assert "Name: curate-data" in lines
     extras = {line.partition(": ")[2] for line in lines if line.startswith("Provides-Extra: ")}
-    assert extras == {"prefect", "vllm", "trl", "eval", "names", "dev", "docs", "lint"}
+    drivers = {"s3", "gcs", "azure"}
+    assert extras == {"prefect", "vllm", "trl", "eval", "names", "dev", "docs", "lint"} | drivers
     core = [line for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert core
     assert not [line for line in core if "prefect" in line or "uvicorn" in line]
