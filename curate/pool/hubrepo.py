@@ -21,6 +21,7 @@ from curate.core.hubfaults import explain_hub, is_transport
 from curate.core.lazy import lazy_module
 from curate.pool.files import LOCAL, PoolFile, find_files, is_read
 from curate.pool.folders import log_left_out
+from curate.pool.globs import MAGIC
 from curate.pool.hubaddress import HubAddress
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ def _builder(address: HubAddress, snapshot: Snapshot, config: str | None) -> Any
     script = f"{address.repo.split('/')[1]}.py"
     # What `datasets` has in its own cache is of no known commit.
     with tempfile.TemporaryDirectory() as cache, _faults(address):
-        if snapshot.cached and Path(place, script).is_file():
-            raise _script_fault(address.repo, script)
+        if snapshot.cached:
+            _check_cache(address.repo, place, script)
         try:
             return datasets.load_dataset_builder(place, config, revision=revision, cache_dir=cache)
         except RuntimeError as error:
@@ -141,6 +142,17 @@ def _builder(address: HubAddress, snapshot: Snapshot, config: str | None) -> Any
                 f"{address.repo} at {snapshot.commit} has no file that `datasets` reads "
                 f"({one_line(error, 200)})"
             ) from error
+
+
+def _check_cache(repo: str, place: str, script: str) -> None:
+    """Raise where a folder of the cache is none that `datasets` can read."""
+    if Path(place, script).is_file():
+        raise _script_fault(repo, script)
+    if MAGIC.search(place):
+        raise UserError(
+            f"{repo}: `datasets` takes the path of the cache, {place}, for a pattern; set HF_HOME to a "
+            "folder without * ? [ in its path"
+        )
 
 
 def _script_fault(repo: str, script: str) -> UserError:

@@ -85,8 +85,10 @@ def list_remote(path: str) -> RemotePlace:
             base, pattern = split_glob(root, filesystem.exists)
             if not pattern:
                 return RemotePlace(filesystem, chained, root, [])
-        found = filesystem.find(base, maxdepth=glob_depth(pattern))
-        names = sorted(p.removeprefix(base) for p in found if "?" not in p or not p.startswith(WEB))
+        paths = filesystem.find(base, maxdepth=glob_depth(pattern))
+        # The links of a page that sorts its listing otherwise.
+        paths = [p for p in paths if not (p.startswith(WEB) and "?" in p)]
+        names = sorted(p.removeprefix(base) for p in paths)
         if pattern:
             names = list(filter(glob_matcher(pattern, path), names))
         return RemotePlace(filesystem, chained, base, names, pattern)

@@ -24,6 +24,8 @@ READERS = {
     "glob": ("glob", "iglob"),
     "datasets": ("load_dataset",),
 }
+# hubrepo refuses such paths itself.
+EXEMPT = [REPO / "curate" / name for name in ("core/tables.py", "pool/hubrepo.py")]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -70,7 +72,7 @@ def test_no_module_but_tables_reads_a_path_that_could_be_a_pattern() -> None:
         f"{file.relative_to(REPO)}:{node.lineno}: {node.value.id}.{node.attr}"
         for package in ("curate", "flows")
         for file in sorted((REPO / package).rglob("*.py"))
-        if file != REPO / "curate" / "core" / "tables.py"
+        if file not in EXEMPT
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if node.attr.startswith(READERS.get(node.value.id, ()) or "\0")

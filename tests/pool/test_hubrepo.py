@@ -74,8 +74,8 @@ def chats(cache: Path) -> Path:
 def ids(store: Store, **entry: object) -> list[str]:
     """Return the row ids of an entry, in order."""
     file = RowFile.model_validate({"path": REPO, "source": "s", **entry})
-    made = store.ensure(ingest_call("pool", [file], seed=0, max_rejected=0.0))
-    return pl.read_parquet(made.file("rows.parquet"))["row_id"].to_list()
+    rows = store.ensure(ingest_call("pool", [file], seed=0, max_rejected=0.0))
+    return pl.read_parquet(rows.file("rows.parquet"))["row_id"].to_list()
 
 
 def key(**entry: object) -> str:
@@ -194,6 +194,17 @@ def test_a_cache_whose_own_list_names_more_files_is_told(cache: Path) -> None:
     folder = str(snapshot.parents[1])
     tree_cache.write_tree_cache(folder, OLD, {name: entry for name in ("a.jsonl", "b.jsonl")})
     assert "does not hold all of it" in fault()
+
+
+def test_a_cache_that_datasets_would_take_for_a_pattern_is_told(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hub[1]", "hub1"):
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / name))
+        cache_dataset(tmp_path / name, REPO, {"a.jsonl": lines(name)}, OLD)
+    assert key()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub[1]"))
+    assert "set HF_HOME to a folder without * ? [ in its path" in fault()
 
 
 def test_a_data_set_made_by_a_script_is_refused(cache: Path) -> None:
