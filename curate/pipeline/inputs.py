@@ -32,8 +32,8 @@ def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
     if config.prove and config.prove.watch:
         entries["watch"] = [watched.file for watched in config.prove.watch]
     limits = dict.fromkeys(("pool", "prompts"), config.ingest.max_rejected)
-    # Of the eval sets only the leak check reads these, and it needs no answer.
-    prompts = {"prompts", "protected", *(["eval"] if config.prove is None else [])}
+    # The leak check reads prompts without an answer as well; a proof says what it lacks by itself.
+    prompts = {"prompts", "protected", "eval", "watch"}
     return {
         name: ingest_call(
             name,

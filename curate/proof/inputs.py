@@ -23,6 +23,8 @@ from curate.proof.watch_sets import check_set, metric_key, written_setting
 from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 
+HELD_OUT = {"eval": "target.eval", "watch": "prove.watch"}
+
 
 def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> None:
     """Check the model, tasks and held-out sets of a recipe's proof.
@@ -59,6 +61,9 @@ def check_inputs(
         UserError: naming the key and the set of the first that cannot be measured.
     """
     tables = {name: read[name].read() for name in ("eval", "target", "watch") if name in read}
+    for name, key in HELD_OUT.items():
+        if name in tables:
+            _check_answers(key, tables[name])
     deciding = deciding_metric(metric)
     if deciding.needs is not None:
         questions = find_questions(tables["eval"], tables.get("target"))
@@ -70,6 +75,18 @@ def check_inputs(
         check_set(number, watched, rows)
         _check_written(
             written_setting(watched["metric"], rows.height), rows, seed, metric_key(number)
+        )
+
+
+def _check_answers(key: str, rows: pl.DataFrame) -> None:
+    """Check that all examples of a set end with an answer."""
+    last_roles = rows["messages"].list.last().struct.field("role")
+    alone = rows.filter(last_roles != "assistant")
+    if alone.height:
+        raise UserError(
+            f"{key}: {alone.height:,} of {rows.height:,} examples are prompts without an answer (the "
+            f"first is {alone['row_id'][0]}), and a proof measures by answers: give a set that has "
+            "them; `protected:` takes prompts alone, for the leak check"
         )
 
 
