@@ -42,15 +42,17 @@ from curate.clean.heuristics.phones import InternationalPhone, RegionalPhone, un
 from curate.clean.heuristics_section import pii_section
 from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
+from curate.core.jsontext import dump_json, parse_json
 from curate.core.methods import method
 from curate.core.reasons import Reason
-from curate.core.rows import SCHEMA, Message
+from curate.core.rows import SCHEMA, Message, turn_text
 from curate.core.run import StepRun
 from curate.core.runrecord import StageRecord
 from curate.core.section import Section
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.turntext import plain_messages, text_of_turn
 
 VERSION = 4
 SPAN_TABLE = "found"
@@ -207,8 +209,7 @@ def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) ->
         detectors: of the kinds that are looked for; of all that have a form if None.
     """
     detectors = detectors_of(KINDS) if detectors is None else detectors
-    content = pl.element().struct.field("content")
-    texts = rows.select(whole=pl.col("messages").list.eval(content).list.join("\n"))
+    texts = rows.select(whole=pl.col("messages").list.eval(text_of_turn()).list.join("\n"))
     flags = texts.select(
         pl.col("whole").str.contains(detector.hint).alias(str(i))
         for i, detector in enumerate(detectors)
@@ -222,7 +223,7 @@ def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) ->
             strict=True,
         )
         for turn, message in enumerate(messages)
-        for span in find_personal(message["content"], itertools.compress(detectors, some))
+        for span in find_personal(turn_text(message), itertools.compress(detectors, some))
     ]
     return pl.DataFrame(lines, schema=SPAN_SCHEMA, orient="row")
 
@@ -257,6 +258,55 @@ def _masked(rows: pl.DataFrame, spans: pl.DataFrame) -> Iterator[list[Message]]:
         spans_by_turn.setdefault((row_id, turn), []).append(Span(*place))
     for row_id, messages in rows.select("row_id", "messages").iter_rows():
         yield [
-            {"role": m["role"], "content": mask(m["content"], spans_by_turn.get((row_id, i), []))}
-            for i, m in enumerate(messages)
+            mask_turn(message, spans_by_turn.get((row_id, i), []))
+            for i, message in enumerate(plain_messages(messages))
         ]
+
+
+def mask_turn(message: Message, spans: Sequence[Span]) -> Message:
+    """Return a turn with the name of its kind in the place of each span of its text.
+
+    In the arguments of a call, whose JSON stays whole, it is in the place of the text or number that
+    holds the span.
+    """
+    masked: Message = {**message}
+    at = 0
+    if reasoning := message.get("reasoning"):
+        masked["reasoning"], at = _mask_part(reasoning, spans, at)
+    if message["content"]:
+        masked["content"], at = _mask_part(message["content"], spans, at)
+    if calls := message.get("tool_calls"):
+        text = turn_text(message)
+        pieces = [(text[s.start : s.end], s.kind) for s in spans if s.start >= at]
+        masked["tool_calls"] = [
+            {
+                **call,
+                "arguments": dump_json(
+                    _mask_values(parse_json(call["arguments"].encode()), pieces)
+                ),
+            }
+            for call in calls
+        ]
+    return masked
+
+
+def _mask_part(text: str, spans: Sequence[Span], at: int) -> tuple[str, int]:
+    """Return a part of a turn's text, which begins at a place, masked, and where the next one begins."""
+    end = at + len(text)
+    own = [Span(s.kind, s.start - at, s.end - at) for s in spans if at <= s.start < end]
+    return mask(text, own), end + 1
+
+
+def _mask_arguments(arguments: str, pieces: Sequence[tuple[str, Kind]]) -> str:
+    return dump_json(_mask_values(parse_json(arguments.encode()), pieces))
+
+
+def _mask_values(value: Any, pieces: Sequence[tuple[str, Kind]]) -> Any:
+    if isinstance(value, dict):
+        return {key: _mask_values(inner, pieces) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_mask_values(inner, pieces) for inner in value]
+    text = str(value)
+    for piece, kind in pieces:
+        text = text.replace(piece, f"[{kind.upper()}]")
+    return value if text == str(value) else text

@@ -20,6 +20,8 @@ r"""Rules: faults of single rows that need no model to be seen.
     missing      a short prompt speaks of a text, picture or page that it does not hold
     claims       the response says that it did what no text does ("The alarm has been set."), or the
                  prompt asks for a picture
+    tools        a call is no JSON, names no declared tool, lacks an argument, has one of another type,
+                 or a number or address that no turn before it says
     words        a turn holds a word of a list (off unless given)
 
 Each can be switched off (`refusal: off`) or given other constants (`length: {response: [20, 4000]}`).
@@ -64,6 +66,7 @@ from curate.clean.heuristics.parameters import (
     PlaceholderRule,
     RefusalRule,
     RepetitionRule,
+    ToolsRule,
     UnfinishedRule,
     WordsRule,
 )
@@ -91,7 +94,7 @@ Switch = BeforeValidator(_read_switch)
 class RulesStage(Stage):
     """Drop rows that fail a rule."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     rethresholdable: ClassVar[tuple[str, ...]] = (
         *(name for name in RULES if name != "words"),
         "action",
@@ -113,6 +116,7 @@ class RulesStage(Stage):
     merged: Annotated[MergedRule | None, Switch] = MergedRule()
     missing: Annotated[MissingRule | None, Switch] = MissingRule()
     claims: Annotated[ActionRule | None, Switch] = ActionRule()
+    tools: Annotated[ToolsRule | None, Switch] = ToolsRule()
     words: Annotated[WordsRule | None, Switch] = Field(
         None, description="off unless given", examples=[{"file": "words.txt"}]
     )

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     MERGED = "merged"
     MISSING_INPUT = "missing_input"
     CLAIMED_ACTION = "claimed_action"
+    BAD_TOOL_CALL = "bad_tool_call"
     PERSONAL_DATA = "personal_data"
     MASKED = "masked"
     LOW_CONFIDENCE = "low_confidence"
@@ -109,6 +110,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.MERGED: "holds another task beside its own",
     Reason.MISSING_INPUT: "speaks of a text, picture or page that it does not hold",
     Reason.CLAIMED_ACTION: "claims or is asked for what no text does",
+    Reason.BAD_TOOL_CALL: "calls a tool in a way that cannot be right",
     Reason.PERSONAL_DATA: "holds personal data",
     Reason.MASKED: "was replaced by a row in which personal data is masked",
     Reason.LOW_CONFIDENCE: "has a response of low confidence",

@@ -17,23 +17,27 @@ from curate.core.rows import Message
 CONVERSATION = ("messages", "tools")
 
 
-def text_of_turn(*, reasoning: bool = True) -> pl.Expr:
+def text_of_turn(*, reasoning: bool = True, calls: bool = True) -> pl.Expr:
     """Return all that an element of `messages` says, a line each: for `list.eval`."""
-    return _turn_text(pl.element().struct, reasoning=reasoning)
+    return _turn_text(pl.element().struct, reasoning=reasoning, calls=calls)
 
 
 def text_of_struct(column: str = "messages") -> pl.Expr:
     """Return all that the turns of an exploded column say."""
-    return _turn_text(pl.col(column).struct, reasoning=True)
+    return _turn_text(pl.col(column).struct, reasoning=True, calls=True)
 
 
-def _turn_text(turn: "pl.expr.struct.ExprStructNameSpace", *, reasoning: bool) -> pl.Expr:
+def _turn_text(
+    turn: "pl.expr.struct.ExprStructNameSpace", *, reasoning: bool, calls: bool
+) -> pl.Expr:
     call = pl.element().struct
     one_call = pl.concat_str(call.field("name"), call.field("arguments"), separator=" ")
-    calls = turn.field("tool_calls").list.eval(one_call).list.join("\n")
-    content = turn.field("content").replace("", None)
-    texts = [turn.field("reasoning")] if reasoning else []
-    return pl.concat_str(*texts, content, calls, separator="\n", ignore_nulls=True)
+    texts = [turn.field("content").replace("", None)]
+    if reasoning:
+        texts.insert(0, turn.field("reasoning"))
+    if calls:
+        texts.append(turn.field("tool_calls").list.eval(one_call).list.join("\n"))
+    return pl.concat_str(texts, separator="\n", ignore_nulls=True)
 
 
 def conversations(rows: pl.DataFrame) -> list[list[Message]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +22,14 @@ from curate.clean.heuristics import people
 from curate.clean.heuristics.personal import (
     KINDS,
     Kind,
+    Span,
     find_personal,
     iban_length,
     mask,
     passes_luhn,
     passes_mod97,
 )
-from curate.clean.pii import PiiStage, detectors_of, find_pii
+from curate.clean.pii import PiiStage, detectors_of, find_pii, mask_turn
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.errors import UserError
@@ -470,3 +472,24 @@ def test_masked_rows_join_the_pool_behind_the_stage(tmp_path: Path) -> None:
 def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PiiStage.model_validate(params)
+
+
+def test_reasoning_and_arguments_of_calls_are_masked_and_stay_json() -> None:
+    arguments = {"to": "ann@skarv.no", "card": 4111111111111111, "lines": ["by ann@skarv.no"]}
+    call = {"id": "c1", "name": "mail", "arguments": json.dumps(arguments)}
+    message: Any = {
+        "role": "assistant",
+        "content": "I write to bob@skarv.no.",
+        "reasoning": "Ann is ann@skarv.no.",
+        "tool_calls": [call],
+    }
+    rows = frame([row("a", [*turns("Write to both."), message])])
+    spans = find_pii(rows)
+    by_turn = [Span(*place) for _, turn, *place in spans.iter_rows() if turn == 1]
+    masked = mask_turn(message, by_turn)
+    assert masked["content"] == "I write to [EMAIL]."
+    assert masked["reasoning"] == "Ann is [EMAIL]."
+    [masked_call] = masked["tool_calls"] or []
+    assert json.loads(masked_call["arguments"]) == {
+        "to": "[EMAIL]", "card": "[CREDIT_CARD]", "lines": ["by [EMAIL]"]
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -259,7 +260,7 @@ def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
     assert dict(details.group_by("rule").len().iter_rows()) == {
         k: n for k, n in counts.items() if n
     }
-    assert {one[3] for one in DETAILS} | {"language", "words"} == set(RULES)
+    assert {one[3] for one in DETAILS} | {"language", "tools", "words"} == set(RULES)
 
 
 def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
@@ -602,3 +603,44 @@ def test_of_the_bundled_pool_scraping_leftovers_go_and_no_clean_row(tmp_path: Pa
     dropped = evidence.filter(keep=False).join(truth, on="row_id", how="left")
     assert set(dropped["defect"]) == {"off_topic"}
     assert dropped.height >= 14
+
+
+def tool_rows(arguments: str) -> pl.DataFrame:
+    call = {"id": None, "name": "alarm", "arguments": arguments}
+    messages: list[Any] = [
+        *turns("Wake me at 7, please."),
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "ok"},
+        *turns("", "The alarm has been set.")[1:],
+    ]
+    tool = {"name": "alarm", "parameters": {"properties": {"at": {"type": "integer"}}}}
+    return frame([row("a", messages, tools=json.dumps([tool]))])
+
+
+def test_what_a_tool_did_may_be_claimed_and_wrong_calls_are_dropped(tmp_path: Path) -> None:
+    assert judge(tmp_path, tool_rows('{"at":7}')).evidence["keep"].to_list() == [True]
+    verdict = judge(tmp_path, tool_rows('{"at":"seven"}'))
+    assert verdict.evidence["reason"].to_list() == [Reason.BAD_TOOL_CALL.value]
+    [detail] = verdict.tables["details"]["detail"].to_list()
+    assert detail == "calls `alarm.at: 'seven' is not of type 'integer'`"
+
+
+def test_values_that_nobody_said_can_be_let_pass(tmp_path: Path) -> None:
+    rows = tool_rows('{"at":4471}')
+    assert judge(tmp_path, rows).evidence["keep"].to_list() == [False]
+    kept = judge(tmp_path, rows, tools={"values": False}).evidence["keep"]
+    assert kept.to_list() == [True]
+
+
+def test_calls_are_no_prose(tmp_path: Path) -> None:
+    """Neither JSON escapes nor tags of calls are faults of a text."""
+    call = {"id": None, "name": "note", "arguments": json.dumps({"text": 'a\n"b"' * 3})}
+    structured: list[Any] = [
+        *turns("Call note with a and b."),
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+    ]
+    tagged = turns(
+        "Call note.", f'<tool_call>{{"name": "note", "arguments": {call["arguments"]}}}</tool_call>'
+    )
+    rows = frame([row("a", structured), row("b", tagged)])
+    assert judge(tmp_path, rows).evidence["reason"].to_list() == [None, None]

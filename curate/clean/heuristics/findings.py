@@ -17,6 +17,7 @@ from curate.clean.heuristics.parameters import (
     LengthRule,
     MarkupRule,
     RepetitionRule,
+    ToolsRule,
     UnfinishedRule,
 )
 from curate.core.reasons import Reason
@@ -169,6 +170,14 @@ def _unfinished(rule: UnfinishedRule) -> Finding:
     )
 
 
+def _tools(rule: ToolsRule) -> Finding:
+    unsaid = pl.lit(rule.values) & pl.col("tool_value").is_not_null()
+    fault = pl.col("tool_fault").is_not_null()
+    detail = pl.when(fault).then(_filled("calls {}", _quoted("tool_fault")))
+    unsaid_detail = _filled("calls {}, a value that no turn before says", _quoted("tool_value"))
+    return Finding(_fails(fault | unsaid, Reason.BAD_TOOL_CALL), detail.otherwise(unsaid_detail))
+
+
 # In the order in which a row's reason is looked for.
 RULES: Mapping[str, Callable[[Any], Finding]] = {
     "encoding": _piece("damage", Reason.ENCODING_DAMAGE),
@@ -184,5 +193,6 @@ RULES: Mapping[str, Callable[[Any], Finding]] = {
     "merged": _piece("merged", Reason.MERGED),
     "missing": _piece("missing", Reason.MISSING_INPUT, "speaks of"),
     "claims": _piece("claim", Reason.CLAIMED_ACTION, "says"),
+    "tools": _tools,
     "words": _piece("word", Reason.TOXIC),
 }

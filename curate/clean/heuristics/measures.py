@@ -9,6 +9,7 @@
     repeated_grams     share of the response's words
     loop               characters at the response's end that are one piece over and over
     copied             share of the prompt's words
+    tool_fault, tool_value   the call that cannot be right, the value in it that no turn says
     prompt_language, prompt_confidence, response_language, response_confidence   null for short texts
 
 The columns of languages and words are there only if asked for. The prompt is all user turns, the
@@ -32,14 +33,15 @@ from curate.clean.heuristics.missing import find_missing
 from curate.clean.heuristics.placeholders import find_placeholder
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.signs import find_damage, find_markup, markup_share, without_code
+from curate.clean.heuristics.toolcalls import MARKED_CALLS, find_call_faults
 from curate.clean.heuristics.words import WordList, find_word
 from curate.core.calls import cached_files
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
-from curate.core.turntext import text_of_turn
+from curate.core.turntext import CONVERSATION, text_of_turn
 from curate.overlap.units import user_text
 
-VERSION = 4
+VERSION = 5
 NAME = "measures"
 BATCH_ROWS = 8_192
 SIDES = ("prompt", "response")
@@ -62,6 +64,8 @@ SCHEMA = pl.Schema(
         "repeated_grams": pl.Float32,
         "loop": pl.Int32,
         "copied": pl.Float32,
+        "tool_fault": pl.String,
+        "tool_value": pl.String,
     }
 )
 LANGUAGE_SCHEMA = {
@@ -79,7 +83,7 @@ def write_measures(out: Path, data: StageInputs, languages: bool, words: WordLis
     rows = 0
     arrow = schema.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{NAME}.parquet", arrow, compression="zstd") as writer:
-        for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
+        for batch in data.survivor_batches(["row_id", *CONVERSATION], BATCH_ROWS):
             measures = measure(batch, languages=languages, words=words.words)
             writer.write_table(measures.to_arrow().cast(arrow))
             rows += measures.height
@@ -89,13 +93,13 @@ def write_measures(out: Path, data: StageInputs, languages: bool, words: WordLis
 def measure(
     rows: pl.DataFrame, *, languages: bool = False, words: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """Return what the rules measure in rows with row_id and messages."""
+    """Return what the rules measure in rows with row_id, messages and tools."""
     texts = _texts(rows)
     prompt, response, whole = (pl.col(name) for name in ("prompt", "response", "whole"))
     measures = texts.select(
         "row_id",
         prompt_chars=prompt.str.len_chars(),
-        response_chars=response.str.len_chars(),
+        response_chars=pl.col("spoken").str.len_chars(),
         damage=find_damage(whole),
         markup=find_markup(prompt, response),
         markup_share=markup_share(prompt).cast(pl.Float32),
@@ -108,11 +112,13 @@ def measure(
         placeholder=find_placeholder(texts),
         merged=find_merged(texts),
         missing=find_missing(texts),
-        claim=find_claim(texts),
+        # What a tool did has been done.
+        claim=find_claim(texts).zip_with(~texts["acting"], pl.Series([None], dtype=pl.String)),
         refusal=find_refusal(texts),
         repeated_grams=pl.Series(repeated_grams(texts["response"])),
         loop=pl.Series(loop_lengths(texts["response"])),
         copied=pl.Series(copied_share(texts["prompt"], texts["response"])),
+        **find_call_faults(rows).to_dict(),
     )
     if languages:
         language_columns = [
@@ -123,13 +129,21 @@ def measure(
 
 
 def _texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return row_id, prompt, response, whole (all turns) and turns (how many)."""
-    contents = pl.col("messages").list.eval(text_of_turn())
+    """Return row_id, prompt, response, whole (all turns) and turns (how many).
+
+    Calls of tools are no prose: they count in the length of a response that has nothing else.
+    """
+    prose = pl.col("messages").list.eval(text_of_turn(calls=False))
+    answers = pl.col("messages").list.eval(text_of_turn(reasoning=False, calls=False))
+    spoken = pl.col("messages").list.eval(text_of_turn(reasoning=False))
     return rows.select(
         "row_id",
         prompt=user_text(),
-        response=contents.list.last(),
-        whole=contents.list.join("\n"),
+        response=answers.list.last().str.replace_all(MARKED_CALLS, ""),
+        spoken=spoken.list.last(),
+        whole=prose.list.join("\n"),
+        acting=pl.col("tools").is_not_null()
+        | pl.col("messages").list.eval(pl.element().struct.field("role") == "tool").list.any(),
         turns=pl.col("messages").list.len(),
     )
 

@@ -90,6 +90,16 @@ class ActionRule(Params):
     """No response may claim to have done what no text does."""
 
 
+class ToolsRule(Params):
+    """Every call of a tool must be one that the declared tools allow."""
+
+    values: bool = Field(
+        True,
+        description="numbers of three digits or more and addresses in arguments must stand in a turn "
+        "before",
+    )
+
+
 class WordsRule(Params):
     """No turn may hold a word of a list."""
 
