@@ -78,7 +78,12 @@ class Message(TypedDict):
 
 def normalise(text: str) -> str:
     """Return the text in Unicode NFC with runs of white space made one space; case is kept."""
-    return " ".join(_compose(text).split())
+    composed = _compose(text)
+    # Most texts have lines and single spaces alone; to see that is faster than to split them.
+    line = composed.replace("\n\n", " ").replace("\n", " ")
+    if line.isprintable() and "  " not in line and line[:1] != " " and line[-1:] != " ":
+        return line
+    return " ".join(composed.split())
 
 
 def content_hash(messages: Iterable[Message], tools: str | None = None) -> str:

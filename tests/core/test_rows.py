@@ -197,3 +197,8 @@ def test_a_call_is_a_response_and_an_untrained_answer_is_none() -> None:
         Reason.UNTRAINED_RESPONSE, "messages[1].weight = 0"
     )  # fmt: skip
     assert find_fault([*turns("a"), untrained, *turns("c", "d")]) is None
+
+
+@given(st.text(st.sampled_from("ab é\u0301\n\r\t\u00a0\u200b\u2028\x1c\x85\x00"), max_size=12))
+def test_normalised_text_has_single_spaces_for_white_space(text: str) -> None:
+    assert normalise(text) == " ".join(unicodedata.normalize("NFC", text).split())

@@ -89,6 +89,8 @@ def add_tools(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: they are no list of schemas.
     """
+    if record.keys().isdisjoint(TOOLS_FIELDS):
+        return
     for field in TOOLS_FIELDS:
         value = record.get(field)
         if field in example.used or not value or is_repeated(value, example.turns):

@@ -18,7 +18,7 @@ from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import ROLES, Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
-from curate.pool.layouts.roles import ROLE_MAP, map_role
+from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
 from curate.pool.layouts.turn import TURN_KEYS, ParsedTurn, read_turn
 from curate.pool.layouts.unread import MESSAGE_FIELDS, check_turn
 
@@ -72,12 +72,28 @@ def read_listed(value: Any, field: str, roles: Roles) -> ConversationTurns:
         raise RecordFault(Reason.WRONG_TYPE, field)
     if not turns:
         raise RecordFault(Reason.NO_USER_TURN, field)
+    if (plain := _plain_turns(turns, roles)) is not None:
+        return ConversationTurns(plain, {field})
     if _are_strings(turns) and len(turns) > 1:
         texts = enumerate(turns)
         return ConversationTurns(
             [_turn(("user", "assistant")[i % 2], text) for i, text in texts], {field}
         )
     return _joined([_read(turn, f"{field}[{i}]", roles) for i, turn in enumerate(turns)], field)
+
+
+def _plain_turns(turns: list[Any], roles: Roles) -> list[Message] | None:
+    """Return turns that are a role and a text each, as most are; None if one has more or less."""
+    messages: list[Message] = []
+    for turn in turns:
+        if not isinstance(turn, dict) or len(turn) != 2:
+            return None
+        role_key = next((key for key in TURN_KEYS if key in turn), "role")
+        name, text = turn.get(role_key), turn.get(TURN_KEYS[role_key])
+        if not isinstance(name, str) or not isinstance(text, str) or name in CALLS:
+            return None
+        messages.append({"role": map_role(name, roles), "content": text})
+    return messages
 
 
 def _joined(turns: Sequence[ParsedTurn], field: str) -> ConversationTurns:

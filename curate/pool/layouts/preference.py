@@ -26,6 +26,8 @@ class PreferenceLayout:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with the chosen answer and the rejected one."""
+        if record.keys().isdisjoint(CHOSEN):
+            return ()
         fields = next((pair for pair in CHOSEN.items() if pair[0] in record), ())
         return tuple(field for field in fields if field in record)
 

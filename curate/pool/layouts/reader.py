@@ -10,6 +10,7 @@ from curate.core.reasons import Reason
 from curate.pool.layouts.calls import add_tools
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.fields import FieldsLayout, find_value
+from curate.pool.layouts.pairs import PairLayout
 from curate.pool.layouts.prompts import PromptLayout
 from curate.pool.layouts.reasoning import add_reasoning
 from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
@@ -22,6 +23,7 @@ from curate.pool.settings import FieldNames, TemplateSource
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12
+MAX_FIELD_SETS = 1_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class RecordReader:
     origin: str | None = None
     usual: tuple[str, ...] = ()
     by_name: bool = False
+    _by_fields: dict[tuple[str, ...], Sequence[LayoutReader]] = field(default_factory=dict)
 
     def read(self, value: Any) -> ParsedRecord:
         """Return the conversations of a parsed record.
@@ -95,7 +98,7 @@ class RecordReader:
         Of the faults that the layouts find, that of the file's usual one is raised, or else the first.
         """
         faults: list[tuple[tuple[str, ...], RecordFault]] = []
-        for layout in self.layouts:
+        for layout in self._candidates(record):
             fields = layout.matched_fields(record)
             if not fields:
                 continue
@@ -114,6 +117,24 @@ class RecordReader:
             missing = (f for f in self.usual if record.get(f) is None)
             raise RecordFault(Reason.MISSING_FIELD, next(missing, "of any known layout"))
         raise next((fault for fields, fault in faults if fields == self.usual), faults[0][1])
+
+    def _candidates(self, record: Record) -> Sequence[LayoutReader]:
+        """Return the layouts that a record with these fields may be in.
+
+        Only pairs are told by names alone, and they are most of the layouts.
+        """
+        names = tuple(record)
+        layouts = self._by_fields.get(names)
+        if layouts is None:
+            if len(self._by_fields) >= MAX_FIELD_SETS:
+                self._by_fields.clear()
+            layouts = [
+                layout
+                for layout in self.layouts
+                if not isinstance(layout, PairLayout) or layout.matched_fields(record)
+            ]
+            self._by_fields[names] = layouts
+        return layouts
 
     def _part(
         self, example: ConversationTurns, record: Record, origins: Sequence[str]

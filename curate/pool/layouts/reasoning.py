@@ -15,6 +15,8 @@ def add_reasoning(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: it is no text, or it may belong to any of several answers.
     """
+    if record.keys().isdisjoint(REASONING_FIELDS):
+        return
     for field in REASONING_FIELDS:
         value = record.get(field)
         if field in example.used or not value or isinstance(value, bool):

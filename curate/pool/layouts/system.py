@@ -19,6 +19,8 @@ def add_system(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: it is no text.
     """
+    if record.keys().isdisjoint(SYSTEM_FIELDS):
+        return
     for field in SYSTEM_FIELDS:
         value = record.get(field)
         if field in example.used or not value:

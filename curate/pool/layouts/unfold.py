@@ -20,6 +20,7 @@ PARTS = {
     "paragraphs": "squad",
     "qas": "squad",
 }
+HOLDING_FIELDS = frozenset({*WRAPPERS, *PARTS})
 
 
 def unfolded(record: Record) -> tuple[str, str, list[Record]] | None:
@@ -28,6 +29,8 @@ def unfolded(record: Record) -> tuple[str, str, list[Record]] | None:
     Raises:
         RecordFault: it holds none, or something else.
     """
+    if record.keys().isdisjoint(HOLDING_FIELDS):
+        return None
     for field in WRAPPERS:
         inner = record.get(field)
         if isinstance(inner, dict) and ("messages" in inner or "contents" in inner):

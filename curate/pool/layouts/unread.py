@@ -4,6 +4,7 @@
 {"messages": [...], "images": null}           nothing is lost
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,14 +58,18 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     if (label is False or label in ("False", "false")) and "label" not in example.used:
         raise RecordFault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
     for field, value in record.items():
-        if field in example.used or field in example.aside or _is_empty(value):
+        if field in example.used or field in example.aside or not _is_conversational(field):
             continue
-        if field in HELD_BY_NO_TURN and not _is_said(field, value, example.turns):
-            raise RecordFault(_reason(field), field)
-        if (field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS) and not _is_said(
-            field, value, example.turns
-        ):
-            raise RecordFault(Reason.UNREAD_FIELD, field)
+        if _is_empty(value) or _is_said(field, value, example.turns):
+            continue
+        raise RecordFault(
+            _reason(field) if field in HELD_BY_NO_TURN else Reason.UNREAD_FIELD, field
+        )
+
+
+@functools.lru_cache(1_000)
+def _is_conversational(field: str) -> bool:
+    return field in HELD_BY_NO_TURN or field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS
 
 
 def check_turn(turn: Mapping[str, JSON], where: str) -> None:
