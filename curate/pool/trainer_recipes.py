@@ -60,16 +60,13 @@ def write_trainer_recipes(
         params: how the proof trains.
     """
     texts: dict[str, str] = {}
-    turns = next(
-        (files[name] for name in ("messages", "prompt_completion") if files.get(name)), None
-    )
-    if turns is not None:
-        texts["sft_trl.py"] = _trl_script(pattern_of(_place(out, turns[1])), params)
-    if messages := files.get("messages"):
-        texts["axolotl.yaml"] = _settings(
-            AXOLOTL, _axolotl(_place(out, messages[0]), params), params
-        )
-        texts["mlx.yaml"] = _settings(MLX, _mlx(rows, params), params)
+    for name in ("prompt_completion", "messages"):
+        if files.get(name):
+            lines, table = (pattern_of(path.relative_to(out).as_posix()) for path in files[name])
+            texts["sft_trl.py"] = _trl_script(table, params)
+    if files.get("messages"):
+        texts["axolotl.yaml"] = _settings(AXOLOTL, _axolotl(lines, params), params)
+        texts["mlx.yaml"] = _settings(MLX, _mlx(table, rows, params), params)
     for name in ("alpaca", "sharegpt"):
         if files.get(name):
             texts["llamafactory.yaml"] = _settings(
@@ -90,10 +87,11 @@ The last answer of a row is trained on, with the white space behind its end mark
 all answers. The rows of the validation loss are rows that it trains on."""
 LLAMA_FACTORY = """\
 llamafactory-cli train recipes/llamafactory.yaml     in the folder of the export
-All answers are trained on up to their end marks, as in the proof, also those of weight 0. Rows longer
+All answers are trained on, also those of weight 0, with the white space behind their end marks. Turns
+are encoded one by one, which gives other tokens where an answer opens with white space. Rows longer
 than cutoff_len are cut in prompt and answer, where the proof cuts them at the end. The chat template is
-the tokenizer's own, as LLaMA-Factory reads it: look at the row that it prints before a long run.
-bf16 needs a device that computes in it."""
+what LLaMA-Factory reads out of the tokenizer's: look at the row that it prints before a long run. bf16
+needs a device that computes in it."""
 
 
 def _purpose(params: TrainerParams) -> str:
@@ -198,7 +196,7 @@ def _llamafactory(format_name: str, params: TrainerParams) -> dict[str, JSON]:
     }
 
 
-def _mlx(rows: int, params: TrainerParams) -> dict[str, JSON]:
+def _mlx(data: str, rows: int, params: TrainerParams) -> dict[str, JSON]:
     steps = params["epochs"] * ceil(rows / params["batch_rows"])
     warmup = max(1, round(params["warmup"] * steps))
     falling = [params["learning_rate"], 0.0, max(steps - warmup, 1)]
@@ -208,9 +206,10 @@ def _mlx(rows: int, params: TrainerParams) -> dict[str, JSON]:
         "train": True,
         "fine_tune_type": "lora",
         "hf_dataset": {
-            "path": ".",
+            "path": "parquet",
+            "config": {"data_files": data},
             "train_split": "train",
-            "valid_split": "train[:10%]",
+            "valid_split": f"train[:{min(rows, params['batch_rows'])}]",
             "chat_feature": "messages",
         },
         "mask_prompt": True,
@@ -230,10 +229,6 @@ def _mlx(rows: int, params: TrainerParams) -> dict[str, JSON]:
         "seed": params["seed"],
         "adapter_path": "tuned",
     }
-
-
-def _place(out: Path, path: Path) -> str:
-    return path.relative_to(out).as_posix()
 
 
 def _write(path: Path, text: str) -> Path:

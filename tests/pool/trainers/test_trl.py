@@ -6,16 +6,13 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from transformers import AutoTokenizer
 
-from curate.core.turntext import CONVERSATION, conversations
-from curate.models.chat import build_example
 from curate.models.load import load_tokenizer, template_text
 from tests.conftest import turns
 from tests.models.test_spans import FAMILIES, tokenizer_of
-from tests.pool.trainers.export_recipes import export, table
+from tests.pool.trainers.export_recipes import export, proof_labels, table
 
 trl = pytest.importorskip("trl", reason="TRL is not installed: the extra `trl` brings it")
 
@@ -39,14 +36,6 @@ def script(folder: Path) -> Any:
 def labels(folder: Path, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
     rows = script(folder).labelled_rows(tokenizer)
     return list(zip(rows["input_ids"], rows["labels"], strict=True))
-
-
-def proof_labels(rows: pl.DataFrame, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
-    examples = [
-        build_example(tokenizer, messages, 1024)
-        for messages in conversations(rows.select(CONVERSATION))
-    ]
-    return [(example.ids, example.labels) for example in examples]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
