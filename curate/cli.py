@@ -254,22 +254,26 @@ def rethreshold(
         say(f"verdicts written to {target}")
 
 
-@app.command(epilog="Example: curate export runs/quickstart --format messages --out train/")
+@app.command(epilog="Example: curate export runs/quickstart --format sharegpt --out train/")
 def export(
     run: RunPath,
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
-    format_: Annotated[str, typer.Option("--format", help="messages")] = "messages",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="messages, openai ...; repeatable; those of the recipe if not given."
+        ),
+    ] = None,
 ) -> None:
-    """Write a run's selection as training files."""
-    from curate.core.methods import methods_in
+    """Write a run's selection as training files, with recipes of trainers."""
+    from curate.core.methods import find_method
     from curate.pool.exporter import Exporter
     from curate.runs.folder import read_run
     from curate.runs.training_files import export_run
 
-    formats = methods_in(Exporter)
-    if format_ not in formats:
-        raise UserError(f"--format {format_}: unknown; known: {', '.join(formats)}")
-    for path in read_run(run, lambda folder: export_run(folder, [format_], out)):
+    for name in formats or []:
+        find_method(Exporter, name)
+    for path in read_run(run, lambda folder: export_run(folder, formats, out)):
         say(path)
 
 

@@ -57,7 +57,8 @@ class RecordExporter(Exporter):
 
     def losses(self, row: Row) -> Iterator[str]:
         """Yield what of a row the format does not say, in words that go for several rows."""
-        yield from ()
+        if row["rejected"]:
+            yield "rejected answers are not in it; the format `preference` has them"
 
     def folders(self, out: Path) -> tuple[Path, Path]:
         """Return the folders of lines and tables."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from curate.core.rows import Message
-from curate.pool.turnforms import Row
+from curate.pool.turnforms import UNMARKED, Row, has_unlearned
 
 # The name of the data set in LLaMA-Factory's settings.
 DATASET = "curated"
@@ -42,11 +42,9 @@ def alternates(turns: Sequence[Message]) -> bool:
 def lost_marks(row: Row) -> Iterator[str]:
     """Yield what the files have no mark for."""
     messages = row["messages"]
-    if any(m["role"] == "assistant" and m["weight"] == 0 for m in messages):
-        yield "answers of weight 0 are not marked, so trainers learn them"
+    if has_unlearned(row):
+        yield UNMARKED
     if any(m["reasoning"] for m in messages):
         yield "reasoning opens the answers, in <think> tags"
     if any(m["name"] and m["role"] != "tool" for m in messages):
         yield "names of speakers are not in it"
-    if row["rejected"]:
-        yield "rejected answers are not in it; the format `preference` has them"

@@ -18,6 +18,7 @@ from curate.core.rows import Message, ToolCall
 
 Record = dict[str, Any]
 Row = dict[str, Any]
+UNMARKED = "answers of weight 0 are not marked, so trainers learn them"
 # What a turn may have beside role and content: Arrow's types of it, as a frame of rows has them.
 CALL_TYPE = pa.struct(
     [
@@ -101,3 +102,8 @@ def reasoning_in_content(message: Message) -> str:
 def has_calls(row: Row) -> bool:
     """Return whether a row has calls of tools or their results."""
     return any(m["role"] == "tool" or m.get("tool_calls") for m in row["messages"])
+
+
+def has_unlearned(row: Row) -> bool:
+    """Return whether a row has answers of weight 0, which are context and never trained on."""
+    return any(m["role"] == "assistant" and m["weight"] == 0 for m in row["messages"])

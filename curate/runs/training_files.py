@@ -1,5 +1,6 @@
 """Training files of a recipe's or a finished run's selection, with their card."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from curate.models.training import WARMUP
 from curate.pool.export import (
     CardParams,
     earlier_export,
+    export_remarks,
     needs_texts,
     with_texts,
     write_all,
@@ -20,6 +22,8 @@ from curate.pool.export import (
 from curate.pool.trainer_recipes import TEMPLATE, TrainerParams
 from curate.proof.settings import Lora
 from curate.runs.folder import RunFolder
+
+LOG = logging.getLogger("curate")
 
 
 def card_params(config: Config, template: str | None = None) -> CardParams:
@@ -66,21 +70,26 @@ def trained_base(config: Config) -> str:
     return (config.prove.base if config.prove else None) or config.models.base
 
 
-def export_run(run: RunFolder, formats: Sequence[str], out: Path) -> list[Path]:
+def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list[Path]:
     """Write a finished run's selection as training files with their card; return the files.
+
+    What a format cannot say of a row is logged.
 
     Args:
         run: the run.
-        formats: names of exporters.
+        formats: names of exporters; those of its recipe if None.
         out: a new or empty folder, or one that holds nothing but an earlier export, which goes.
 
     Raises:
         UserError: the folder holds anything else, or is none; the base model, whose template a format
             needs, is not here.
     """
+    formats = formats or run.config.export.formats
     rows = exported_rows(run, formats)
     for path in earlier_export(out):
         path.unlink()
+    for sentence in export_remarks(rows, formats):
+        LOG.warning("%s", sentence)
     return write_all(rows, formats, card_params(run.config, _template(run)), out)
 
 

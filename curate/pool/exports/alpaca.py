@@ -43,6 +43,7 @@ class AlpacaExporter(RecordExporter):
     def losses(self, row: Row) -> Iterator[str]:
         """Yield what LLaMA-Factory's files do not say."""
         yield from lost_marks(row)
+        yield from super().losses(row)
 
     def companions(self, data: Path) -> list[Path]:
         """Write dataset_info.json."""

@@ -1,6 +1,5 @@
 """Messages: JSON Lines and Parquet with the turns of each row, as most trainers read them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -45,8 +44,3 @@ class MessagesExporter(RecordExporter):
     def folders(self, out: Path) -> tuple[Path, Path]:
         """Return the top folder and `data`."""
         return out, out / "data"
-
-    def losses(self, row: Row) -> Iterator[str]:
-        """Yield that a rejected answer is not in it."""
-        if row["rejected"]:
-            yield "rejected answers are not in it; the format `preference` has them"

@@ -40,8 +40,7 @@ class OpenaiExporter(RecordExporter):
         """Yield what OpenAI's files have no field for."""
         if any(m["reasoning"] for m in row["messages"]):
             yield "reasoning is not in it, since OpenAI's files have no field for it"
-        if row["rejected"]:
-            yield "rejected answers are not in it; the format `preference` has them"
+        yield from super().losses(row)
 
     def remarks(self, rows: pl.DataFrame) -> list[str]:
         """Return what is lost, and whether there are too few rows."""

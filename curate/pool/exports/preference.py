@@ -1,5 +1,6 @@
 """Preferences: prompt, chosen and rejected answer, for DPO and its like."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import polars as pl
@@ -45,3 +46,7 @@ class PreferenceExporter(RecordExporter):
         lists = [(name, turns) for name in ("prompt", "chosen", "rejected")]
         tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
         return pa.schema([*lists, *tools, *((name, pa.string()) for name in COLUMNS)])
+
+    def losses(self, row: Row) -> Iterator[str]:
+        """Yield nothing: what it is about are the last answers."""
+        yield from ()

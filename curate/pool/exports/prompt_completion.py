@@ -40,9 +40,8 @@ class PromptCompletionExporter(RecordExporter):
         return pa.schema([("prompt", turns), ("completion", turns), *tools, *further])
 
     def losses(self, row: Row) -> Iterator[str]:
-        """Yield that earlier answers are context, and that a rejected one is not in it."""
+        """Yield that earlier answers are context."""
         answers = [m for m in row["messages"] if m["role"] == "assistant" and m["weight"] != 0]
         if len(answers) > 1:
             yield "of several answers only the last is trained on; recipes/sft_trl.py trains on all"
-        if row["rejected"]:
-            yield "rejected answers are not in it; the format `preference` has them"
+        yield from super().losses(row)

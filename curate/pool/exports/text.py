@@ -1,10 +1,11 @@
 """Text: each row as the base model reads it, in its chat template."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from curate.core.methods import method
 from curate.pool.exporter import RecordExporter
-from curate.pool.turnforms import Record, Row
+from curate.pool.turnforms import UNMARKED, Record, Row, has_unlearned
 
 
 @method
@@ -27,3 +28,9 @@ class TextExporter(RecordExporter):
     def record(self, row: Row) -> Record:
         """Return the rendered row."""
         return {"text": row["text"]}
+
+    def losses(self, row: Row) -> Iterator[str]:
+        """Yield that a text does not say which answers are context."""
+        if has_unlearned(row):
+            yield UNMARKED
+        yield from super().losses(row)
