@@ -220,7 +220,7 @@ def _read_file(
     head = list(_head(records))
     reader = _reader_of(entry, head, file)
     if reader is None and head and not any(record.too_long or record.fault for record in head):
-        raise UserError(f"{file.url}: holds no record that is valid JSON")
+        raise UserError(f"{file.url}: holds no record that is valid JSON ({_fault_of(head[0])})")
     batch = RecordBatch(file.name, empty=not head)
     for record in chain(head, records):
         row_id = _row_id(entry["source"], file, record)
@@ -232,6 +232,15 @@ def _read_file(
             yield batch
             batch = RecordBatch(file.name)
     yield batch
+
+
+def _fault_of(record: Record) -> str:
+    """Return why a record is not read, and where."""
+    try:
+        _parse(record)
+    except RecordFault as fault:
+        return f"{fault.reason}, {record.position}: {fault.field}"
+    return "it is none"
 
 
 def _head(records: Iterator[Record]) -> Iterator[Record]:
@@ -297,7 +306,7 @@ def _parse(record: Record) -> Any:
             record.raw.decode()
         except UnicodeDecodeError as bad:
             raise RecordFault(Reason.BAD_UTF8, f"byte {bad.start}") from error
-        raise RecordFault(Reason.BAD_JSON, f"column {error.colno}") from error
+        raise RecordFault(Reason.BAD_JSON, f"column {error.colno}: {error.msg}") from error
 
 
 def _read_record(

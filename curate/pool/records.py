@@ -15,7 +15,13 @@ import orjson
 from curate.core.errors import UserError
 from curate.pool.containers.archive import read_archive
 from curate.pool.containers.arrow import read_arrow
-from curate.pool.containers.document import DocumentForm, find_form, read_columns, read_elements
+from curate.pool.containers.document import (
+    DocumentForm,
+    check_columns,
+    find_form,
+    read_columns,
+    read_elements,
+)
 from curate.pool.containers.encoding import Utf8Reader
 from curate.pool.containers.lines import pieces, read_lines
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
@@ -93,8 +99,9 @@ def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Rec
         return
     _refuse_split(place, split)
     if form is DocumentForm.COLUMNS:
-        rows = read_columns(text.read()) or []
-        for position, row in enumerate(rows, start=1):
+        document = text.read()
+        check_columns(place, document)
+        for position, row in enumerate(read_columns(document) or [], start=1):
             yield Record(position, value=row, parsed=True)
     elif form is DocumentForm.RECORD:
         yield Record(1, text.read().strip())
@@ -177,7 +184,7 @@ def _read_head(place: str, stream: IO[bytes]) -> list[bytes]:
             break
     first = next((piece.strip() for piece in head if piece.strip()), b"")
     opening, returned, _ = first.partition(b"\r")
-    if returned and _is_object(opening):
+    if returned and (_is_object(opening) or find_delimiter(opening)):
         raise UserError(
             f"{place}: the lines end in a carriage return alone; convert them, e.g. tr '\\r' '\\n'"
         )

@@ -106,7 +106,7 @@ def test_two_entries_with_one_source_name_are_a_user_error(store: Store, tmp_pat
 # --- bad records --------------------------------------------------------------------------------
 
 BAD: list[tuple[bytes, Reason, str]] = [
-    (b'{"instruction": "a", "output": ', Reason.BAD_JSON, "column 32"),
+    (b'{"instruction": "a", "output": ', Reason.BAD_JSON, "column 32: unexpected end of data"),
     (b"{'instruction': 'a'}", Reason.BAD_JSON, "column 2"),
     (b'{"instruction": "a", "output": "b"} x', Reason.BAD_JSON, "column 37"),
     (
@@ -183,7 +183,7 @@ def test_too_many_rejects_stop_the_run_and_name_file_and_line(store: Store, tmp_
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("2 of 10 records make no row; at most 19% may (ingest.max_rejected")
     assert "  1 x bad_json: the record is not valid JSON" in lines
-    assert "  x.jsonl:9: bad_json (column 2)" in lines
+    assert any(line.startswith("  x.jsonl:9: bad_json (column 2: ") for line in lines)
     assert "  x.jsonl:10: missing_field (output)" in lines
     assert ingest(store, pool, max_rejected=0.2).counts["rows_out"] == 8
 
@@ -539,10 +539,6 @@ def test_what_a_parser_cannot_hold_is_a_reject(
     good = line(GOOD).strip()
     data = good + b"\n" + odd if form == "lines" else b"[" + good + b", " + odd + b"]"
     pool = put(tmp_path / "pool", x=data)
-    if form == "array" and reason is Reason.BAD_JSON:
-        with pytest.raises(UserError, match=r"x.jsonl:1: the JSON document is broken"):
-            ingest(store, pool)
-        return
     ingested = ingest(store, pool)
     assert ingested.counts["rejected"] == ({reason.value: 1} if reason else {})
     if reason:

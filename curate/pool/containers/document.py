@@ -16,7 +16,7 @@ import orjson
 
 from curate.core.errors import UserError
 from curate.core.jsontext import JsonLimit
-from curate.pool.containers.jsonvalue import parse_record
+from curate.pool.containers.jsonvalue import is_whole, parse_record, repeated_key
 from curate.pool.containers.record import BEGINNING, Record
 from curate.pool.elements import LIST_KEYS, BrokenDocument, NoRows, cut_document, object_keys
 
@@ -122,7 +122,9 @@ def read_elements(
             except JsonLimit:
                 yield Record(position, element.raw)
             except orjson.JSONDecodeError as error:
-                raise _broken(place, element.line + error.lineno - 1, error.msg) from error
+                if not is_whole(element.raw):
+                    raise _broken(place, element.line + error.lineno - 1, error.msg) from error
+                yield Record(position, element.raw)
     except NoRows as error:
         raise without_rows(place, error, split) from error
     except BrokenDocument as error:
@@ -151,6 +153,17 @@ def read_columns(document: bytes) -> list[dict[str, Any]] | None:
             return None
         value = {name: [column[key] for key in first] for name, column in value.items()}
     return _join_columns(value) if _are_columns(value) else None
+
+
+def check_columns(place: str, document: bytes) -> None:
+    """Fail where a key comes twice in a JSON object of columns: a whole column would go.
+
+    Raises:
+        UserError: one does.
+    """
+    key = repeated_key(document, _parse_or_none(document))
+    if key is not None:
+        raise UserError(f"{place}: the key {key!r:.80} comes twice in the columns; rename one")
 
 
 def _are_columns(value: dict[str, Any]) -> bool:

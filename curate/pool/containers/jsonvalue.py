@@ -33,6 +33,22 @@ def _as_null(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b"null"
 
 
+def is_whole(raw: bytes) -> bool:
+    """Return whether JSON text that is not valid is so for what its values hold, and not for its form.
+
+    It holds half of a surrogate pair, a control character, bytes that are no UTF-8 or a number that is
+    too large, or is nested too deeply: what comes behind it is sound all the same.
+    """
+    try:
+        text = raw.decode(errors="replace")
+        json.loads(text, strict=False, parse_int=str, parse_float=str)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
 def is_not_finite(raw: bytes, value: Any, field: str) -> bool:
     """Return whether a field of a record is null for being NaN or Infinity.
 

@@ -37,7 +37,14 @@ SIGNATURES = (
 )
 CONVERT = "convert it to JSON Lines, Parquet or CSV"
 UNPACK = "unpack it, and give the folder"
+# A letter, sign or line end of ASCII, as UTF-16 writes it.
+NARROW = rb"[\t\n\r -~]"
 REFUSED = (
+    (
+        rb"(?:%s\x00){4}|(?:\x00%s){4}" % (NARROW, NARROW),
+        "UTF-16 text without a byte order mark",
+        "convert it: iconv -f utf-16le -t utf-8 (or utf-16be)",
+    ),
     (rb".{257}ustar", "a tar archive", UNPACK),
     (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (rb"Rar!\x1a\x07", "a RAR archive", UNPACK),

@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from curate.core.jsontext import JsonLimit, parse_json
+from curate.core.jsontext import JsonLimit
 from curate.core.jsontypes import JSON
 from curate.core.reasons import Reason
 from curate.core.rows import ROLES, Message
+from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
 from curate.pool.layouts.turn import TURN_KEYS, ParsedTurn, read_turn
@@ -173,7 +174,7 @@ def unpacked(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
-        return parse_json(value.encode())
+        return parse_record(value.encode())
     except (orjson.JSONDecodeError, JsonLimit, UnicodeEncodeError):
         return value
 
