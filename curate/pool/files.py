@@ -25,7 +25,6 @@ from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
 from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
 from curate.pool.remote import (
-    file_name,
     is_remote_folder,
     list_remote,
     open_remote,
@@ -147,13 +146,12 @@ def _find_remote(path: str, split: str | None, config: str | None) -> list[PoolF
     place = list_remote(path)
     if place.alone:
         refuse_config(path, config)
-        urls = {name: place.url(name) for name in place.names}
-        return [PoolFile(url, file_name(name, url), split=split) for name, url in urls.items()]
-    if place.pattern:
+        names: Iterable[str] = place.names
+    elif place.pattern:
         names = _without_housekeeping(path, place.names, config)
     else:
         names, split = _choose(Folder(place.base, place.names, place.read), split, config)
-    return [PoolFile(place.url(name), name, split=split) for name in names]
+    return [PoolFile(place.url(name), place.label(name), split=split) for name in names]
 
 
 def _without_housekeeping(path: str, names: Iterable[str], config: str | None) -> list[str]:

@@ -7,10 +7,10 @@ https://host/rows.jsonl      a file; a folder ends with a slash, and its page li
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import fsspec
 
@@ -60,6 +60,11 @@ class RemotePlace:
         """Return the address of a file."""
         return "::".join([self.filesystem.unstrip_protocol(self.base + name), *self.chained])
 
+    def label(self, name: str) -> str:
+        """Return what row ids call a file: of an address on the web no query and no escapes."""
+        web = self.base.startswith(WEB)
+        return unquote(name.partition("?")[0]) if web else name
+
     def read(self, name: str) -> str:
         """Return the text of a small file."""
         text: str = self.filesystem.cat_file(self.base + name).decode("utf-8-sig")
@@ -84,7 +89,7 @@ def list_remote(path: str) -> RemotePlace:
         elif not filesystem.isdir(root):
             base, pattern = split_glob(root, filesystem.exists)
             if not pattern:
-                return RemotePlace(filesystem, chained, root, [])
+                return _nothing(filesystem, chained, root)
         paths = filesystem.find(base, maxdepth=glob_depth(pattern))
         # The links of a page that sorts its listing otherwise.
         paths = [p for p in paths if not (p.startswith(WEB) and "?" in p)]
@@ -105,6 +110,13 @@ def _is_alone(filesystem: Any, root: str) -> bool:
     return True
 
 
+def _nothing(filesystem: Any, chained: Sequence[str], root: str) -> RemotePlace:
+    """Return a place without files, unless there is a reason why none is seen, which is raised."""
+    with suppress(FileNotFoundError):
+        filesystem.info(root)
+    return RemotePlace(filesystem, chained, root, [])
+
+
 def is_remote_folder(path: str) -> bool:
     """Return whether a URL leads to a folder."""
     if path.startswith(WEB):
@@ -112,11 +124,6 @@ def is_remote_folder(path: str) -> bool:
     with reaching(path):
         filesystem, root = fsspec.core.url_to_fs(path)
         return bool(filesystem.isdir(root))
-
-
-def file_name(name: str, url: str) -> str:
-    """Return what row ids call a file that stands alone: of an address on the web its last part."""
-    return unquote(urlsplit(url).path.rsplit("/", 1)[-1]) if url.startswith(WEB) else name
 
 
 def open_remote(url: str) -> IO[bytes]:
@@ -154,15 +161,16 @@ def remote_fault(error: Exception, path: str) -> UserError | None:
             f"{path}: the driver of these addresses is not installed; pip install {package}, or curate "
             f"with its extra: pip install 'curate-data[{extra}]'"
         )
-    statuses = [getattr(cause, "status", None) for cause in causes(error)]
-    status = next((s for s in statuses if isinstance(s, int)), None)
-    if any(type(cause).__name__ in REFUSALS for cause in causes(error)) or status in (401, 403):
+    chain = list(causes(error))
+    status = next((s for c in chain if isinstance(s := getattr(c, "status", None), int)), None)
+    refused = any(type(cause).__name__ in REFUSALS for cause in chain) or status in (401, 403)
+    if refused or (extra and "credentials" in str(error)):
         advice = CREDENTIALS.get(extra, "check the address and what may read it")
         return UserError(f"{path}: may not be read ({one_line(error, 120)}); {advice}")
-    if status == 404 or (isinstance(error, FileNotFoundError) and path.startswith(WEB)):
+    library = next((c for c in chain if type(c).__module__.split(".")[0] in LIBRARIES), None)
+    if status == 404 or (library is None and isinstance(error, FileNotFoundError)):
         return UserError(f"{path}: the server has no such file; check the address")
-    if type(error).__module__.split(".")[0] in LIBRARIES:
-        return UserError(
-            f"{path}: cannot be reached ({one_line(error, 200)}); check the address and the network"
-        )
+    if library is not None:
+        why = one_line(library, 200)
+        return UserError(f"{path}: cannot be reached ({why}); check the address and the network")
     return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -269,10 +272,27 @@ def test_a_linked_folder_is_followed_once(folder: Path, tmp_path: Path) -> None:
     assert names_in_folder == [*expected, "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/x", "nosuch://x/y", "gs://bucket/x.jsonl"])
-def test_an_address_that_cannot_be_reached_is_one_sentence(path: str) -> None:
-    with pytest.raises(
-        UserError,
-        match=rf"{path}: (the driver .* is not installed; pip install|cannot be reached)",
-    ):
+@pytest.mark.parametrize(
+    ("path", "package", "extra"),
+    [
+        ("s3://bucket/x", "s3fs", "s3"),
+        ("gs://bucket/x.jsonl", "gcsfs", "gcs"),
+        ("az://container/*.jsonl", "adlfs", "azure"),
+    ],
+)
+def test_a_missing_driver_is_named_with_the_extra_that_brings_it(
+    path: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry: Any = sys.modules["fsspec.registry"]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(registry._registry, path.partition(":")[0], raising=False)
+    expected = (
+        f"pip install {package}, or curate with its extra: pip install 'curate-data[{extra}]'"
+    )
+    with pytest.raises(UserError, match=re.escape(expected)):
         find_files(path)
+
+
+def test_an_address_of_no_driver_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"nosuch://x/y: cannot be reached \(Protocol not known"):
+        find_files("nosuch://x/y")
