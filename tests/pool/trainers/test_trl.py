@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import load_dataset
 from transformers import AutoTokenizer
 
 from curate.models.load import load_tokenizer, template_text
@@ -70,3 +71,25 @@ def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_pa
     assert "Not learned." not in own.decode(learned[3])
     arguments, lora = trainer.args, trainer.model.peft_config["default"]
     assert (arguments.num_train_epochs, lora.r, lora.lora_alpha) == (3, 4, 32)
+
+
+def test_trl_by_itself_learns_prompts_of_messages_but_answers_of_prompt_completion(
+    tiny: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(tiny)
+    rows = table([turns("2 + 2?", "It is 4."), turns("a", "b c", "d", "e f")])
+    folder = export(rows, FORMATS, tmp_path / "e")
+    [messages] = (folder / "data").glob("*.parquet")
+    [pairs] = (folder / "prompt_completion").glob("*.parquet")
+    for path, learned in ((messages, "all"), (pairs, "last")):
+        data = trl.SFTTrainer(
+            model=str(tiny),
+            args=trl.SFTConfig(output_dir=str(tmp_path / "t"), bf16=False, report_to="none"),
+            train_dataset=load_dataset("parquet", data_files=str(path), split="train"),
+            processing_class=tokenizer,
+        ).train_dataset
+        texts = [tokenizer.decode([t for t in labels if t != -100]) for labels in data["labels"]]
+        if learned == "all":
+            assert list(data["labels"]) == list(data["input_ids"])
+        else:
+            assert [text.rstrip() for text in texts] == ["It is 4.<|im_end|>", "e f<|im_end|>"]
