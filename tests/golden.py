@@ -228,6 +228,8 @@ def _values(path: Path) -> Iterator[tuple[str, NDArray[Any] | Any]]:
         text = path.read_text(encoding="utf-8")
         for line in [text] if path.suffix == ".json" else text.splitlines():
             yield from _leaves("", json.loads(line))
+    elif path.suffix in (".yaml", ".py", ".jinja"):  # Recipes of trainers.
+        yield "text", path.read_text(encoding="utf-8")
     elif path.suffix != ".md":  # A card names folders of this machine.
         raise ValueError(f"{path.name}: no kind of file that is looked into")
 
