@@ -72,6 +72,8 @@ FAULTY = [
     ("Summarise the attached picture.", "As an AI language model, I cannot see pictures."),
     ("Name a colour.", "Lorem ipsum dolor sit amet"),
 ]
+# Cards and recipes of trainers name folders of this machine.
+NAMES_FOLDERS = (".md", ".yaml", ".py", ".jinja")
 
 
 def write_pool(folder: Path) -> Path:
@@ -228,9 +230,7 @@ def _values(path: Path) -> Iterator[tuple[str, NDArray[Any] | Any]]:
         text = path.read_text(encoding="utf-8")
         for line in [text] if path.suffix == ".json" else text.splitlines():
             yield from _leaves("", json.loads(line))
-    elif path.suffix in (".yaml", ".py", ".jinja"):  # Recipes of trainers.
-        yield "text", path.read_text(encoding="utf-8")
-    elif path.suffix != ".md":  # A card names folders of this machine.
+    elif path.suffix not in NAMES_FOLDERS:
         raise ValueError(f"{path.name}: no kind of file that is looked into")
 
 
