@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from curate.clean import minhash
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicates_section
 from curate.clean.guards import (
@@ -42,7 +41,9 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.core.turntext import CONVERSATION
+from curate.text import minhash
 from curate.text.compared import Compared, compared_text
+from curate.text.jaccard import incidence, jaccard, shared_grams
 from curate.text.pairs import Pairs, pair_table
 from curate.text.shingles import Shingles, Unit, shingle
 
@@ -217,19 +218,7 @@ class _Rows:
         def cut(batch: pl.DataFrame) -> Shingles:
             return shingle(batch["text"], self.unit, self.ngram)
 
-        columns, counts = [np.empty(0, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-        for shingles in in_threads(cut, self.read(involved, {"text": text})):
-            if len(shingles.hashes):
-                # The hash itself is the column: 63 of its bits make the widest matrix of scipy.
-                columns.append((shingles.hashes >> np.uint64(1)).astype(np.int64))
-                counts.append(np.diff(shingles.starts))
-        ones = np.ones(sum(map(len, columns)), dtype=np.int32)
-        starts = np.cumsum(np.concatenate(counts))
-        shape = (len(involved), np.iinfo(np.int64).max)
-        matrix = csr_array((ones, np.concatenate(columns), starts), shape=shape)
-        matrix.sum_duplicates()
-        matrix.data[:] = 1
-        return matrix
+        return incidence(in_threads(cut, self.read(involved, {"text": text})), len(involved))
 
     def jaccard(self, text: pl.Expr, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
         """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read.
@@ -241,18 +230,15 @@ class _Rows:
         first, second = _first(pairs), _second(pairs)
         involved = np.unique(np.concatenate([first, second]))
         sets = self.incidence(text, involved)
-        sizes = np.diff(sets.indptr)
         left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
 
         def count(at: int) -> NDArray[np.int64]:
             part = slice(at, at + VERIFY_PAIRS)
-            both: NDArray[np.int64] = sets[left[part]].multiply(sets[right[part]]).sum(axis=1)
-            return both
+            return shared_grams(sets, left[part], right[part])
 
         counted = in_threads(count, range(0, len(pairs), VERIFY_PAIRS))
         shared = np.concatenate([np.empty(0, dtype=np.int64), *counted])
-        ratio: NDArray[np.float64] = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
-        return ratio
+        return jaccard(sets, left, right, shared)
 
 
 def _find_pairs(rows: _Rows, keys: pl.LazyFrame, bands: int, floor: float) -> tuple[Pairs, int]:

@@ -15,9 +15,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate.clean import fuzzy, minhash
+from curate.clean import fuzzy
 from curate.clean.fuzzy import FuzzyStage
-from curate.clean.minhash import choose_bands
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.errors import UserError
@@ -25,6 +24,8 @@ from curate.core.ledger import evidence_of, judge_rows
 from curate.core.rows import Message
 from curate.core.store import Artifact, Computation, Store
 from curate.pipeline.inputs import input_calls
+from curate.text import minhash
+from curate.text.minhash import choose_bands
 from curate.text.shingles import shingle
 from tests.conftest import StoreRun, row, run_stage, stored_rows, stored_table, turns
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.clean import minhash
-from curate.clean.minhash import (
+from curate.text import minhash
+from curate.text.minhash import (
     PERMUTATIONS,
     RECALL,
     band_keys,
