@@ -55,7 +55,9 @@ def copies(texts: pl.Series) -> NDArray[np.uint64]:
     row = pl.int_range(pl.len(), dtype=pl.UInt64)
     links = plain.to_frame("text").select(first=row.first().over("text"), second=row)
     links = links.filter(pl.col("first") < pl.col("second"))
-    return links["first"].to_numpy() << np.uint64(32) | links["second"].to_numpy()
+    first: NDArray[np.uint64] = links["first"].to_numpy()
+    second: NDArray[np.uint64] = links["second"].to_numpy()
+    return first << np.uint64(32) | second
 
 
 def group_numbers(size: int, pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
