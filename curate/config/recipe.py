@@ -47,6 +47,7 @@ from curate.core.stage import Stage, with_method
 from curate.generate.generation import Generator
 from curate.generate.settings import GenerationSettings
 from curate.models.settings import ModelNames
+from curate.pool.arrangement import ExportSettings
 from curate.pool.exporter import Exporter
 from curate.pool.settings import RowFile, ShortRowFile, Target, as_file, as_list
 from curate.proof.settings import ProofSettings
@@ -72,12 +73,6 @@ class IngestSettings(Params):
     max_rejected: float = Field(
         0.05, ge=0, le=1, description="share of bad records that stops a run"
     )
-
-
-class Export(Params):
-    """Training files to write."""
-
-    formats: list[str] = ["messages", "prompt_completion"]
 
 
 def _as_stages(value: Any) -> Any:
@@ -149,7 +144,7 @@ class Config(Params):
     select: Selector | RaceParams = AllSelector()
     compare: list[Selector] = []
     prove: ProofSettings | None = None
-    export: Export = Export()
+    export: ExportSettings = ExportSettings()
     store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
 
     @classmethod
@@ -385,9 +380,9 @@ def _recipe_model(
     )
     names = tuple(exporter.model_fields["method"].default for exporter in exporters)
     export = create_model(
-        "Export",
-        __base__=Export,
-        __doc__=Export.__doc__,
+        "ExportSettings",
+        __base__=ExportSettings,
+        __doc__=ExportSettings.__doc__,
         formats=(
             list[Literal[names]],  # type: ignore[valid-type]
             Field(

@@ -117,26 +117,28 @@ def run_steps(run: Run) -> FinalArtifacts:
     warn_of_scripts(run)
     run.part = "ledger"
     fates = run(ledger, run.rows, run.evidence, Table(selection, "ranking"))
-    proof = prove_selections(run)
     run.part = "export"
-    export = export_selection(run, Table(selection, "selected"))
+    export = export_selection(run, selection)
+    proof = prove_selections(run)
     if run.target is not None and run.evidence:
         run.part = "nearest"
         run.findings["nearest"] = run(nearest, run.rows, run.target).artifact
     return FinalArtifacts(fates, proof, export)
 
 
-def export_selection(run: Run, selected: Table) -> Artifact:
+def export_selection(run: Run, selection: Artifact) -> Artifact:
     """Write the training files of the recipe's formats."""
     chosen = run.config.model_copy(update={"select": run.own_select})
     formats, prove = chosen.export.formats, chosen.prove
+    selected, ranking = Table(selection, "selected"), Table(selection, "ranking")
     texts = template = None
     if needs_texts(formats) or run.uses_base:
         model = tuned_model(run, prove.base if prove else None)
         template = template_text(load_tokenizer(model.folder, model.trust))
         if needs_texts(formats):
             texts = run(rendered_rows, selected, template_source(model))
-    export = run(write_export, selected, formats, card_params(chosen, template), texts)
+    card, arrangement = card_params(chosen, template), chosen.export.arrangement
+    export = run(write_export, selected, ranking, formats, arrangement, card, texts)
     for sentence in export.counts["remarks"]:
         LOG.warning("%s", sentence)
     return export

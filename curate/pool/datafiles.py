@@ -1,7 +1,9 @@
 """Data files of an export: JSON Lines, and Parquet beside it; their names carry a digest of the rows.
 
 train-0a1b2c3d4e5f6071.jsonl
-train-0a1b2c3d4e5f6071-00000-of-00001.parquet
+train-0a1b2c3d4e5f6071-00000-of-00002.parquet
+train-0a1b2c3d4e5f6071-00001-of-00002.parquet
+validation-8c1d2e3f4a5b6c7d.jsonl
 
 `datasets` takes two folders of one name and file pattern for the same data, and would hand out from its
 cache the rows of whichever it read first.
@@ -12,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pyarrow as pa
@@ -20,8 +22,12 @@ import pyarrow.parquet as pq
 
 from curate.pool.turnforms import Record
 
+DATA_FILE = re.compile(
+    r"(?P<split>[a-z]+)-(?P<digest>[0-9a-f]{16})(-\d{5}-of-\d{5})?\.(jsonl|parquet)"
+)
 SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.parquet$)")
-UNNAMED = ".train"
+SHARD_BYTES = 500_000_000
+BATCH_ROWS = 10_000
 
 
 def write_records(
@@ -29,6 +35,9 @@ def write_records(
     folder: Path,
     schema: pa.Schema | None = None,
     tables: Path | None = None,
+    *,
+    split: str = "train",
+    shard_bytes: int = SHARD_BYTES,
 ) -> list[Path]:
     """Write records as JSON Lines, and as Parquet if there is a schema; return the files.
 
@@ -37,33 +46,82 @@ def write_records(
     Args:
         batches: of records, in order.
         folder: of the lines.
-        schema: of the Parquet file; its JSON columns are text there, by Arrow's type for JSON.
-        tables: folder of the Parquet file, that of the lines if None.
+        schema: of the Parquet files; its JSON columns are text there, by Arrow's type for JSON.
+        tables: folder of the Parquet files, that of the lines if None.
+        split: of the records, with which names begin.
+        shard_bytes: JSON of the records from which on a Parquet file is full.
     """
     tables = tables or folder
     for place in (folder, tables):
         place.mkdir(parents=True, exist_ok=True)
-    lines, table = folder / f"{UNNAMED}.jsonl", tables / f"{UNNAMED}.parquet"
+    lines = folder / f".{split}.jsonl"
     digest = hashlib.blake2b(digest_size=8)
     with ExitStack() as files:
         text = files.enter_context(lines.open("wb"))
-        writer = schema and files.enter_context(pq.ParquetWriter(table, schema, compression="zstd"))
+        shards = files.enter_context(_Shards(tables / f".{split}", schema, shard_bytes))
         for records in batches:
             for record in records:
                 line = orjson.dumps(record) + b"\n"
                 digest.update(line)
                 text.write(line)
-            if writer:
-                writer.write_table(_table(records, schema))
+                shards.add(record, len(line))
     if not lines.stat().st_size:
         lines.unlink()
-        table.unlink(missing_ok=True)
         return []
-    name = f"train-{digest.hexdigest()}"
-    paths = [lines.rename(folder / f"{name}.jsonl")]
-    if writer:
-        paths.append(table.rename(tables / f"{name}-00000-of-00001.parquet"))
-    return paths
+    name = f"{split}-{digest.hexdigest()}"
+    return [lines.rename(folder / f"{name}.jsonl"), *shards.rename(tables / name)]
+
+
+class _Shards:
+    """Parquet files of about one size, numbered once all are there; none without a schema."""
+
+    def __init__(self, start: Path, schema: pa.Schema | None, shard_bytes: int) -> None:
+        self._start, self._schema, self._shard_bytes = start, schema, shard_bytes
+        self._paths: list[Path] = []
+        self._records: list[Record] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def add(self, record: Record, size: int) -> None:
+        """Add a record, whose JSON has this size."""
+        if self._schema is None:
+            return
+        self._records.append(record)
+        self._bytes += size
+        if self._bytes >= self._shard_bytes:
+            self._close()
+        elif len(self._records) >= BATCH_ROWS:
+            self._write()
+
+    def rename(self, start: Path) -> list[Path]:
+        """Give the files their names; return them."""
+        count = len(self._paths)
+        return [
+            path.rename(start.with_name(f"{start.name}-{i:05d}-of-{count:05d}.parquet"))
+            for i, path in enumerate(self._paths)
+        ]
+
+    def _write(self) -> None:
+        if not self._records:
+            return
+        if self._writer is None:
+            path = self._start.with_name(f"{self._start.name}-{len(self._paths)}.parquet")
+            self._paths.append(path)
+            self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._writer.write_table(_table(self._records, self._schema))
+        self._records = []
+
+    def _close(self) -> None:
+        self._write()
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._bytes = None, 0
 
 
 def _table(records: Sequence[Record], schema: pa.Schema) -> pa.Table:

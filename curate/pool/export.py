@@ -15,11 +15,12 @@ from curate.core.errors import UserError
 from curate.core.escape import code, markdown
 from curate.core.methods import find_method
 from curate.core.store import Counts
-from curate.pool.datafiles import pattern_of
+from curate.pool.arrangement import ArrangementValues, arrange, split_parts
+from curate.pool.datafiles import DATA_FILE, SHARD_BYTES, pattern_of
 from curate.pool.exporter import Exporter
 from curate.pool.trainer_recipes import FilesByFormat, TrainerParams, write_trainer_recipes
 
-VERSION = 4
+VERSION = 5
 # The format that `datasets.load_dataset(folder)` reads, where it is among those exported.
 DEFAULT = "messages"
 CARD = "README.md"
@@ -56,16 +57,27 @@ class CardParams(TypedDict):
 def write_export(
     out: Path,
     selection: Table,
+    ranking: Table,
     formats: Sequence[str],
+    arrangement: ArrangementValues,
     card: CardParams,
     texts: Table | None = None,
 ) -> Counts:
     """Write every format, the trainers' recipes and README.md, the card.
 
-    `texts` are the rows as the base model reads them, for the formats that need them.
+    Args:
+        out: the folder.
+        selection: the rows, best first.
+        ranking: their ranks, scores and tokens.
+        formats: names of exporters.
+        arrangement: splits, order and shards.
+        card: what the card tells of the run.
+        texts: the rows as the base model reads them, for the formats that need them.
     """
-    rows = selection.read() if texts is None else with_texts(selection.read(), texts.read())
-    write_all(rows, formats, card, out)
+    rows = arrange(selection.read(), ranking.read(), arrangement, card["seed"])
+    if texts is not None:
+        rows = with_texts(rows, texts.read())
+    write_all(rows, formats, card, out, arrangement["shard_bytes"])
     remarks = export_remarks(rows, formats)
     return {"rows_in": rows.height, "rows_out": rows.height, "remarks": remarks}
 
@@ -87,12 +99,20 @@ def export_remarks(rows: pl.DataFrame, formats: Sequence[str]) -> list[str]:
 
 
 def write_all(
-    rows: pl.DataFrame, formats: Sequence[str], params: CardParams, out: Path
+    rows: pl.DataFrame,
+    formats: Sequence[str],
+    params: CardParams,
+    out: Path,
+    shard_bytes: int = SHARD_BYTES,
 ) -> list[Path]:
-    """Write rows in every format, recipes of trainers and the card; return all files."""
+    """Write arranged rows in every format, recipes of trainers and the card; return all files."""
     out.mkdir(parents=True, exist_ok=True)
-    files = {name: find_method(Exporter, name)(method=name).write(rows, out) for name in formats}
-    recipes = write_trainer_recipes(out, files, rows.height, params["trainers"])
+    files = {
+        name: find_method(Exporter, name)(method=name, shard_bytes=shard_bytes).write(rows, out)
+        for name in formats
+    }
+    sizes = {split: part.height for split, part in split_parts(rows)}
+    recipes = write_trainer_recipes(out, files, sizes, params["trainers"])
     paths = [*(path for written in files.values() for path in written), *recipes]
     names = [path.relative_to(out).as_posix() for path in paths]
     card = out / CARD
@@ -100,13 +120,15 @@ def write_all(
     return [*paths, card]
 
 
-def _patterns(files: FilesByFormat, out: Path) -> dict[str, str]:
-    """Return what each format's data files are called: Parquet, else JSON Lines."""
-    patterns = {}
+def _patterns(files: FilesByFormat, out: Path) -> dict[str, dict[str, str]]:
+    """Return what each format's data files are called, by split: Parquet, else JSON Lines."""
+    patterns: dict[str, dict[str, str]] = {}
     for name, paths in files.items():
-        data = [path for kind in (".parquet", ".jsonl") for path in paths if path.suffix == kind]
-        if data:
-            patterns[name] = pattern_of(data[0].relative_to(out).as_posix())
+        for kind in (".jsonl", ".parquet"):
+            for path in paths:
+                if (match := DATA_FILE.fullmatch(path.name)) and path.suffix == kind:
+                    place = pattern_of(path.relative_to(out).as_posix())
+                    patterns.setdefault(name, {})[match["split"]] = place
     return patterns
 
 
@@ -148,7 +170,10 @@ def _digest_text(text: str) -> str:
 
 
 def write_card(
-    rows: pl.DataFrame, params: CardParams, patterns: Mapping[str, str], files: Sequence[str]
+    rows: pl.DataFrame,
+    params: CardParams,
+    patterns: Mapping[str, Mapping[str, str]],
+    files: Sequence[str],
 ) -> str:
     """Return a dataset card: YAML that `load_dataset` reads, what the rows are, then the files.
 
@@ -157,7 +182,7 @@ def write_card(
     Args:
         rows: the selection.
         params: what is told of the run.
-        patterns: of the data files of each format.
+        patterns: of the data files of each format and split.
         files: all files beside the card.
     """
     listed = "\n".join(f"- `{name}`" for name in files)
@@ -191,16 +216,18 @@ The manifest.json of the run tells when, by which command and with which version
     return f"{card}{SEAL}{_digest_text(card)} -->\n"
 
 
-def _configs(patterns: Mapping[str, str]) -> str:
+def _configs(patterns: Mapping[str, Mapping[str, str]]) -> str:
     """Return the part of the card's YAML by which `datasets` finds each format's files."""
     if not patterns:
         return ""
     lines = ["configs:"]
-    for name, pattern in patterns.items():
+    for name, pattern_by_split in patterns.items():
         lines.append(f"  - config_name: {'default' if name == DEFAULT else name}")
         if DEFAULT not in patterns and name == next(iter(patterns)):
             lines.append("    default: true")
-        lines += ["    data_files:", "      - split: train", f"        path: {pattern}"]
+        lines.append("    data_files:")
+        for split, pattern in pattern_by_split.items():
+            lines += [f"      - split: {split}", f"        path: {pattern}"]
     return "\n".join(lines) + "\n"
 
 

@@ -7,12 +7,16 @@ from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
 from curate.core.methods import Method
-from curate.pool.datafiles import write_records
+from curate.pool.arrangement import split_parts
+from curate.pool.datafiles import SHARD_BYTES, write_records
 from curate.pool.turnforms import Record, Row
 
 BATCH_ROWS = 10_000
+# Columns that an arrangement adds.
+ARRANGED = {"phase": pa.int64(), "sample_weight": pa.float64()}
 MAX_NAMED_ROWS = 3
 
 
@@ -26,11 +30,19 @@ class Exporter(Method):
     packages: ClassVar[tuple[str, ...]] = ("curate.pool.exports",)
     renders: ClassVar[bool] = False
 
+    shard_bytes: int = Field(
+        SHARD_BYTES,
+        gt=0,
+        description="size of a Parquet file; a recipe says it by export.shard_bytes",
+    )
+
     def write(self, rows: pl.DataFrame, out: Path) -> list[Path]:
         """Write rows under a folder, which is there; return the files.
 
         Args:
-            rows: the selection, with the columns of rows (curate.core.rows).
+            rows: the selection, with the columns of rows (curate.core.rows), `split` (train or
+                validation, files of their own), and `phase` and `sample_weight` where the recipe
+                asks for them.
             out: the folder.
         """
         raise NotImplementedError
@@ -71,7 +83,19 @@ class RecordExporter(Exporter):
     def write(self, rows: pl.DataFrame, out: Path) -> list[Path]:
         """Write the rows that the format can hold, in their order; nothing if it can hold none."""
         lines, tables = self.folders(out)
-        paths = write_records(self._batches(rows), lines, self.arrow_schema(rows), tables)
+        schema = self.arrow_schema(rows)
+        paths = [
+            path
+            for split, part in split_parts(rows)
+            for path in write_records(
+                self._batches(part),
+                lines,
+                schema,
+                tables,
+                split=split,
+                shard_bytes=self.shard_bytes,
+            )
+        ]
         return [*paths, *self.companions(paths[0])] if paths else []
 
     def _batches(self, rows: pl.DataFrame) -> Iterator[list[Record]]:
@@ -92,6 +116,16 @@ class RecordExporter(Exporter):
             f"{self.method}: {sentence} ({_named(row_ids)})"
             for sentence, row_ids in by_sentence.items()
         ]
+
+
+def arranged_values(row: Row) -> Record:
+    """Return the phase and weight of a row, where its export has them."""
+    return {name: row[name] for name in ARRANGED if name in row}
+
+
+def arranged_fields(rows: pl.DataFrame) -> list[tuple[str, pa.DataType]]:
+    """Return the Arrow fields of phase and weight, where rows have them."""
+    return [(name, kind) for name, kind in ARRANGED.items() if name in rows.columns]
 
 
 def _named(row_ids: list[str]) -> str:

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader
 from curate.core.jsontypes import JSON
 from curate.pool.datafiles import pattern_of
 from curate.pool.llamafactory import DATASET
+from curate.pool.splits import VALIDATION
 
 FOLDER = "recipes"
 TEMPLATE = f"{FOLDER}/chat_template.jinja"
@@ -49,24 +50,26 @@ class TrainerParams(TypedDict):
 
 
 def write_trainer_recipes(
-    out: Path, files: FilesByFormat, rows: int, params: TrainerParams
+    out: Path, files: FilesByFormat, sizes: Mapping[str, int], params: TrainerParams
 ) -> list[Path]:
     """Write the recipes for the formats that were exported; return their files.
 
     Args:
         out: the export's folder.
         files: the files of each format, lines first.
-        rows: how many rows a file holds.
+        sizes: how many rows each split has.
         params: how the proof trains.
     """
     texts: dict[str, str] = {}
     for name in ("prompt_completion", "messages"):
         if files.get(name):
-            lines, table = (pattern_of(path.relative_to(out).as_posix()) for path in files[name])
+            table = pattern_of(_place(out, files[name][1]))
             texts["sft_trl.py"] = _trl_script(table, params)
-    if files.get("messages"):
-        texts["axolotl.yaml"] = _settings(AXOLOTL, _axolotl(lines, params), params)
-        texts["mlx.yaml"] = _settings(MLX, _mlx(table, rows, params), params)
+    if messages := files.get("messages"):
+        data = _place(out, messages[0])
+        texts["axolotl.yaml"] = _settings(AXOLOTL, _axolotl(data, params), params)
+        mlx = _mlx(_tables(out, messages), sizes, params)
+        texts["mlx.yaml"] = _settings(MLX, mlx, params)
     for name in ("alpaca", "sharegpt"):
         if files.get(name):
             texts["llamafactory.yaml"] = _settings(
@@ -84,7 +87,7 @@ Answers of weight other than 0 are trained on up to their end marks, as in the p
 MLX = """\
 mlx_lm.lora --config recipes/mlx.yaml  in the folder of the export; needs mlx-lm and datasets
 The last answer of a row is trained on, with the white space behind its end mark; the proof trains on
-all answers. The rows of the validation loss are rows that it trains on."""
+all answers. Without a validation split, the rows of the validation loss are rows that it trains on."""
 LLAMA_FACTORY = """\
 llamafactory-cli train recipes/llamafactory.yaml     in the folder of the export
 All answers are trained on, also those of weight 0, with the white space behind their end marks. Turns
@@ -196,7 +199,8 @@ def _llamafactory(format_name: str, params: TrainerParams) -> dict[str, JSON]:
     }
 
 
-def _mlx(data: str, rows: int, params: TrainerParams) -> dict[str, JSON]:
+def _mlx(data: JSON, sizes: Mapping[str, int], params: TrainerParams) -> dict[str, JSON]:
+    rows, some = sizes["train"], f"train[:{min(sizes['train'], params['batch_rows'])}]"
     steps = params["epochs"] * ceil(rows / params["batch_rows"])
     warmup = max(1, round(params["warmup"] * steps))
     falling = [params["learning_rate"], 0.0, max(steps - warmup, 1)]
@@ -209,7 +213,7 @@ def _mlx(data: str, rows: int, params: TrainerParams) -> dict[str, JSON]:
             "path": "parquet",
             "config": {"data_files": data},
             "train_split": "train",
-            "valid_split": f"train[:{min(rows, params['batch_rows'])}]",
+            "valid_split": VALIDATION if VALIDATION in sizes else some,
             "chat_feature": "messages",
         },
         "mask_prompt": True,

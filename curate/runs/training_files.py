@@ -11,6 +11,7 @@ from curate.config.recipe import Config
 from curate.models.load import find_model, hub_name, load_tokenizer, prepare
 from curate.models.rendering import render_rows
 from curate.models.training import WARMUP
+from curate.pool.arrangement import arrange
 from curate.pool.export import (
     CardParams,
     earlier_export,
@@ -86,16 +87,20 @@ def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list
     """
     formats = formats or run.config.export.formats
     rows = exported_rows(run, formats)
+    settings = run.config.export
     for path in earlier_export(out):
         path.unlink()
     for sentence in export_remarks(rows, formats):
         LOG.warning("%s", sentence)
-    return write_all(rows, formats, card_params(run.config, _template(run)), out)
+    params = card_params(run.config, _template(run))
+    return write_all(rows, formats, params, out, settings.shard_bytes)
 
 
 def exported_rows(run: RunFolder, formats: Sequence[str]) -> pl.DataFrame:
-    """Return a finished run's selection, with what its base model reads where a format needs it."""
-    rows = run.table("selected").collect()
+    """Return a finished run's selection as arranged, with what its base model reads where needed."""
+    ranking = run.table("evidence/select").collect()
+    selected = run.table("selected").collect()
+    rows = arrange(selected, ranking, run.config.export.arrangement, run.config.seed)
     if not needs_texts(formats):
         return rows
     location = find_model(trained_base(run.config))

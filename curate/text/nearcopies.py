@@ -52,8 +52,8 @@ def near_copies(texts: pl.Series, similarity: float) -> NDArray[np.uint64]:
 def copies(texts: pl.Series) -> NDArray[np.uint64]:
     """Return pairs of the first and each other text that is equal but for case and white space."""
     plain = plain_texts(texts).str.replace_all(r"\s+", " ").str.strip_chars()
-    row = pl.int_range(pl.len(), dtype=pl.UInt64)
-    links = plain.to_frame("text").select(first=row.first().over("text"), second=row)
+    rows = plain.to_frame("text").with_row_index("second").cast({"second": pl.UInt64})
+    links = rows.select(pl.col("second").first().over("text").alias("first"), "second")
     links = links.filter(pl.col("first") < pl.col("second"))
     first: NDArray[np.uint64] = links["first"].to_numpy()
     second: NDArray[np.uint64] = links["second"].to_numpy()

@@ -22,6 +22,7 @@ from curate.core.turntext import without_empty_fields
 from curate.pool.export import write_card, write_export
 from curate.pool.exporter import Exporter
 from curate.pool.exports.messages import MessagesExporter
+from curate.pool.splits import split_rows
 from curate.runs.folder import RunFolder
 from curate.runs.training_files import card_params, export_run
 from tests.conftest import frame, row, stored, turns
@@ -35,7 +36,7 @@ ROWS = frame(
     ]
 )
 LEAN = without_empty_fields(ROWS)
-PATTERNS = {"messages": "data/train-0123456789abcdef-*.parquet"}
+PATTERNS = {"messages": {"train": "data/train-0123456789abcdef-*.parquet"}}
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 
 
@@ -46,8 +47,20 @@ def config(**changes: object) -> Config:
 
 def exporting(selection: Artifact, settings: Config) -> CachedCall[Artifact]:
     """Return the call that writes the training files of a selection."""
-    selected = Table(selection, "selected")
-    return write_export.call(selected, settings.export.formats, card_params(settings))
+    selected, ranking = Table(selection, "selected"), Table(selection, "ranking")
+    export, card = settings.export, card_params(settings)
+    return write_export.call(selected, ranking, export.formats, export.arrangement, card)
+
+
+def ranking_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the ranking of rows that stand best first."""
+    rank = pl.int_range(1, pl.len() + 1)
+    return rows.select("row_id", rank=rank, score=1.0 / rank, tokens=pl.lit(7), selected=True)
+
+
+def selection_of(store: Store, rows: pl.DataFrame) -> Artifact:
+    """Return the artifact of a selection of these rows."""
+    return stored(store, "select", {"selected": rows, "ranking": ranking_of(rows)})
 
 
 def test_both_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
@@ -76,7 +89,7 @@ def test_an_exporter_of_ones_own_writes_beside_the_others(store: Store) -> None:
             return [out / "ids.txt"]
 
     try:
-        selection = stored(store, "select", {"selected": ROWS})
+        selection = selection_of(store, ROWS)
         given = config(export={"formats": ["ids", "messages"]})
         exported = store.ensure(exporting(selection, given))
         assert exported.file("ids.txt").read_text() == "b\na\nc"
@@ -89,7 +102,7 @@ def test_an_exporter_of_ones_own_writes_beside_the_others(store: Store) -> None:
 
 def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    selection = stored(store, "select", {"selected": ROWS})
+    selection = selection_of(store, ROWS)
     exported = store.ensure(exporting(selection, config()))
     read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
     assert list(read) == ["train"]
@@ -100,6 +113,8 @@ def run_folder(folder: Path, name: str, rows: pl.DataFrame) -> RunFolder:
     """Return a run folder that holds a selection and a recipe, which is all that an export reads."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "selected.parquet")
+    (folder / "evidence").mkdir(exist_ok=True)
+    ranking_of(rows).write_parquet(folder / "evidence" / "select.parquet")
     return RunFolder(folder, {"config": config(name=name).model_dump(mode="json")})
 
 
@@ -181,8 +196,8 @@ def test_the_card_names_the_budget_that_was_given() -> None:
 
 
 def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Store) -> None:
-    one = stored(store, "select", {"selected": ROWS})
-    two = stored(store, "select", {"selected": ROWS.head(2)})
+    one = selection_of(store, ROWS)
+    two = selection_of(store, ROWS.head(2))
     keys = {
         exporting(one, config()).key,
         exporting(two, config()).key,
@@ -191,3 +206,47 @@ def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Sto
     }
     assert len(keys) == 4
     assert exporting(one, config(store="elsewhere")).key in keys
+
+
+def test_datasets_reads_splits_and_shards_in_order(store: Store, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = frame([row(f"r{i}", turns(f"question {i}", f"answer {i}")) for i in range(40)])
+    settings = config(
+        export={"validation": 0.1, "shard_bytes": 1_500, "order": "random", "sample_weight": True}
+    )
+    exported = store.ensure(exporting(selection_of(store, rows), settings))
+    parquet = [name for name in exported.files if name.startswith("data/train-")]
+    assert len(parquet) > 2
+    read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(part) for split, part in read.items()} == {"train": 36, "validation": 4}
+    lines = [
+        json.loads(text)
+        for split in ("train", "validation")
+        for path in exported.path.glob(f"{split}-*.jsonl")
+        for text in path.read_text().splitlines()
+    ]
+    assert lines == [line for part in read.values() for line in part.to_list()]
+    assert {line["row_id"] for line in lines} == {f"r{i}" for i in range(40)}
+    completions = datasets.load_dataset(
+        str(exported.path), "prompt_completion", cache_dir=str(tmp_path / "cache")
+    )
+    assert {split: len(part) for split, part in completions.items()} == {
+        "train": 36,
+        "validation": 4,
+    }
+
+
+def test_no_split_or_shard_of_another_export_comes_from_the_cache(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    cache = str(tmp_path / "cache")
+    rows = frame([row(f"r{i}", turns(f"question {i}", f"answer {i}")) for i in range(20)])
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        run = run_folder(folder, "demo", rows)
+        export = {"validation": 0.2, "shard_bytes": 1_000}
+        settings = config(name="demo", seed=seed, export=export).model_dump(mode="json")
+        export_run(RunFolder(run.path, {"config": settings}), ["messages"], folder / "export")
+        read = datasets.load_dataset(str(folder / "export"), cache_dir=cache)
+        arranged = run.table("selected").collect()
+        expected = set(arranged.filter(split_rows(arranged, 0.2, seed) == "validation")["row_id"])
+        assert set(read["validation"]["row_id"]) == expected

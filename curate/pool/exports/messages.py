@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.core.methods import method
-from curate.pool.exporter import RecordExporter
+from curate.pool.exporter import RecordExporter, arranged_fields, arranged_values
 from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
 
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
@@ -32,14 +32,14 @@ class MessagesExporter(RecordExporter):
         record["messages"] = openai_turns(row["messages"])
         if tools := tool_schemas(row["tools"]):
             record["tools"] = tools
-        return record
+        return record | arranged_values(row)
 
     def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
         """Return plain types: lists and strings, not their large variants; JSON for tools alone."""
         kinds = [(name, pa.string()) for name in COLUMNS]
         kinds[1] = ("messages", turns_type(rows["messages"]))
         tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
-        return pa.schema([*kinds, *tools])
+        return pa.schema([*kinds, *tools, *arranged_fields(rows)])
 
     def folders(self, out: Path) -> tuple[Path, Path]:
         """Return the top folder and `data`."""

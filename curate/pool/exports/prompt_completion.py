@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.core.methods import method
-from curate.pool.exporter import RecordExporter
+from curate.pool.exporter import RecordExporter, arranged_fields, arranged_values
 from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
 
 COLUMNS = ["row_id", "source", "origin"]
@@ -30,13 +30,13 @@ class PromptCompletionExporter(RecordExporter):
         record: Record = {"prompt": turns[:-1], "completion": turns[-1:]}
         if tools := tool_schemas(row["tools"]):
             record["tools"] = tools
-        return record | {name: row[name] for name in COLUMNS}
+        return record | {name: row[name] for name in COLUMNS} | arranged_values(row)
 
     def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
         """Return plain types; JSON for tools alone."""
         turns = turns_type(rows["messages"])
         tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
-        further = [(name, pa.string()) for name in COLUMNS]
+        further = [*((name, pa.string()) for name in COLUMNS), *arranged_fields(rows)]
         return pa.schema([("prompt", turns), ("completion", turns), *tools, *further])
 
     def losses(self, row: Row) -> Iterator[str]:
