@@ -7,7 +7,7 @@ recipes/llamafactory.yaml     LLaMA-Factory, on `sharegpt` or `alpaca`
 recipes/chat_template.jinja   the template that the proof renders rows with
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TypedDict
@@ -233,6 +233,16 @@ def _mlx(data: JSON, sizes: Mapping[str, int], params: TrainerParams) -> dict[st
         "seed": params["seed"],
         "adapter_path": "tuned",
     }
+
+
+def _tables(out: Path, files: Sequence[Path]) -> dict[str, JSON]:
+    """Return the pattern of each split's Parquet files."""
+    tables = [pattern_of(_place(out, path)) for path in files if path.suffix == ".parquet"]
+    return {Path(pattern).name.partition("-")[0]: pattern for pattern in tables}
+
+
+def _place(out: Path, path: Path) -> str:
+    return path.relative_to(out).as_posix()
 
 
 def _write(path: Path, text: str) -> Path:
