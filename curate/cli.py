@@ -66,6 +66,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
 ]
+ExportPath = Annotated[
+    Path | None,
+    typer.Option(help="Write this selection's training files to a new folder, with a card."),
+]
+SelectionName = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Save this selection, for a proof, in the run."),
+]
 
 
 def _print_version(version: bool) -> None:
@@ -206,8 +214,12 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(help="Write the ranking to this Parquet file.")
     ] = None,
+    export: ExportPath = None,
+    name: SelectionName = None,
 ) -> None:
     """Make another selection from the same evidence, in seconds."""
+    from curate.runs.alternative import planned_alternative
+    from curate.runs.deliver import deliver
     from curate.runs.folder import read_run
     from curate.runs.plan import plan_selection
     from curate.runs.summaries import plan_lines
@@ -215,8 +227,8 @@ def plan(
 
     target = check_table_file(out)
     planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
-    for line in plan_lines(planned):
-        say(line)
+    say(*plan_lines(planned))
+    say(*read_run(run, lambda f: deliver(f, planned_alternative(planned), export, name)))
     if target is not None:
         write_table_file(planned.ranking, target)
         say(f"ranking written to {target}")
@@ -233,8 +245,12 @@ def rethreshold(
     out: Annotated[
         Path | None, typer.Option(help="Write the verdicts to this Parquet file.")
     ] = None,
+    export: ExportPath = None,
+    name: SelectionName = None,
 ) -> None:
     """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
+    from curate.runs.alternative import rethresholded_alternative
+    from curate.runs.deliver import deliver
     from curate.runs.folder import read_run
     from curate.runs.rethreshold import rethreshold as judge
     from curate.runs.summaries import rethreshold_lines
@@ -247,8 +263,11 @@ def rethreshold(
         return result, rethreshold_lines(folder, result)
 
     result, lines = read_run(run, read)
-    for line in lines:
-        say(line)
+    say(*lines)
+    if export is not None or name is not None:
+        say(
+            *read_run(run, lambda f: deliver(f, rethresholded_alternative(f, result), export, name))
+        )
     if target is not None:
         write_table_file(result.evidence, target)
         say(f"verdicts written to {target}")

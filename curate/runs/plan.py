@@ -67,7 +67,7 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
     selection, params = _params(run, budget, overrides)
-    ranking = choose(_ranked(run, selection, params), params, _plan_context(run, params))
+    ranking = choose(_ranked(run, selection, params), params, plan_context(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
     mix = (
@@ -136,13 +136,18 @@ def _ranked(run: RunFolder, selection: StoredSelection, params: Selector) -> pl.
     """Return the stored ranking where only the plan around it changes, else a new one."""
     around = set(SelectParams.model_fields)
     if selection.params.model_dump(exclude=around) == params.model_dump(exclude=around):
-        unscored = pl.when(pl.col("reason") == Reason.UNSCORED).then("reason").alias("unscored")
-        return run.table(selection.ranking).select(*RANKING_COLUMNS, unscored).collect()
+        return run.table(selection.ranking).select(*RANKING_COLUMNS, unscored()).collect()
     scores = run.table(selection.scores).collect()
     return rank_rows(scores, run.table("evidence/tokens").collect(), params, run.config.seed)
 
 
-def _plan_context(run: RunFolder, params: Selector) -> PlanContext:
+def unscored() -> pl.Expr:
+    """Return the column of a stored ranking that says which of its rows have no score."""
+    return pl.when(pl.col("reason") == Reason.UNSCORED).then("reason").alias("unscored")
+
+
+def plan_context(run: RunFolder, params: Selector) -> PlanContext:
+    """Return what the conditions of a plan may read of a run."""
     rows = run.rows("pool")
     names = named_stages(params)
     pairs = _pairs(run, params.diversity) if params.diversity else None

@@ -85,9 +85,22 @@ def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list
         UserError: the folder holds anything else, or is none; the base model, whose template a format
             needs, is not here.
     """
-    formats = formats or run.config.export.formats
-    rows = exported_rows(run, formats)
+    ranking = run.table("evidence/select").collect()
+    return export_rows(run, run.table("selected").collect(), ranking, formats, out)
+
+
+def export_rows(
+    run: RunFolder,
+    rows: pl.DataFrame,
+    ranking: pl.DataFrame,
+    formats: Sequence[str] | None,
+    out: Path,
+) -> list[Path]:
+    """Write rows of a run as `export_run` writes its selection; return the files."""
     settings = run.config.export
+    formats = formats or settings.formats
+    arranged = arrange(rows, ranking, settings.arrangement, run.config.seed)
+    rows = _rendered(run, arranged, formats)
     for path in earlier_export(out):
         path.unlink()
     for sentence in export_remarks(rows, formats):
@@ -96,11 +109,8 @@ def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list
     return write_all(rows, formats, params, out, settings.shard_bytes)
 
 
-def exported_rows(run: RunFolder, formats: Sequence[str]) -> pl.DataFrame:
-    """Return a finished run's selection as arranged, with what its base model reads where needed."""
-    ranking = run.table("evidence/select").collect()
-    selected = run.table("selected").collect()
-    rows = arrange(selected, ranking, run.config.export.arrangement, run.config.seed)
+def _rendered(run: RunFolder, rows: pl.DataFrame, formats: Sequence[str]) -> pl.DataFrame:
+    """Return rows with what a run's base model reads, where a format needs it."""
     if not needs_texts(formats):
         return rows
     location = find_model(trained_base(run.config))

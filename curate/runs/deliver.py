@@ -1,0 +1,43 @@
+"""What another selection leads to: training files of its own, a place beside the run's selection."""
+
+import shlex
+from pathlib import Path
+
+from curate.runs.alternative import RECIPE, Alternative, save_selection
+from curate.runs.folder import RunFolder
+from curate.runs.training_files import export_rows
+
+
+def deliver(
+    run: RunFolder, alternative: Alternative, out: Path | None, name: str | None
+) -> list[str]:
+    """Write a selection's training files, or save it, or both; return what the terminal shows.
+
+    Args:
+        run: whose evidence it was made from.
+        alternative: the selection.
+        out: a new or empty folder for training files, or one that holds nothing but an earlier export.
+        name: under which it is saved in the run's folder.
+
+    Raises:
+        UserError: folder or name is taken, or the store has lost the rows.
+    """
+    lines = []
+    if (out or name) and alternative.absent:
+        lines.append(
+            f"{alternative.absent:,} rows that come back are not in it: they have no scores or no "
+            "verdicts of later stages, which a run of its recipe (--as) makes"
+        )
+    if out is not None:
+        paths = export_rows(run, alternative.rows(run), alternative.ranking, None, out)
+        lines.append(f"not proved; {len(paths)} training files are written to {out}")
+    if name is not None:
+        folder = save_selection(run, name, alternative)
+        recipe = shlex.quote(str(folder / RECIPE))
+        proves = "proves it" if run.config.prove else "makes a run of it (add `prove` for a proof)"
+        lines += [
+            f"saved as {folder}",
+            f"  curate run {recipe}      {proves}, from stored scores",
+            f"  prove.arms: {{name: {name}, path: {folder}}}      holds it against another selection",
+        ]
+    return lines
