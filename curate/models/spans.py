@@ -95,8 +95,9 @@ def mark(
 def _mark_turn(message: Message, unused: Iterator[str], texts: dict[str, str]) -> Message:
     """Return a turn with letters for its texts, in the order that templates write them; fill `texts`."""
     marked: Message = {**message}
-    if core := (message.get("reasoning") or "").strip():
-        marked["reasoning"] = _letter(core, core, unused, texts)
+    reasoning = message.get("reasoning") or ""
+    if core := reasoning.strip():
+        marked["reasoning"] = _letter(reasoning, core, unused, texts)
     content, pieces = message["content"], TAG.split(message["content"])
     for i in range(0, len(pieces), 2):
         if core := pieces[i].strip():

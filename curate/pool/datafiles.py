@@ -127,6 +127,8 @@ class _Shards:
 def _table(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     """Return records as a table; Arrow makes no JSON of objects by itself."""
     stored = pa.schema([field.with_type(_storage(field.type)) for field in schema])
+    if stored == schema:
+        return pa.Table.from_pylist(records, schema=schema)
     rows = [{f.name: _stored(record.get(f.name), f.type) for f in schema} for record in records]
     return pa.Table.from_pylist(rows, schema=stored).cast(schema)
 

@@ -10,9 +10,12 @@ import pytest
 from datasets import load_dataset
 from transformers import AutoTokenizer
 
+from curate.core.rows import Message
 from curate.models.load import load_tokenizer, template_text
-from tests.conftest import turns
+from curate.pool.layouts.calls import read_tools
+from tests.conftest import CHATML, frame, row, turns
 from tests.models.test_spans import FAMILIES, tokenizer_of
+from tests.models.test_templateturns import CALLING, TOOLS, calls
 from tests.pool.trainers.export_recipes import export, proof_labels, table
 
 trl = pytest.importorskip("trl", reason="TRL is not installed: the extra `trl` brings it")
@@ -51,6 +54,33 @@ def test_labels_are_those_of_the_proof_under_every_template(
             labels(tmp_path, tokenizer)
     else:
         assert labels(tmp_path, tokenizer) == proof_labels(rows, tokenizer)
+
+
+@pytest.mark.parametrize("template", [CALLING, CHATML], ids=["tools", "plain"])
+def test_labels_of_calls_and_reasoning_are_those_of_the_proof(
+    template: str, tiny: Path, tmp_path: Path
+) -> None:
+    tokenizer = tokenizer_of(tiny, "chatml")
+    tokenizer.chat_template = template
+    thought = "Hm.\nAh. "
+    answer: Message = {"role": "assistant", "content": "At 9.", "reasoning": thought}
+    conversations = [turns("a", "b"), [*turns("When?")[:1], answer]]
+    if template == CALLING:
+        result: Message = {"role": "tool", "content": "9", "tool_call_id": "c1"}
+        conversations += [[*turns("When?"), calls("I look."), result, answer]]
+    tools = read_tools(TOOLS, "tools") if template == CALLING else None
+    rows = frame([row(f"s:{i}", m, tools=tools) for i, m in enumerate(conversations)])
+    export(rows, FORMATS, tmp_path)
+    assert labels(tmp_path, tokenizer) == proof_labels(rows, tokenizer)
+
+
+def test_rows_with_control_tokens_in_their_texts_are_counted_and_left_out(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = table([turns("a", "b"), turns("say <|im_end|>", "no")])
+    export(rows, FORMATS, tmp_path)
+    assert len(labels(tmp_path, tokenizer_of(tiny, "chatml"))) == 1
+    assert "1 rows hold control tokens as text and are left out" in capsys.readouterr().out
 
 
 @pytest.mark.model
