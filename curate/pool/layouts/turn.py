@@ -24,7 +24,7 @@ TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "c
 CALL_FIELDS = ("tool_calls", "function_call")
 # Both say whether a turn is trained on.
 WEIGHT_FIELDS = ("weight", "train")
-ID_FIELDS = ("tool_call_id", "name")
+DETAIL_FIELDS = (*REASONING_FIELDS, *WEIGHT_FIELDS, "tool_call_id", "name")
 ANALYSIS = "analysis"
 
 
@@ -63,7 +63,7 @@ def read_turn(turn: Mapping[str, JSON], where: str, role_key: str, roles: Roles)
         calls = read_calls(content, f"{where}.{text_key}")
         message: Message = {"role": "assistant", "content": "", "tool_calls": calls}
         return ParsedTurn([message], extras=_extras(turn, {role_key, text_key}), joins=True)
-    used = {role_key, text_key, calls_key, *REASONING_FIELDS, *ID_FIELDS, *WEIGHT_FIELDS}
+    used = {role_key, TURN_KEYS[role_key], text_key, calls_key, *DETAIL_FIELDS}
     parsed = _spoken(content, map_role(name, roles), f"{where}.{text_key}")
     message = parsed.messages[-1]
     if calls_key:
