@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 
+from curate.api.rowfile import write_rows
 from curate.api.session import STORE, recipe_of, started_run
-from curate.core.errors import UserError
 from curate.core.tables import read_table
 from curate.core.turntext import without_empty_fields
 from curate.pool.settings import FieldMap, RowFile
@@ -24,7 +20,6 @@ from curate.pool.settings import FieldMap, RowFile
 RowSource = Any
 # The columns of rows that a notebook shows.
 DISPLAYED = ("row_id", "messages", "source", "origin", "meta")
-EXAMPLES = "a path, a list of dicts, a frame of polars or pandas, a table of Arrow, or a Dataset"
 
 
 @dataclass(frozen=True)
@@ -134,7 +129,7 @@ def pool_of(
         return source.pool
     if paths := _paths(source):
         return Pool(tuple(RowFile(path=str(path), **given) for path in paths))
-    path = _written(source, Path(store).parent / "inputs")
+    path = write_rows(source, Path(store).parent / "inputs")
     return Pool((RowFile(path=str(path), source=name, **given),))
 
 
@@ -169,58 +164,3 @@ def _paths(source: RowSource) -> Sequence[str | Path]:
     if isinstance(source, Sequence) and all(isinstance(one, str | Path) for one in source):
         return source
     return []
-
-
-def _written(source: RowSource, folder: Path) -> Path:
-    """Write records or a frame to a file that is named by its content; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = b"".join(_json_line(record) for record in _records(source))
-    path = folder / f"{hashlib.blake2b(data, digest_size=8).hexdigest()}.jsonl"
-    if not path.exists():
-        path.write_bytes(data)
-    return path
-
-
-def _json_line(record: dict[str, Any]) -> bytes:
-    """Return a record as a line of JSON.
-
-    Raises:
-        UserError: there is something in it that JSON has no word for.
-    """
-    try:
-        return orjson.dumps(record, default=_plain_value) + b"\n"
-    except orjson.JSONEncodeError as error:
-        raise UserError(
-            f"a record cannot be written as JSON: {error}; record: {record!r:.200}"
-        ) from error
-
-
-def _plain_value(value: Any) -> Any:
-    """Return an array of numpy as a list, a date of pandas or a decimal as text."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Decimal | date | Path):
-        return str(value)
-    raise TypeError(f"a {type(value).__name__}")
-
-
-def _records(source: RowSource) -> list[dict[str, Any]]:
-    """Return records.
-
-    Raises:
-        UserError: it is none of what rows can be given as.
-    """
-    if isinstance(source, Sequence) and all(isinstance(record, Mapping) for record in source):
-        return [dict(record) for record in source]
-    if isinstance(source, pl.LazyFrame):
-        source = source.collect()
-    if isinstance(source, pl.DataFrame):
-        return source.to_dicts()
-    for method, arguments in (("to_list", ()), ("to_dict", ("records",))):
-        # A Dataset of `datasets`, a frame of pandas.
-        if hasattr(source, method) and hasattr(source, "columns" if arguments else "features"):
-            records: list[dict[str, Any]] = getattr(source, method)(*arguments)
-            return records
-    if hasattr(source, "__arrow_c_stream__"):
-        return pl.DataFrame(source).to_dicts()
-    raise UserError(f"rows are given as {EXAMPLES}; this is a {type(source).__name__}")

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 
 import curate
 from curate.core.errors import UserError
 from curate.core.rows import Message
 from curate.core.turntext import conversations
 from tests.conftest import turns
+from tests.hubcache import cache_dataset
 
 RECORDS = [
     {"prompt": "What is two plus two, my friend?", "completion": "It is four, as ever."},
@@ -55,6 +58,21 @@ def as_dataset(records: list[dict[str, str]]) -> Any:
     return pytest.importorskip("datasets").Dataset.from_list(records)
 
 
+def as_iterable(records: list[dict[str, str]]) -> Any:
+    return as_dataset(records).to_iterable_dataset()
+
+
+def as_mapped_iterable(records: list[dict[str, str]]) -> Any:
+    """A data set whose columns are not known before it is read."""
+    return as_iterable(records).map(dict)
+
+
+def as_selection(records: list[dict[str, str]]) -> Any:
+    """A data set whose rows are not in the order of its table, which holds others too."""
+    backwards = [*reversed(records), {"prompt": "?", "completion": "."}]
+    return as_dataset(backwards).select(range(len(records) - 1, -1, -1))
+
+
 def as_pandas(records: list[dict[str, str]]) -> Any:
     return pytest.importorskip("pandas").DataFrame(records)
 
@@ -67,7 +85,11 @@ def as_lazy(records: list[dict[str, str]]) -> pl.LazyFrame:
     return pl.LazyFrame(records)
 
 
-@pytest.mark.parametrize("form", [list, pl.DataFrame, as_lazy, as_arrow, as_dataset, as_pandas])
+FORMS = [list, pl.DataFrame, as_lazy, as_arrow, as_dataset, as_pandas, as_iterable,
+         as_mapped_iterable, as_selection]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_rows_are_read_from_whatever_holds_them(form: Any) -> None:
     rows = curate.read(form(RECORDS), max_rejected=0.5)
     assert len(rows) == 4
@@ -75,6 +97,46 @@ def test_rows_are_read_from_whatever_holds_them(form: Any) -> None:
     assert conversations(rows.frame)[1] == turns(*RECORDS[1].values())
     assert "4 rows, 1 rejected" in repr(rows)
     assert "<table" in rows._repr_html_()
+
+
+def test_a_dataset_is_written_by_batches_and_keeps_the_names_of_labels(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["bad", "good"])
+    reviews = [{"text": f"film {i}", "label": i % 2} for i in range(2_500)]
+
+    def loaded() -> Any:
+        return datasets.Dataset.from_list(reviews).cast_column("label", names)
+
+    Path("review.j2").write_text("Judge: {{ text }} ||| {{ label }}")
+    rows = curate.read(loaded(), template="review.j2")
+    assert len(rows) == 2_500
+    assert conversations(rows.frame)[1] == turns("Judge: film 1", "good")
+    # Loaded again it is the same file, and of its table no more than a batch was held.
+    assert len(curate.read(loaded(), template="review.j2")) == 2_500
+    [file] = (tmp_path / ".curate" / "inputs").iterdir()
+    assert pq.ParquetFile(file).metadata.num_row_groups == 3
+
+
+def test_a_data_set_of_the_hub_is_read_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    line = json.dumps(RECORDS[2]).encode()
+    cache_dataset(tmp_path / "hub", "o/n", {"train.jsonl": line, "test.jsonl": line}, "c" * 40)
+    rows = curate.read("o/n", split="test", revision="c" * 40)
+    assert rows.frame["row_id"].to_list() == ["n/test/test.jsonl:1"]
+    with pytest.raises(UserError, match=r"several splits \(train, test\)"):
+        curate.read("o/n")
+
+
+def test_a_dataset_of_several_splits_is_told(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    both = datasets.DatasetDict(train=as_dataset(RECORDS), test=as_dataset(RECORDS))
+    with pytest.raises(
+        UserError, match=r"splits \(train, test\); give one, e.g. dataset\['train'\]"
+    ):
+        curate.read(both)
 
 
 def test_rows_with_many_rejected_records_are_read_once_allowed_so() -> None:
