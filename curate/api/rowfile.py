@@ -78,7 +78,7 @@ def _write_lines(source: Any, path: Path) -> None:
         file.writelines(map(_json_line, _records(source)))
 
 
-def _json_line(record: Mapping[str, Any]) -> bytes:
+def _json_line(record: dict[str, Any]) -> bytes:
     """Return a record as a line of JSON.
 
     Raises:
@@ -103,16 +103,16 @@ def _plain_value(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__}")
 
 
-def _records(source: Any) -> Iterator[Mapping[str, Any]]:
+def _records(source: Any) -> Iterator[dict[str, Any]]:
     """Yield records.
 
     Raises:
         UserError: it is none of what rows can be given as.
     """
     if isinstance(source, Sequence) and all(isinstance(record, Mapping) for record in source):
-        return iter(source)
+        return map(dict, source)
     if is_hub_dataset(source, "IterableDataset"):
-        return iter(source)
+        return map(dict, source)
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, pl.DataFrame):
