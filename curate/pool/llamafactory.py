@@ -9,11 +9,19 @@ from pathlib import Path
 import orjson
 
 from curate.core.rows import Message
-from curate.pool.turnforms import UNMARKED, Row, has_unlearned
+from curate.pool.turnforms import (
+    UNMARKED,
+    Record,
+    Row,
+    has_unlearned,
+    parse_arguments,
+    reasoning_in_content,
+)
 
 # The name of the data set in LLaMA-Factory's settings.
 DATASET = "curated"
 DATASET_INFO = "dataset_info.json"
+SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def write_dataset_info(data: Path, info: Mapping[str, object]) -> Path:
@@ -37,6 +45,28 @@ def alternates(turns: Sequence[Message]) -> bool:
         (turn["role"] == "assistant") == bool(number % 2) and turn["role"] != "system"
         for number, turn in enumerate(turns)
     )
+
+
+def sharegpt_fault(messages: Sequence[Message]) -> str | None:
+    """Return what of a conversation turns of one text each cannot hold, None if they hold all."""
+    _, turns = split_system(messages)
+    if not alternates(turns):
+        return "their turns do not alternate"
+    if any(turn.get("tool_calls") and turn["content"].strip() for turn in turns):
+        return "they have turns with both text and calls of tools"
+    return None
+
+
+def sharegpt_turn(message: Message) -> Record:
+    """Return a turn as its speaker and its text; calls are the text of a turn of their own kind."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return {"from": SPEAKERS[message["role"]], "value": reasoning_in_content(message)}
+    functions = [
+        {"name": call["name"], "arguments": parse_arguments(call["arguments"])} for call in calls
+    ]
+    value = orjson.dumps(functions if len(functions) > 1 else functions[0]).decode()
+    return {"from": "function_call", "value": reasoning_in_content({**message, "content": value})}
 
 
 def lost_marks(row: Row) -> Iterator[str]:

@@ -100,9 +100,10 @@ def test_weights_and_rejected_answers_come_back(tmp_path: Path) -> None:
     for name in ("messages", "prompt_completion", "openai"):
         after = read(export(rows, [name], tmp_path / name)[0])
         assert [turn["weight"] for turn in after["messages"][0]][1] == 0
-    after = read(export(rows, ["preference"], tmp_path)[0])
-    assert after["rejected"][0][0]["content"] == "no"
-    assert after["content_hash"].to_list() == rows["content_hash"].to_list()
+    for name in ("preference", "sharegpt_preference"):
+        after = read(export(rows, [name], tmp_path / name)[0])
+        assert after["rejected"][0][0]["content"] == "no"
+        assert after["content_hash"].to_list() == rows["content_hash"].to_list()
 
 
 def test_what_a_format_cannot_say_is_counted_and_named() -> None:

@@ -28,8 +28,16 @@ model, data, training, tuning, _ = get_train_args(settings)
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 template = get_template_and_fix_tokenizer(tokenizer, data)
 rows = get_dataset(template, model, data, training, stage="sft", tokenizer=tokenizer)
+pairs = []
+if Path("sharegpt_preference").is_dir():
+    data.dataset_dir = "sharegpt_preference"
+    ranked = get_dataset(template, model, data, training, stage="rm", tokenizer=tokenizer)
+    pairs = [[r["chosen_labels"], r["rejected_labels"]] for r in ranked["train_dataset"]]
 seen = {
     "rows": [[row["input_ids"], row["labels"]] for row in rows["train_dataset"]],
+    "pairs": [
+        [tokenizer.decode([t for t in labels if t >= 0]) for labels in pair] for pair in pairs
+    ],
     "rank": tuning.lora_rank,
     "alpha": tuning.lora_alpha,
     "targets": tuning.lora_target,

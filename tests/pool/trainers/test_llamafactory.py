@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from curate.core.rows import Message
 from curate.models.load import load_tokenizer
-from tests.conftest import turns
+from tests.conftest import frame, row, turns
 from tests.pool.trainers.export_recipes import (
     CONVERSATIONS,
     export,
@@ -30,3 +31,21 @@ def test_llama_factory_learns_all_answers(name: str, smollm: Path, tmp_path: Pat
     assert (seen["rank"], seen["alpha"], seen["targets"]) == (16, 32, ["all"])
     assert (seen["batch"], seen["epochs"], seen["seed"]) == (8, 2.0, 0)
     assert (seen["rate"], seen["schedule"]) == (5e-4, "linear")
+
+
+@pytest.mark.model
+def test_llama_factory_ranks_preferences(smollm: Path, tmp_path: Path) -> None:
+    system: Message = {"role": "system", "content": "Be brief."}
+    rows = frame(
+        [
+            row("s:0", [system, *turns("2 + 2?", "It is 4.")], rejected=turns("", "It is 5.")[1:]),
+            row("s:1", turns("a", "b", "c", "d"), rejected=turns("", "e")[1:]),
+            row("s:2", turns("a", "b")),
+        ]
+    )
+    seen = loaded(
+        "llamafactory", export(rows, ["sharegpt", "sharegpt_preference"], tmp_path), smollm
+    )
+    assert len(seen["rows"]) == 3
+    texts = [[text.replace("<|im_end|>", "").strip() for text in pair] for pair in seen["pairs"]]
+    assert texts == [["It is 4.", "It is 5."], ["d", "e"]]

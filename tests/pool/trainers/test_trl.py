@@ -123,3 +123,25 @@ def test_trl_by_itself_learns_prompts_of_messages_but_answers_of_prompt_completi
             assert list(data["labels"]) == list(data["input_ids"])
         else:
             assert [text.rstrip() for text in texts] == ["It is 4.<|im_end|>", "e f<|im_end|>"]
+
+
+def test_dpo_trainer_takes_preferences(tiny: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny)
+    better = turns("2 + 2?", "It is 4.")
+    rows = frame(
+        [
+            row("s:0", better, rejected=turns("2 + 2?", "It is 5.")[1:]),
+            row("s:1", turns("a", "b", "c", "d"), rejected=turns("c", "e")[1:]),
+        ]
+    )
+    export(rows, ["preference"], tmp_path)
+    [path] = (tmp_path / "preference").glob("*.parquet")
+    trainer = trl.DPOTrainer(
+        model=str(tiny),
+        args=trl.DPOConfig(output_dir=str(tmp_path / "t"), bf16=False, report_to="none"),
+        train_dataset=load_dataset("parquet", data_files=str(path), split="train"),
+        processing_class=tokenizer,
+    )
+    first = trainer.train_dataset[0]
+    assert tokenizer.decode(first["chosen_ids"]).rstrip() == "It is 4.<|im_end|>"
+    assert tokenizer.decode(first["rejected_ids"]).rstrip() == "It is 5.<|im_end|>"
