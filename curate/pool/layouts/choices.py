@@ -162,6 +162,9 @@ def _find_answer(field: str, answer: Any, labels: list[str], options: list[str])
     hits |= {i for i, label in enumerate(labels) if label in (text, bare, bare.upper())}
     hits |= {i for i in range(len(options)) if LETTERS[i] == bare.upper()}
     numbered = any(label.isdecimal() for label in labels)
+    if field == "label" and "0" not in labels and numbered:
+        # The number of a class from 0, or of the option from 1: COPA's is the former.
+        return None
     # A number in quotes counts from 0 or from 1, as one likes; HellaSwag's label does from 0.
     if (isinstance(answer, int) or (field == "label" and bare.isdecimal())) and not numbered:
         hits |= {int(bare)} & set(range(len(options)))

@@ -3,7 +3,7 @@
 {"messages": [{"role": "user", "content": "..."}, ...]}          messages; also as a JSON string
 {"conversations": [{"from": "human", "value": "..."}, ...]}      sharegpt
 {"contents": [{"role": "user", "parts": [{"text": "..."}]}]}     gemini
-{"conversation": [{"human": "...", "assistant": "..."}]}         turns by pairs
+{"conversation": [{"human": "...", "assistant": "..."}]}         turns by pairs; also input, output
 {"conversations": ["...", "..."]}                                strings: user and assistant by turns
 """
 
@@ -25,6 +25,11 @@ from curate.pool.layouts.unread import MESSAGE_FIELDS, check_turn
 
 # Further names of lists of strings.
 STRING_FIELDS = ("data",)
+# Keys of a round, beside the names of roles.
+PAIR_KEYS = {
+    **{"input": "user", "prompt": "user", "question": "user", "instruction": "user"},
+    **{"output": "assistant", "response": "assistant", "answer": "assistant"},
+}
 FIELDS = frozenset((*MESSAGE_FIELDS, *STRING_FIELDS))
 
 
@@ -149,7 +154,7 @@ def _read(turn: Any, where: str, roles: Roles) -> ParsedTurn:
 
 def _spoken_by_key(turn: Mapping[str, JSON], roles: Roles) -> list[tuple[str, str]]:
     """Return role and text of a turn whose keys are its roles; nothing if it is none."""
-    names = {key: map_role(key, roles) for key in turn}
+    names = {key: PAIR_KEYS.get(key) or map_role(key, roles) for key in turn}
     if not turn or not all(role in ROLES for role in names.values()):
         return []
     texts = [(names[key], text) for key, text in turn.items() if isinstance(text, str)]
@@ -191,7 +196,8 @@ def _form_of(value: Any) -> str | None:
         return "sharegpt"
     if any(key in first for key in TURN_KEYS):
         return "messages"
-    return "pairs" if first and all(str(key).lower() in ROLE_MAP for key in first) else None
+    by_role = all(key in PAIR_KEYS or str(key).lower() in ROLE_MAP for key in first)
+    return "pairs" if first and by_role else None
 
 
 def _are_strings(value: list[Any]) -> bool:

@@ -17,13 +17,23 @@ from curate.pool.layouts.calls import TOOLS_FIELDS, is_calls, read_calls
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
-from curate.pool.layouts.unread import CONTEXT_FIELDS
+from curate.pool.layouts.unread import CONTEXT_FIELDS, CONTEXT_LISTS
 
 INPUT_FIELDS = ("input", *CONTEXT_FIELDS)
-SOLUTIONS = ("solution", "output", "completion", "correct_answer", "best_answer")
+SOLUTIONS = (
+    "solution",
+    "generated_solution",
+    "output",
+    "completion",
+    "correct_answer",
+    "best_answer",
+)
 # Lists of answers that mean the same: the first one is the response, the others stay in meta.
 ALTERNATIVES = ("answer", "answers", "targets")
+PRETOKENIZED = "_pretokenized"
 ANSWER_KEYS = ("text", "value", "spans", "answer")
+# What several answers were given by readers: the one of the highest is the response.
+SCORE_KEYS = ("pm_score", "score", "votes")
 
 
 @dataclass(frozen=True)
@@ -54,19 +64,29 @@ class PairLayout:
                 raise RecordFault(Reason.MISSING_FIELD, field)
         example = read_prompt(record, self, roles)
         add_response(example, record, self.response, roles)
+        # The same texts as the numbers of a tokenizer.
+        tokens = (name.removesuffix(PRETOKENIZED) for name in (self.prompt, self.response))
+        example.used |= {name for name in tokens if name not in (self.prompt, self.response)}
         return example
 
 
 RESPONSES = (
-    ("alpaca", "instruction", ("output", "response", "completion", "answer"), INPUT_FIELDS),
+    (
+        "alpaca",
+        "instruction",
+        ("output", "response", "completion", "answer", "generation"),
+        INPUT_FIELDS,
+    ),
     ("prompt_completion", "prompt", ("completion", "response"), CONTEXT_FIELDS),
     ("qa", "question", ("answer", "answers", "response", *SOLUTIONS), CONTEXT_FIELDS),
     ("flan", "inputs", ("targets", "outputs", "target"), CONTEXT_FIELDS),
     ("input_output", "input", ("output", "target", "response", "answer"), CONTEXT_FIELDS),
     ("input_output", "query", ("response", "answer", "answers", *SOLUTIONS), CONTEXT_FIELDS),
-    ("input_output", "problem", ("solution", "answer", "response", "output"), CONTEXT_FIELDS),
+    ("input_output", "problem", (*SOLUTIONS[:2], "answer", "response", "output"), CONTEXT_FIELDS),
     ("input_output", "prompt", ("answer", "output", "target"), CONTEXT_FIELDS),
+    ("flan", "inputs_pretokenized", ("targets_pretokenized",), CONTEXT_FIELDS),
     ("input_output", "user", ("assistant",), CONTEXT_FIELDS),
+    ("input_output", "message_1", ("message_2",), CONTEXT_FIELDS),
     ("input_output", "human", ("assistant", "gpt", "bot"), CONTEXT_FIELDS),
 )
 PAIRS = (
@@ -151,14 +171,15 @@ def add_response(example: ConversationTurns, record: Record, field: str, roles: 
 
 
 def first_answer(value: Any, field: str) -> tuple[str, bool]:
-    """Return the first of several answers, and whether nothing but it is in the value.
+    """Return the first of several answers, of scored ones the best, and whether nothing else is there.
 
     {"text": ["Lima", "Lima, Peru"], "answer_start": [3, 3]}
+    [{"text": "Oslo", "pm_score": 1}, {"text": "Lima", "pm_score": 7}]
 
     Raises:
         RecordFault: there is none, or it is no text.
     """
-    where, alone = field, True
+    where, alone, scores = field, True, _scores(value)
     while isinstance(value, list | dict):
         if isinstance(value, dict):
             key = next((key for key in ANSWER_KEYS if key in value), None)
@@ -169,8 +190,21 @@ def first_answer(value: Any, field: str) -> tuple[str, bool]:
             raise RecordFault(Reason.MISSING_FIELD, f"{where}[0]")
         else:
             alone = alone and len(value) == 1
-            value, where = value[0], f"{where}[0]"
+            best = scores.index(max(scores)) if len(scores) == len(value) else 0
+            value, where, scores = value[best], f"{where}[{best}]", []
     return field_text({where: value}, where, numbers=True), alone
+
+
+def _scores(answers: Any) -> list[float]:
+    """Return the scores of answers, in objects of their own or beside a list; none if they have none."""
+    for key in SCORE_KEYS:
+        if isinstance(answers, list):
+            scores = [answer.get(key) if isinstance(answer, dict) else None for answer in answers]
+        else:
+            scores = answers.get(key)
+        if isinstance(scores, list) and all(type(score) in (int, float) for score in scores):
+            return scores
+    return []
 
 
 def field_text(record: Record, field: str, *, numbers: bool = False) -> str:
@@ -182,6 +216,8 @@ def field_text(record: Record, field: str, *, numbers: bool = False) -> str:
     text = record[field]
     if isinstance(text, str):
         return text
+    if field in CONTEXT_LISTS and isinstance(text, list) and all(isinstance(t, str) for t in text):
+        return "\n\n".join(text)
     if numbers and isinstance(text, int | float) and not isinstance(text, bool):
         return str(text)
     raise RecordFault(Reason.WRONG_TYPE, field)

@@ -16,7 +16,11 @@ from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
 
-CHOSEN = {"chosen": "rejected", "preferred_output": "non_preferred_output"}
+CHOSEN = {
+    "chosen": "rejected",
+    "preferred_output": "non_preferred_output",
+    "chosen_response": "rejected_response",
+}
 
 
 class PreferenceLayout:

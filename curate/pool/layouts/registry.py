@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 from curate.core.methods import Method, methods_in
 from curate.pool.layouts.choices import ChoicesLayout
+from curate.pool.layouts.compared import ComparedLayout
 from curate.pool.layouts.example import ConversationTurns, Record, Roles
 from curate.pool.layouts.messages import LISTED
 from curate.pool.layouts.oasst import TreeLayout
@@ -58,6 +59,7 @@ class Layout(Method):
 
 LAYOUTS: tuple[LayoutReader, ...] = (
     PreferenceLayout(),
+    ComparedLayout(),
     *LISTED,
     TreeLayout(),
     ChoicesLayout(),

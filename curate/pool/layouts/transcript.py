@@ -37,6 +37,8 @@ MARKS = (
         "transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")
     ),
 )
+# Lines that open with a name: BELLE's multi-turn prompts. Told by names that take turns.
+LINES = TurnMarks("transcript", re.compile(r"(?:^|\n)[ ]*(Human|User|Assistant)[ ]*:[ ]*"))
 BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>")
 
 
@@ -65,7 +67,18 @@ def find_marks(text: object) -> TurnMarks | None:
     if not isinstance(text, str):
         return None
     start = _begin(text)
-    return next((m for m in MARKS if m.opening.match(start)), None)
+    marks = next((m for m in MARKS if m.opening.match(start)), None)
+    if marks is None or (marks.end is None and len(marks.opening.findall(start)) == 1):
+        return LINES if _take_turns(start) else marks
+    return marks
+
+
+def _take_turns(text: str) -> bool:
+    """Return whether lines open with the names of a user and an assistant, one after the other."""
+    if LINES.opening.match(text) is None:
+        return False
+    names = [name == "Assistant" for name in LINES.opening.findall(text)]
+    return len(names) > 1 and names == [bool(i % 2) for i in range(len(names))]
 
 
 def opens_answer(text: object) -> bool:
@@ -73,6 +86,8 @@ def opens_answer(text: object) -> bool:
     marks = find_marks(text)
     if marks is None:
         return False
+    if marks is LINES:
+        return LINES.opening.split(_begin(str(text)))[-1].strip() == ""
     return marks.end is not None or len(marks.opening.findall(_begin(str(text)))) > 1
 
 

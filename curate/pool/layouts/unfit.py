@@ -8,7 +8,10 @@ SINGLE_MESSAGES = (
     "They look like single messages of OpenAssistant's trees: give the file of whole trees, whose "
     "records have a `prompt` with `replies`"
 )
-UNKNOWN = "Name yours in the config, e.g. fields: {prompt: query, response: reply}"
+UNKNOWN = (
+    "Name yours in the config, e.g. fields: {prompt: query, response: reply}, or write columns out "
+    "with a `template:`"
+)
 
 
 def describe_unfit(record: Record) -> str:

@@ -22,7 +22,12 @@ SYSTEM_FIELDS = (
     "system_instruction",
     "systemInstruction",
 )
-CONTEXT_FIELDS = ("context", "passage", "document", "article", "story", "paragraph")
+# Lists of texts, where the others are one text.
+CONTEXT_LISTS = ("contexts", "passages", "documents")
+CONTEXT_FIELDS = (
+    *("context", "passage", "document", "article", "story", "paragraph"),
+    *CONTEXT_LISTS,
+)
 OPTION_FIELDS = ("choices", "options", "endings")
 MEDIA_FIELDS = ("image", "images", "audio", "audios", "video", "videos")
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -36,10 +41,12 @@ SPOKEN_FIELDS = frozenset(
         *OPTION_FIELDS,
         *("prompt", "instruction", "question", "query", "problem", "input", "inputs", "history"),
         *("completion", "response", "output", "outputs", "answer", "answers", "solution"),
-        *("target", "targets", "answerKey", "text", "chosen", "rejected"),
+        *("target", "targets", "answerKey", "text", "chosen", "rejected", "premise", "hypothesis"),
         *("preferred_output", "non_preferred_output", "instances", "examples", "paragraphs", "qas"),
     }
 )
+# Arguments of a chat template, some of which are text of the system turn, or tools.
+TEMPLATE_FIELD = "chat_template_kwargs"
 # What no turn can hold, whatever it says; in a record also what a turn alone can have.
 TURN_FIELDS = frozenset({*MEDIA_FIELDS, "refusal", "prefix"})
 HELD_BY_NO_TURN = frozenset({*MEDIA_FIELDS, *REASONING_FIELDS, *TOOL_FIELDS})
@@ -57,6 +64,10 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     label = record.get("label")
     if (label is False or label in ("False", "false")) and "label" not in example.used:
         raise RecordFault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
+    if isinstance(arguments := record.get(TEMPLATE_FIELD), dict):
+        for name, value in arguments.items():
+            if not _is_empty(value):
+                raise RecordFault(Reason.UNREAD_FIELD, f"{TEMPLATE_FIELD}.{name}")
     for field, value in record.items():
         if field in example.used or field in example.aside or not _is_conversational(field):
             continue

@@ -1,0 +1,224 @@
+"""Records shaped as well-known data sets are, in words of our own: their turns, or why there are none.
+
+Turns are written "u: a prompt / a: an answer"; "r:" is the rejected answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from curate.core.errors import UserError
+from curate.pool.layouts import RecordFault, file_reader
+from tests.conftest import turns
+
+AB = turns("a", "b")
+CHOSEN = {"chosen": AB, "rejected": turns("a", "c")}
+SHAREGPT = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+TOOL = {"name": "find", "description": "Finds.", "parameters": {"what": {"type": "str"}}}
+CALL = {"name": "find", "arguments": {"what": "tern"}}
+EITHER = {"text": ["red", "blue"], "label": ["A", "B"]}
+LISTED = "u: q -  - A) red - B) blue / a: B) blue"
+
+READ: dict[str, tuple[dict[str, Any], str]] = {
+    # chats
+    "openhermes": ({"conversations": [t | {"weight": None} for t in SHAREGPT], "system_prompt": None,
+                    "category": "x", "source": "y", "model": None}, "u: a / a: b"),
+    "slimorca": ({"conversations": [{"from": "system", "value": "s", "weight": None},
+                                    SHAREGPT[0] | {"weight": 0}, SHAREGPT[1] | {"weight": 1}]},
+                 "s: s / u: a / a: b"),
+    "openorca": ({"id": "n", "system_prompt": "s", "question": "a", "response": "b"},
+                 "s: s / u: a / a: b"),
+    "wildchat": ({"conversation": [t | {"language": "English", "toxic": False, "header": {"x": "y"}}
+                                   for t in AB], "openai_moderation": [{}]}, "u: a / a: b"),
+    "lmsys": ({"conversation_id": "1", "conversation": AB, "turn": 1}, "u: a / a: b"),
+    "magpie": ({"instruction": "a", "response": "b", "conversations": SHAREGPT,
+                "intent": "wants to know"}, "u: a / a: b"),
+    "capybara": ({"source": "x", "conversation": [{"input": "a", "output": "b"},
+                                                  {"input": "c", "output": "d"}]},
+                 "u: a / a: b / u: c / a: d"),
+    "openthoughts": ({"system": "Think.", "conversations": [{"from": "user", "value": "a"},
+                                                            {"from": "assistant", "value": "b"}]},
+                     "s: Think. / u: a / a: b"),
+    "numinamath": ({"problem": "a", "solution": "b", "messages": AB}, "u: a / a: b"),
+    "smoltalk": ({"messages": AB, "source": "x"}, "u: a / a: b"),
+    "smoltalk2": ({"messages": AB, "chat_template_kwargs": {
+        "custom_instructions": "", "enable_thinking": False, "xml_tools": []}}, "u: a / a: b"),
+    "tulu3": ({"id": "1", "messages": AB, "source": "x"}, "u: a / a: b"),
+    "no robots": ({"prompt": "a", "prompt_id": "1", "messages": AB, "category": "Chat"},
+                  "u: a / a: b"),
+    "lima": ({"conversations": ["a", "b"], "source": "x"}, "u: a / a: b"),
+    "ultrachat": ({"id": "0", "data": ["a", "b", "c", "d"]}, "u: a / a: b / u: c / a: d"),
+    "chat-ui": ({"messages": [{"from": "user", "content": "a"},
+                              {"from": "assistant", "content": "b"}]}, "u: a / a: b"),
+    "guanaco": ({"text": "### Human: a### Assistant: b"}, "u: a / a: b"),
+    "hh red team": ({"transcript": "\n\nHuman: a\n\nAssistant: b", "rating": 4}, "u: a / a: b"),
+    # pairs
+    "metamath": ({"type": "x", "query": "a", "original_question": "z", "response": "b"},
+                 "u: a / a: b"),
+    "code alpaca": ({"instruction": "a", "input": "", "output": "b", "text": "Below: a. So: b"},
+                    "u: a / a: b"),
+    "belle": ({"instruction": "Human:a\nAssistant:b\nHuman:c\nAssistant:", "input": "",
+               "output": "d"}, "u: a / a: b / u: c / a: d"),
+    "few shots": ({"instruction": "Human: x\nAssistant: y\nHow do they feel?", "output": "b"},
+                  "u: Human: x - Assistant: y - How do they feel? / a: b"),
+    "firefly": ({"kind": "NLI", "input": "a", "target": "b"}, "u: a / a: b"),
+    "coig": ({"instruction": "a", "input": "x", "output": "b", "domain": ["y"]}, "u: a -  - x / a: b"),
+    "aya": ({"inputs": "a", "targets": "b", "language_code": "eng"}, "u: a / a: b"),
+    "p3": ({"inputs": [5, 1], "inputs_pretokenized": "a", "targets": [7, 1],
+            "targets_pretokenized": "b"}, "u: a / a: b"),
+    "dolly": ({"instruction": "a", "context": "x", "response": "b", "category": "qa"},
+              "u: a -  - x / a: b"),
+    "ragbench": ({"question": "a", "documents": ["x", "y"], "response": "b"},
+                 "u: a -  - x -  - y / a: b"),
+    "open math": ({"problem": "a", "generated_solution": "b", "expected_answer": "4"}, "u: a / a: b"),
+    "limo": ({"question": "a", "solution": "So it is 4.", "answer": "4"}, "u: a / a: So it is 4."),
+    "math": ({"problem": "a", "level": "Level 5", "type": "Algebra", "solution": "b"}, "u: a / a: b"),
+    "gsm8k": ({"question": "a", "answer": "#### 4"}, "u: a / a: #### 4"),
+    "camel": ({"role_1": "x", "topic": "y", "message_1": "a", "message_2": "b"}, "u: a / a: b"),
+    "distilabel": ({"instruction": "a", "generation": "b", "model_name": "m"}, "u: a / a: b"),
+    "text to sql": ({"question": "a", "context": "CREATE", "answer": "b"}, "u: a -  - CREATE / a: b"),
+    "super-ni": ({"Definition": ["Do."], "Positive Examples": [], "Instances": [
+        {"id": "1", "input": "x", "output": ["b", "c"]}]}, "u: Do. -  - x / a: b"),
+    # answers
+    "squad": ({"title": "t", "context": "x", "question": "a",
+               "answers": {"text": ["b", "c"], "answer_start": [1, 1]}}, "u: a -  - x / a: b"),
+    "natural questions": ({"question": "a", "answer": ["b", "c"]}, "u: a / a: b"),
+    "trivia qa": ({"question": "a", "answer": {"aliases": ["c"], "value": "b"}}, "u: a / a: b"),
+    "stack exchange": ({"qid": 1, "question": "a", "answers": [
+        {"text": "worse", "pm_score": 1}, {"text": "b", "pm_score": 7},
+        {"text": "c", "pm_score": 3}]}, "u: a / a: b"),
+    "scored texts": ({"question": "a", "answers": {"text": ["c", "b"], "score": [2, 9]}}, "u: a / a: b"),
+    "truthful qa": ({"question": "a", "best_answer": "b", "correct_answers": ["b", "c"]},
+                    "u: a / a: b"),
+    # choices
+    "arc": ({"question": "q", "choices": EITHER, "answerKey": "B"}, LISTED),
+    "mmlu": ({"question": "q", "choices": ["red", "blue"], "answer": 1}, LISTED),
+    "mmlu pro": ({"question": "q", "options": ["red", "blue"], "answer": "B", "answer_index": 1,
+                  "cot_content": ""}, LISTED),
+    "hellaswag": ({"ctx": "q", "endings": ["red", "blue"], "label": "1"}, LISTED),
+    "medmcqa": ({"question": "q", "opa": "red", "opb": "blue", "cop": 1, "exp": None}, LISTED),
+    "medqa": ({"question": "q", "options": {"A": "red", "B": "blue"}, "answer": "blue",
+               "answer_idx": "B"}, LISTED),
+    "aqua": ({"question": "q", "options": ["A)red", "B)blue"], "correct": "B"}, LISTED),
+    # preferences
+    "ultrafeedback": ({"prompt": "a", "prompt_id": "1", "messages": AB, "score_chosen": 8.0, **CHOSEN},
+                      "u: a / a: b / r: c"),
+    "hh-rlhf": ({"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
+                "u: a / a: b / r: c"),
+    "orca dpo": ({"system": "s", "question": "a", "chosen": "b", "rejected": "c"},
+                 "s: s / u: a / a: b / r: c"),
+    "orpo": ({"prompt": "a", "question": "a", **CHOSEN}, "u: a / a: b / r: c"),
+    "instruct dpo": ({"instruction": "a", "chosen_response": "b", "rejected_response": "c"},
+                     "u: a / a: b / r: c"),
+    "helpsteer2": ({"prompt": "a", "response_1": "c", "response_2": "b", "preference_strength": 2,
+                    "preference_statement": "2 is better"}, "u: a / a: b / r: c"),
+    "helpsteer3": ({"domain": "x", "context": [*AB, AB[0]], "response1": "d", "response2": "c",
+                    "overall_preference": -1}, "u: a / a: b / u: a / a: d / r: c"),
+    "safe-rlhf": ({"prompt": "a", "response_0": "c", "response_1": "b", "better_response_id": 1,
+                   "is_response_0_safe": True}, "u: a / a: b / r: c"),
+    "shp": ({"history": "a", "human_ref_A": "b", "human_ref_B": "c", "labels": 1, "score_A": 9},
+            "u: a / a: b / r: c"),
+    "stack paired": ({"question": "a", "response_j": "b", "response_k": "c"}, "u: a / a: b / r: c"),
+    "arena": ({"model_a": "m", "winner": "model_b", "conversation_a": turns("a", "c"),
+               "conversation_b": AB}, "u: a / a: b / r: c"),
+    "kto": ({"prompt": "a", "completion": "b", "label": True}, "u: a / a: b"),
+}  # fmt: skip
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "smoltalk2": ({"messages": AB, "chat_template_kwargs": {"custom_instructions": "Be a pirate."}},
+                  "unread_field: chat_template_kwargs.custom_instructions"),
+    "openr1 math": ({"problem": "a", "solution": "z", "messages": AB}, "unread_field: solution"),
+    "kto": ({"prompt": "a", "completion": "b", "label": False}, "unread_field: label = false"),
+    "tie": ({"prompt": "a", "response_1": "b", "response_2": "c", "preference_strength": 0},
+            "unread_field: preference_strength = 0: neither is preferred"),
+    "arena tie": ({"winner": "tie (bothbad)", "conversation_a": AB, "conversation_b": AB},
+                  "unread_field: winner = 'tie .bothbad.': neither"),
+    "copa": ({"premise": "It sank.", "choice1": "x", "choice2": "y", "question": "cause", "label": 1},
+             "unread_field: label = 1: of which option"),
+    "squad v2": ({"context": "x", "question": "a", "answers": {"text": [], "answer_start": []}},
+                 r"missing_field: answers.text\[0\]"),
+    "ms marco": ({"query": "a", "answers": ["b"], "passages": {"passage_text": ["x"]}},
+                 "wrong_type: passages"),
+    "hotpot qa": ({"question": "a", "answer": "b", "context": {"title": ["t"], "sentences": [["x"]]}},
+                  "wrong_type: context"),
+    "boolq": ({"question": "a", "passage": "x", "answer": True}, "wrong_type: answer"),
+    "dialogue": ({"messages": AB, "documents": [{"title": "t", "text": "x"}]},
+                 "unread_field: documents"),
+    "nli": ({"prompt": "Does it follow?", "completion": "yes", "premise": "It rains.",
+             "hypothesis": "It is wet."}, "unread_field: premise"),
+}  # fmt: skip
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "xsum": ({"document": "x", "summary": "y", "id": "1"}, "look like documents"),
+    "samsum": ({"id": "1", "dialogue": "A: hi", "summary": "y"}, "with a `template:`"),
+    "nli": ({"premise": "x", "hypothesis": "y", "label": 1}, "with a `template:`"),
+    "translation": ({"translation": {"en": "boat", "fr": "bateau"}}, "with a `template:`"),
+    "piqa": ({"goal": "x", "sol1": "a", "sol2": "b", "label": 1}, "with a `template:`"),
+    "winogrande": ({"sentence": "x _", "option1": "a", "option2": "b", "answer": "1"},
+                   "with a `template:`"),
+    "humaneval": ({"prompt": "def f():", "canonical_solution": "  pass", "test": "x"},
+                  r"prompts without an answer \(`prompt`\)"),
+    "ultrafeedback raw": ({"instruction": "a", "completions": [{"response": "b"}]},
+                          r"prompts without an answer \(`instruction`\)"),
+    "oasst flat": ({"message_id": "1", "parent_id": None, "text": "a", "role": "prompter"},
+                   "give the file of whole trees"),
+}  # fmt: skip
+
+
+def read(record: dict[str, Any]) -> str:
+    """Return the turns of a record as the tables have them."""
+    [conversation] = file_reader([record], None, "f").read(record).conversations
+    if conversation.fault:
+        raise conversation.fault
+    example = conversation.example
+    assert example is not None
+    said = [f"{turn['role'][0]}: {turn['content']}" for turn in example.turns]
+    said += [f"r: {turn['content']}" for turn in example.rejected or ()]
+    return " / ".join(said).replace("\n", " - ")
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_turns_of_a_shape_are_read(name: str) -> None:
+    record, expected = READ[name]
+    assert read(record) == expected
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_turn_would_hold_is_refused_by_name(name: str) -> None:
+    record, sentence = REFUSED[name]
+    with pytest.raises(RecordFault, match=sentence):
+        read(record)
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_no_conversation_is_refused_with_what_to_do(name: str) -> None:
+    record, sentence = UNKNOWN[name]
+    with pytest.raises(UserError, match=sentence):
+        file_reader([record], None, "f")
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "xlam": {"query": "a", "answers": json.dumps([CALL]), "tools": json.dumps([TOOL])},
+    "apigen-mt": {
+        "conversations": [
+            SHAREGPT[0],
+            {"from": "function_call", "value": json.dumps(CALL)},
+            {"from": "observation", "value": "{}"},
+            SHAREGPT[1],
+        ],
+        "tools": json.dumps([TOOL]),
+    },
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_of_tools_are_read(name: str) -> None:
+    [conversation] = file_reader([CALLS[name]], None, "f").read(CALLS[name]).conversations
+    example = conversation.example
+    assert example is not None and example.tools is not None
+    [call] = list(example.turns[1].get("tool_calls") or [])
+    assert (call["name"], json.loads(call["arguments"])) == ("find", {"what": "tern"})
+    assert json.loads(example.tools)[0]["function"]["name"] == "find"
