@@ -18,7 +18,7 @@ from curate.pool.layouts.preference import PreferenceLayout
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedFields:
     """The fields of a comparison, and how its verdict reads: 0 for the first answer, 1 for the second.
 
     prompt: its field; none where the answers are whole conversations.
@@ -57,12 +57,12 @@ def _always_first(value: JSON) -> int | None:
 
 
 COMPARISONS = (
-    Comparison("prompt", ("response_1", "response_2"), "preference_strength", _by_sign),
-    Comparison("context", ("response1", "response2"), "overall_preference", _by_sign),
-    Comparison("prompt", ("response_0", "response_1"), "better_response_id", _by_index),
-    Comparison("history", ("human_ref_A", "human_ref_B"), "labels", _by_first),
-    Comparison(None, ("conversation_a", "conversation_b"), "winner", _by_name),
-    Comparison("question", ("response_j", "response_k"), None, _always_first),
+    ComparedFields("prompt", ("response_1", "response_2"), "preference_strength", _by_sign),
+    ComparedFields("context", ("response1", "response2"), "overall_preference", _by_sign),
+    ComparedFields("prompt", ("response_0", "response_1"), "better_response_id", _by_index),
+    ComparedFields("history", ("human_ref_A", "human_ref_B"), "labels", _by_first),
+    ComparedFields(None, ("conversation_a", "conversation_b"), "winner", _by_name),
+    ComparedFields("question", ("response_j", "response_k"), None, _always_first),
 )
 
 
@@ -98,10 +98,10 @@ class ComparedLayout:
         return example
 
 
-def _comparison_of(record: Record) -> Comparison | None:
+def _comparison_of(record: Record) -> ComparedFields | None:
     return next((c for c in COMPARISONS if record.keys() >= {*_fields_of(c)}), None)
 
 
-def _fields_of(comparison: Comparison) -> tuple[str, ...]:
+def _fields_of(comparison: ComparedFields) -> tuple[str, ...]:
     fields = (comparison.prompt, *comparison.answers, comparison.verdict)
     return tuple(field for field in fields if field)
