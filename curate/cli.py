@@ -296,6 +296,25 @@ def export(
         say(path)
 
 
+@app.command(epilog="Example: curate push runs/quickstart me/quickstart --private")
+def push(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished run, or of an export.")
+    ],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Data set on the Hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make it private; an existing public one is refused.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, made where there is none; main.")
+    ] = None,
+) -> None:
+    """Upload a run's training files and their card to the Hugging Face Hub, and nothing else."""
+    from curate.runs.push import push_export
+
+    say(*push_export(run, repo, private=private, revision=revision).lines)
+
+
 @app.command(epilog="Example: curate models")
 def models(
     names: Annotated[list[str] | None, typer.Argument(help="Names; all embedded ones.")] = None,
