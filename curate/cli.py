@@ -18,7 +18,11 @@ from curate.core.escape import printable
 from curate.core.interrupt import InterruptHandler
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from curate.config.recipe import Config
+    from curate.core.calls import CachedCall
+    from curate.core.store import Artifact
     from curate.pipeline.run import RunResult
     from curate.runs.folder import RunFolder
     from curate.runs.rethreshold import RethresholdResult
@@ -363,9 +367,12 @@ def check(
     recipe = load_config(config, overrides or [])
     from curate.estimate.lines import minutes_range
     from curate.estimate.recipe import estimate
+    from curate.pipeline.inputs import input_calls
 
-    _say_files(recipe)
-    lines = estimate(recipe)
+    # Files are looked for once: what is left out is named once, and no branch moves in between.
+    calls = input_calls(recipe)
+    _say_files(recipe, calls)
+    lines = estimate(recipe, calls)
     generates_rows = any(line.up_to for line in lines)
     wide = 17 if generates_rows else 10
     say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
@@ -385,12 +392,11 @@ def check(
     say(f"{config} is sound; {minutes}{fewer}; nothing was run")
 
 
-def _say_files(recipe: "Config") -> None:
+def _say_files(recipe: "Config", calls: "Mapping[str, CachedCall[Artifact]]") -> None:
     """Say what each input file is read as."""
-    from curate.pipeline.inputs import input_calls
     from curate.pool.describe import summarise_files
 
-    entries = {role: call.arguments["entries"] for role, call in input_calls(recipe).items()}
+    entries = {role: call.arguments["entries"] for role, call in calls.items()}
     for summary in summarise_files(entries, recipe.seed):
         say(*summary.lines())
     say("")

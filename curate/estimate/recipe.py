@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.config.recipe import Config
-from curate.core.calls import StoreRunner, Table
+from curate.core.calls import CachedCall, StoreRunner, Table
 from curate.core.lazy import lazy_module
-from curate.core.store import Store
+from curate.core.store import Artifact, Store
 from curate.core.workload import Workload
 from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
@@ -32,10 +32,16 @@ else:
     torch = lazy_module("torch")
 
 
-def estimate(config: Config) -> list[EstimateLine]:
+def estimate(
+    config: Config, calls: Mapping[str, CachedCall[Artifact]] | None = None
+) -> list[EstimateLine]:
     """Read all inputs, check them as a run would, and return what each stage would do and cost.
 
     A model is loaded only where the recipe's own steps would run it.
+
+    Args:
+        config: the recipe.
+        calls: that read its inputs, where they are there already.
 
     Raises:
         UserError: an input is at fault.
@@ -45,7 +51,8 @@ def estimate(config: Config) -> list[EstimateLine]:
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
         run = StoreRunner(Store(folder))
-        inputs = {n: Table(run.result(call), "rows") for n, call in input_calls(config).items()}
+        calls = calls or input_calls(config)
+        inputs = {name: Table(run.result(call), "rows") for name, call in calls.items()}
         if config.prove is not None:
             check_proof(config.prove, inputs, config.seed)
         if config.race is not None:

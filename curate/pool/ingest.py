@@ -48,7 +48,7 @@ DETECT_ROWS = 100
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
 RAW_CHARS = 2_000
-MAX_LISTED_NAMES = 5
+MAX_LISTED_NAMES, MAX_LISTED_FILES = 5, 50
 REJECTS_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -158,7 +158,8 @@ def _log_remarks(
 ) -> None:
     """Log what is odd about files, and what became of pairs."""
     if empty:
-        LOG.warning("files without any record: %d (%s)", len(empty), _listed(empty))
+        listed = _listed(empty, MAX_LISTED_FILES)
+        LOG.warning("files without any record: %d (%s)", len(empty), listed)
     if too_long := rejected[Reason.RECORD_TOO_LONG]:
         LOG.warning("records of more than %s bytes, rejected: %d", f"{LONGEST:,}", too_long)
     if repeated:
@@ -427,9 +428,9 @@ def _no_record(records: Sequence[int], entries: PoolEntries) -> str | None:
     return f"{keys}: there is no record at all in {_listed(urls)}; every file is empty or blank"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED_NAMES:,} more" if len(names) > MAX_LISTED_NAMES else ""
-    return ", ".join(names[:MAX_LISTED_NAMES]) + more
+def _listed(names: Sequence[str], most: int = MAX_LISTED_NAMES) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _too_many(rejected: Counter[str], total: int, limit: float, out: Path) -> str:

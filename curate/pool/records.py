@@ -135,6 +135,8 @@ def describe_container(file: PoolFile) -> str:
 
 
 def _describe(file: PoolFile, stream: "io.BufferedReader[Any]") -> str:
+    if not stream.peek(1):
+        return "an empty file"
     kind = _kind_of(file.url, stream)
     if kind in PACKED:
         with unpacked(file.url, kind, stream) as inner:

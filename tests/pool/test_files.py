@@ -259,7 +259,9 @@ def test_what_is_no_data_is_left_out_of_a_folder_and_named_once(
         assert all(caplog.text.count(f"{name}") == 1 for name in odd)
 
 
-def test_a_linked_folder_is_followed_once(folder: Path, tmp_path: Path) -> None:
+def test_a_linked_folder_is_followed_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("x.jsonl", "deep/y.jsonl"):
         (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "other" / name).write_bytes(LINES)
@@ -270,6 +272,9 @@ def test_a_linked_folder_is_followed_once(folder: Path, tmp_path: Path) -> None:
     names_in_folder = names(find_files(str(folder)))
     expected = ["a.json", "b.jsonl", "e.csv", "one/deep/y.jsonl", "one/x.jsonl"]
     assert names_in_folder == [*expected, "sub/c.jsonl.gz", "sub/deep/d.ndjson"]
+    for link in ("two", "sub/loop"):
+        assert caplog.text.count(f"{folder}/{link} is a link to a folder that is read already") == 1
+    assert caplog.text.count(f"{folder}/one/back is a link to a folder around it") == 1
 
 
 @pytest.mark.parametrize(
