@@ -97,8 +97,13 @@ def identity_of(
     """Return what an entry is known by in the key of the call that reads it.
 
     Raises:
-        UserError: a template is not there, or is none.
+        UserError: a template is not there, or is none, or no response is named where one is needed.
     """
+    if entry.fields and entry.fields.prompt and not (entry.fields.response or prompts):
+        raise UserError(
+            "fields: name the `response` beside the `prompt`; prompts alone belong under `prompts:`, or "
+            "for the leak check under `protected:`"
+        )
     template = _template_source(entry, prompts, seed)
     apart = {"path", "eval", "template", "labels", "config", "revision"}
     identity: dict[str, Any] = {

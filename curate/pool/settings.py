@@ -56,7 +56,7 @@ class FieldMap(Params):
     @model_validator(mode="after")
     def _check(self) -> "FieldMap":
         turns = (self.messages, self.prompt, self.response, self.context, self.system)
-        if not (self.messages or (self.prompt and self.response)):
+        if not (self.messages or self.prompt):
             if any(turns) or not (self.roles or self.origin):
                 raise ValueError("name `messages`, or both `prompt` and `response`")
         elif self.messages and (self.prompt or self.response or self.context):

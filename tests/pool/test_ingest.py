@@ -264,7 +264,7 @@ def test_fields_in_the_config_read_a_foreign_format(store: Store, tmp_path: Path
 
 def test_fields_must_name_a_prompt_and_a_response() -> None:
     with pytest.raises(ValueError, match="name `messages`, or both `prompt` and `response`"):
-        RowFile.model_validate({"path": "x", "fields": {"prompt": "q"}})
+        RowFile.model_validate({"path": "x", "fields": {"response": "q"}})
 
 
 def test_strip_end_cuts_the_marker_off_the_end_only(store: Store, tmp_path: Path) -> None:

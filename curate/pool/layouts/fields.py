@@ -69,12 +69,13 @@ class FieldsLayout:
         return example
 
     def _pair(self, given: Record, roles: Roles) -> ConversationTurns:
-        assert self.prompt and self.response, "the recipe has been checked"
+        assert self.prompt, "the recipe has been checked"
         contexts = (self.context,) if self.context else ()
         example = read_prompt(
-            given, PairLayout(self.name, self.prompt, self.response, contexts), roles
+            given, PairLayout(self.name, self.prompt, self.response or "", contexts), roles
         )
-        add_response(example, given, self.response, roles)
+        if self.response:
+            add_response(example, given, self.response, roles)
         return example
 
     def _add_system(self, example: ConversationTurns, given: Record) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.core.errors import UserError
@@ -113,6 +113,12 @@ class RecordReader:
                 faults.append((fields, fault))
                 continue
             return layout.name, fields, self._part(example, record, origins)
+        if not faults and (names := lower_names(record)):
+            lowered = {name: record[names[name]] for name in names}
+            layout_name, fields, conversation = self._read_plain(lowered, origins)
+            meta = {names.get(name, name): value for name, value in conversation.meta.items()}
+            fields = tuple(names.get(name, name) for name in fields)
+            return layout_name, fields, replace(conversation, meta=meta)
         if not faults:
             missing = (f for f in self.usual if record.get(f) is None)
             raise RecordFault(Reason.MISSING_FIELD, next(missing, "of any known layout"))
@@ -208,7 +214,19 @@ def _matched(reader: RecordReader, value: Any) -> tuple[str, ...]:
     if inner is not None:
         return (inner[1],)
     matched = (layout.matched_fields(value) for layout in reader.layouts)
-    return next((fields for fields in matched if fields), ())
+    fields = next((fields for fields in matched if fields), ())
+    names = {} if fields else lower_names(value)
+    lowered = _matched(reader, {name: value[names[name]] for name in names}) if names else ()
+    return fields or tuple(names.get(name, name) for name in lowered)
+
+
+def lower_names(record: Record) -> dict[str, str]:
+    """Return the fields of a record by their names in small letters; none if all are so, or two alike.
+
+    {"Question": "...", "Answer": "..."}
+    """
+    names = {field.lower(): field for field in record}
+    return names if len(names) == len(record) and names.keys() != record.keys() else {}
 
 
 def _is_listed_turns(value: Any) -> bool:

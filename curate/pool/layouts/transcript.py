@@ -3,6 +3,7 @@ r"""Conversations written out as one text, with marks that open each turn.
 <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>      ChatML
 \n\nHuman: Hi\n\nAssistant: Hello                                        Anthropic's transcripts
 ### Human: Hi### Assistant: Hello                                          OpenAssistant Guanaco
+<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s>               Llama 2, Mistral
 """
 
 import re
@@ -32,6 +33,7 @@ MARKS = (
         re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>(?:\n\n|\n)?"),
         "<|eot_id|>",
     ),
+    TurnMarks("llama2", re.compile(r"(?:<s>)?[ ]*\[(/?INST)\]"), "</s>"),
     TurnMarks("transcript", re.compile(r"(?:^|\n\n)[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
     TurnMarks(
         "transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")
@@ -39,6 +41,8 @@ MARKS = (
 )
 # Lines that open with a name: BELLE's multi-turn prompts. Told by names that take turns.
 LINES = TurnMarks("transcript", re.compile(r"(?:^|\n)[ ]*(Human|User|Assistant)[ ]*:[ ]*"))
+INST_ROLES = {"INST": "user", "/INST": "assistant"}
+INST_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>(.*)", re.S)
 BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>")
 
 
@@ -114,7 +118,13 @@ def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
             )
         if last and not said.strip() and len(turns) > 0:
             break
-        turns.append({"role": map_role(opening[1], roles), "content": said.strip()})
+        role = INST_ROLES.get(opening[1]) or map_role(opening[1], roles)
+        turns.append({"role": role, "content": said.strip()})
+    if marks.name == "llama2" and turns and (ruled := INST_SYSTEM.fullmatch(turns[0]["content"])):
+        turns[:1] = [
+            {"role": "system", "content": ruled[1].strip()},
+            {"role": "user", "content": ruled[2].strip()},
+        ]
     return turns
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.core.errors import UserError
+from curate.pool.ingest import ingest_call, read_entry
 from curate.pool.layouts import Conversation, RecordFault, file_reader
-from curate.pool.settings import RowFile
+from curate.pool.settings import FieldMap, RowFile
 from tests.conftest import turns
 
 AB = turns("a", "b")
@@ -77,7 +79,12 @@ def test_turns_under_a_named_field_are_held_to_the_same_rule() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"prompt": "q"}, {"system": "s"}, {"messages": "m", "prompt": "q"}, {"roles": {"x": "boss"}}],
+    [
+        {"response": "q"},
+        {"system": "s"},
+        {"messages": "m", "prompt": "q"},
+        {"roles": {"x": "boss"}},
+    ],
 )
 def test_fields_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
@@ -87,3 +94,13 @@ def test_fields_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
 def test_a_role_map_alone_still_asks_for_a_known_layout() -> None:
     with pytest.raises(UserError, match="no known layout"):
         file_reader([{"foo": 1}], {"roles": {"x": "user"}}, "f")
+
+
+def test_a_prompt_alone_is_named_where_prompts_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"goal": "a", "sol1": "x"}\n')
+    entry = RowFile(path=str(tmp_path / "x.jsonl"), fields=FieldMap(prompt="goal"))
+    call = ingest_call("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
+    [batch] = read_entry(call.arguments["entries"].identity[0], [f"file://{entry.path}"], 0)
+    assert batch.rows[0]["messages"] == [AB[0]]
+    with pytest.raises(UserError, match="pool: fields: name the `response` beside the `prompt`"):
+        ingest_call("pool", [entry], seed=0, max_rejected=0.0)

@@ -452,3 +452,13 @@ def test_no_record_is_more_than_a_reader_can_say_no_to(
         assert conversation.fault or (conversation.example and conversation.example.turns)
         for message in conversation.example.turns if conversation.example else []:
             assert isinstance(message["content"], str)
+
+
+def test_names_in_capitals_keep_them_in_meta() -> None:
+    record = {"Instruction": "a", "Input": "x", "Output": "b", "Category": "c", "Tag": 1}
+    parsed = read(record)
+    assert (parsed.layout, parsed.fields) == ("alpaca", ("Instruction", "Output"))
+    [conversation] = parsed.conversations
+    assert (conversation.origin, conversation.meta) == ("c", {"Tag": 1})
+    assert turns_of(record) == [turns("a\n\nx", "b")]
+    assert fault_of({"Instruction": "a", "Output": "b", "Images": ["x"]})[1] == "images"

@@ -54,8 +54,12 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
     "chat-ui": ({"messages": [{"from": "user", "content": "a"},
                               {"from": "assistant", "content": "b"}]}, "u: a / a: b"),
     "guanaco": ({"text": "### Human: a### Assistant: b"}, "u: a / a: b"),
+    "llama 2": ({"text": "<s>[INST] <<SYS>>\ns\n<</SYS>>\n\na [/INST] b </s><s>[INST] c [/INST] d </s>"},
+                "s: s / u: a / a: b / u: c / a: d"),
+    "mistral": ({"prompt": "<s>[INST] a [/INST]", "completion": "b"}, "u: a / a: b"),
     "hh red team": ({"transcript": "\n\nHuman: a\n\nAssistant: b", "rating": 4}, "u: a / a: b"),
     # pairs
+    "capitals": ({"Question": "a", "Answer": "b", "Link": "x"}, "u: a / a: b"),
     "metamath": ({"type": "x", "query": "a", "original_question": "z", "response": "b"},
                  "u: a / a: b"),
     "code alpaca": ({"instruction": "a", "input": "", "output": "b", "text": "Below: a. So: b"},
