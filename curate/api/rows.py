@@ -11,6 +11,7 @@ import polars as pl
 
 from curate.api.rowfile import write_rows
 from curate.api.session import STORE, recipe_of, started_run
+from curate.core.errors import UserError
 from curate.core.tables import read_table
 from curate.core.turntext import without_empty_fields
 from curate.pool.settings import FieldMap, RowFile
@@ -126,6 +127,10 @@ def pool_of(
     """
     given = layout or {}
     if isinstance(source, Rows):
+        if given:
+            raise UserError(
+                f"rows that were read already take no {', '.join(given)}; read them anew"
+            )
         return source.pool
     if paths := _paths(source):
         return Pool(tuple(RowFile(path=str(path), **given) for path in paths))

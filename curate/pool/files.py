@@ -38,6 +38,7 @@ LOCAL = "file://"
 BLOCK = 2**20
 URL = re.compile(r"[A-Za-z][\w+.-]*(://|::)")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_NAME = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)")
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,14 @@ def find_files(path: str, split: str | None = None, config: str | None = None) -
 def _nothing_at(path: str) -> str:
     """Return what to say where nothing was found."""
     sought = "file matches" if MAGIC.search(path) else "file or folder is at"
-    hint = "paths are relative to the folder that curate is started in"
+    hint = "check the address"
+    if is_local(path):
+        hint = "paths are relative to the folder that curate is started in"
+    if HUB_NAME.fullmatch(path):
+        hint += f"; a data set of the Hugging Face Hub is hf://datasets/{path}"
     return (
         f"no {sought} {path!r:.200} (looked for {', '.join(FORMS)} under folders, plain or packed as "
-        f"{', '.join(PACKED)}); {hint if is_local(path) else 'check the address'}"
+        f"{', '.join(PACKED)}); {hint}"
     )
 
 

@@ -12,10 +12,9 @@ from urllib.parse import unquote
 
 from curate.core.errors import UserError
 from curate.core.hubfaults import HubRequest
-from curate.pool.files import FORMS, PACKED
+from curate.pool.files import FORMS, HUB_NAME, PACKED
 
-REPO = r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)"
-NAME = re.compile(REPO)
+REPO = HUB_NAME.pattern
 ADDRESS = re.compile(
     rf"hf://datasets/{REPO}(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<inner>.*))?"
 )
@@ -55,4 +54,4 @@ def parse_address(path: str, revision: str | None = None) -> HubAddress | None:
     if match := PAGE.fullmatch(path):
         return HubAddress(match["repo"], revision)
     is_path = path.lower().endswith((*FORMS, *PACKED)) or Path(path).parent.is_dir()
-    return HubAddress(path, revision) if NAME.fullmatch(path) and not is_path else None
+    return HubAddress(path, revision) if HUB_NAME.fullmatch(path) and not is_path else None

@@ -128,6 +128,8 @@ def test_a_data_set_of_the_hub_is_read_by_its_name(
     assert rows.frame["row_id"].to_list() == ["n/test/test.jsonl:1"]
     with pytest.raises(UserError, match=r"several splits \(train, test\)"):
         curate.read("o/n")
+    with pytest.raises(UserError, match="take no split; read them anew"):
+        curate.read(rows, split="train")
 
 
 def test_a_dataset_of_several_splits_is_told(tmp_path: Path) -> None:

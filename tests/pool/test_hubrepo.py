@@ -263,6 +263,11 @@ def test_a_name_of_the_hub_is_told_from_a_path(
     assert parse_address(path) == address
 
 
+def test_a_name_below_a_folder_of_this_machine_is_a_path(cache: Path) -> None:
+    Path("owner").mkdir()
+    assert "a data set of the Hugging Face Hub is hf://datasets/owner/chats" in fault()
+
+
 def summaries(entries: Sequence[RowFile]) -> list[str]:
     read = ingest_call("pool", entries, seed=0, max_rejected=0.0).arguments["entries"]
     return [line for file in summarise_files({"pool": read}, 0) for line in file.lines()]
