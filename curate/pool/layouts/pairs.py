@@ -89,6 +89,8 @@ RESPONSES = (
     ("input_output", "message_1", ("message_2",), CONTEXT_FIELDS),
     ("input_output", "human", ("assistant", "gpt", "bot"), CONTEXT_FIELDS),
 )
+# MBPP, apart from the others: a text is a prompt there alone, and a code a program beside its tests.
+PROGRAM = PairLayout("input_output", "text", "code", CONTEXT_FIELDS, ("test_list",))
 PAIRS = (
     PairLayout("dolly", "instruction", "response", ("context",), ("context",)),
     *(

@@ -9,9 +9,10 @@ from curate.core.methods import Method, methods_in
 from curate.pool.layouts.choices import ChoicesLayout
 from curate.pool.layouts.compared import ComparedLayout
 from curate.pool.layouts.example import ConversationTurns, Record, Roles
+from curate.pool.layouts.glaive import GlaiveLayout
 from curate.pool.layouts.messages import LISTED
 from curate.pool.layouts.oasst import TreeLayout
-from curate.pool.layouts.pairs import PAIRS
+from curate.pool.layouts.pairs import PAIRS, PROGRAM
 from curate.pool.layouts.preference import PreferenceLayout
 from curate.pool.layouts.transcript import TranscriptLayout
 
@@ -61,9 +62,11 @@ LAYOUTS: tuple[LayoutReader, ...] = (
     PreferenceLayout(),
     ComparedLayout(),
     *LISTED,
+    GlaiveLayout(),
     TreeLayout(),
     ChoicesLayout(),
     *PAIRS,
+    PROGRAM,
     TranscriptLayout(),
 )
 

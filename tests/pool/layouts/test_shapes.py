@@ -81,6 +81,7 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
     "limo": ({"question": "a", "solution": "So it is 4.", "answer": "4"}, "u: a / a: So it is 4."),
     "math": ({"problem": "a", "level": "Level 5", "type": "Algebra", "solution": "b"}, "u: a / a: b"),
     "gsm8k": ({"question": "a", "answer": "#### 4"}, "u: a / a: #### 4"),
+    "mbpp": ({"text": "a", "code": "b", "test_list": ["assert f(1)"]}, "u: a / a: b"),
     "camel": ({"role_1": "x", "topic": "y", "message_1": "a", "message_2": "b"}, "u: a / a: b"),
     "distilabel": ({"instruction": "a", "generation": "b", "model_name": "m"}, "u: a / a: b"),
     "text to sql": ({"question": "a", "context": "CREATE", "answer": "b"}, "u: a -  - CREATE / a: b"),
@@ -206,6 +207,12 @@ def test_what_is_no_conversation_is_refused_with_what_to_do(name: str) -> None:
 
 CALLS: dict[str, dict[str, Any]] = {
     "xlam": {"query": "a", "answers": json.dumps([CALL]), "tools": json.dumps([TOOL])},
+    "glaive": {
+        "system": f"SYSTEM: Use these -\n{json.dumps(TOOL, indent=1)}\n\n{json.dumps(TOOL)}\n",
+        "chat": "USER: a\n\n\nASSISTANT: <functioncall> "
+        """{"name": "find", "arguments": '{"what": "tern"}'} <|endoftext|>\n\n\n"""
+        'FUNCTION RESPONSE: {"at": "sea"}\n\n\nASSISTANT: b <|endoftext|>\n\n\n',
+    },
     "apigen-mt": {
         "conversations": [
             SHAREGPT[0],
@@ -223,6 +230,31 @@ def test_calls_of_tools_are_read(name: str) -> None:
     [conversation] = file_reader([CALLS[name]], None, "f").read(CALLS[name]).conversations
     example = conversation.example
     assert example is not None and example.tools is not None
-    [call] = list(example.turns[1].get("tool_calls") or [])
+    spoken = [turn for turn in example.turns if turn["role"] != "system"]
+    assert [turn["role"] for turn in spoken[1:]] in (
+        ["assistant"],
+        ["assistant", "tool", "assistant"],
+    )
+    [call] = list(spoken[1].get("tool_calls") or [])
     assert (call["name"], json.loads(call["arguments"])) == ("find", {"what": "tern"})
     assert json.loads(example.tools)[0]["function"]["name"] == "find"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"system": "SYSTEM: Use these {broken"}, "wrong_type: system: a schema is no JSON"),
+        ({"chat": "USER: a\n\nASSISTANT: <functioncall> find(tern)"}, "chat: no JSON of a call"),
+        ({"tools": [{"name": "other", "parameters": {}}]}, "tools are declared elsewhere too"),
+    ],
+)
+def test_a_call_that_cannot_be_read_refuses_its_record(
+    change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RecordFault, match=sentence):
+        read(CALLS["glaive"] | change)
+
+
+def test_text_before_schemas_is_the_system_turn() -> None:
+    without = {"system": "SYSTEM: Be brief.", "chat": "USER: a\n\n\nASSISTANT: b <|endoftext|>"}
+    assert read(without) == "s: Be brief. / u: a / a: b"
