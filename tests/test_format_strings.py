@@ -8,8 +8,8 @@ import pytest
 REPO = Path(__file__).parents[1]
 FILES = sorted(path for part in ("curate", "flows") for path in (REPO / part).rglob("*.py"))
 LOGGING = {"debug", "info", "warning", "error", "critical", "exception", "log"}
-# The only place that makes templates, of prompt files alone; and polars' own method of that name.
-TEMPLATES = {"curate/llm/prompts.py": 1}
+# Templates are made of prompt files, and, in Jinja's sandbox, of the files that a pool entry names.
+TEMPLATES = {"curate/llm/prompts.py": 1, "curate/pool/layouts/template.py": 2}
 
 
 def is_literal(node: ast.expr) -> bool:
@@ -52,7 +52,7 @@ def test_every_format_string_is_a_literal(path: Path) -> None:
     assert lines == [], f"{path}: lines {lines} use a text that is no literal as a format string"
 
 
-def test_only_prompt_files_are_templates() -> None:
+def test_only_files_that_are_templates_are_read_as_such() -> None:
     counts = {
         path.relative_to(REPO).as_posix(): path.read_text(encoding="utf-8").count(".from_string(")
         for path in FILES

@@ -96,7 +96,7 @@ FAULTS: dict[str, tuple[Callable[[], object], tuple[str, ...], str]] = {
     "pool missing": (lambda: Path("pool.jsonl").unlink(), RUN, "pool.jsonl"),
     "pool is Parquet": (lambda: OTHER.write_parquet("pool.jsonl"), RUN, "pool.jsonl"),
     "pool is a zip": (write("pool.jsonl", b"PK\x03\x04 and more"), RUN, "pool.jsonl"),
-    "pool needs a driver": (nothing, (*RUN, "--set", "pool=s3://bucket/x"), "s3fs"),
+    "pool needs a driver": (nothing, (*RUN, "--set", "pool=smb://host/x"), "smbprotocol"),
     "pool of an unknown kind": (nothing, (*RUN, "--set", "pool=foo://x"), "foo"),
     "store is a file": (write("taken", "x"), (*RUN, "--set", "store=taken"), "taken"),
     "out below a file": (write("taken", "x"), ("run", "recipe.yaml", "--out", "taken/x"), "taken"),
