@@ -100,6 +100,8 @@ class BaseModel:
     def mean_tokens(self, name: str, most: int | None = None) -> Range:
         """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""
         lengths = self._lengths(name)
+        if not lengths:
+            return Range()
         cut = [length if most is None else min(length, most) for length in lengths]
         return mean_of_sample(cut, self.inputs[name].height)
 

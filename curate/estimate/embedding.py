@@ -34,7 +34,12 @@ class Embedding:
 
 
 def embedding_pace(pool: Table, compare: Compared, name: str) -> Range:
-    """Return seconds that it takes to embed a row, from a few batches of rows of the pool."""
+    """Return seconds that it takes to embed a row, from a few batches of rows of the pool.
+
+    Of a pool whose rows are still to be made nothing can be measured.
+    """
+    if not pool.height:
+        return Range()
     drawn = np.random.default_rng(0).permutation(pool.height)[:EMBEDDED_ROWS]
     texts = read_texts(pool.path, np.sort(drawn).tolist(), compare)
     # The first ones wait for the model to load.

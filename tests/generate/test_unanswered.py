@@ -66,6 +66,20 @@ def test_check_counts_the_answers(recipe: dict[str, Any]) -> None:
     assert (lines["pool"].rows, lines["prompts"].rows, lines["generate"].rows) == (0, 3, 3)
 
 
+def test_check_takes_every_stage_and_selection_without_a_pool(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "target.jsonl").write_text('{"prompt": "Name a river.", "completion": "The Elbe."}')
+    recipe |= {
+        "target": str(tmp_path / "target.jsonl"),
+        "stages": ["exact", "fuzzy", "semantic", "rules"],
+        "select": {"method": "embed", "budget": {"rows": 2}},
+        "compare": ["perplexity"],
+    }
+    lines = {line.stage: line.rows for line in estimate(Config.model_validate(recipe))}
+    assert (lines["semantic"], lines["select"], lines["coverage"]) == (3, 3, 3)
+
+
 def test_instructions_without_an_answer_can_be_made_harder(
     recipe: dict[str, Any], engine: ScriptedEngine, tmp_path: Path
 ) -> None:
