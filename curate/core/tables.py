@@ -6,7 +6,8 @@ Polars takes a path for a pattern, a URL or one below the home folder unless it 
 otherwise, so no other module calls its readers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_BYTES = 64 * 2**20
+GROUP_BYTES = 16 * 2**20
 
 
 class TableFile(Protocol):
@@ -75,6 +77,29 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 def table_schema(path: str | Path) -> pl.Schema:
     """Return the names and types of a Parquet file's columns."""
     return scan_table(path).collect_schema()
+
+
+@contextmanager
+def grouped_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that writes tables one after the other to a Parquet file.
+
+    They are put together to row groups of GROUP_BYTES or more, whatever their own sizes.
+    """
+    tables: list[pa.Table] = []
+
+    def write() -> None:
+        if any(table.num_rows for table in tables):
+            writer.write_table(pa.concat_tables(tables))
+        tables.clear()
+
+    def add(table: pa.Table) -> None:
+        tables.append(table)
+        if sum(each.nbytes for each in tables) >= GROUP_BYTES:
+            write()
+
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        yield add
+        write()
 
 
 def rows_at_once(path: str | Path, most: int) -> int:

@@ -18,8 +18,9 @@ import orjson
 from curate.core.rows import Message, turn_text
 from curate.pool.entries import EntryIdentity, HubIdentity, PoolEntries
 from curate.pool.files import PoolFile
-from curate.pool.ingest import RecordBatch, read_entry
 from curate.pool.layouts.texts import texts_of
+from curate.pool.parts import FilePart, entry_parts
+from curate.pool.recordrows import RecordBatch
 from curate.pool.records import describe_container
 
 # A name, hash or address is no text, however long.
@@ -57,10 +58,11 @@ class FileSummary:
         for reject in batch.rejects:
             self.rejected[reject["reason"]] += 1
             self.first.setdefault(reject["reason"], f"{reject['position']:,}: {reject['field']}")
-        self.rows += len(batch.rows)
-        for row in batch.rows:
-            self.example = self.example or row["messages"]
-            for name, value in orjson.loads(row["meta"]).items():
+        self.rows += batch.rows.num_rows
+        if batch.rows.num_rows and not self.example:
+            self.example = batch.rows["messages"][0].as_py()
+        for meta in batch.rows["meta"].to_pylist():
+            for name, value in orjson.loads(meta).items():
                 self.kept[name] += 1
                 self.characters[name] += sum(map(len, _long_texts(value)))
 
@@ -136,7 +138,7 @@ def _summarise_entry(
         file["name"]: PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)
     }
     summary: FileSummary | None = None
-    for batch in read_entry(entry, urls, seed):
+    for batch in map(FilePart.read, entry_parts(entry, urls, seed)):
         name = f"{entry['source']}/{batch.file}"
         if summary is None or summary.name != name:
             if summary is not None:

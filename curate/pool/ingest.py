@@ -4,50 +4,28 @@ rows.parquet      the rows, in the order of files and positions
 rejects.parquet   file, position, reason, field, raw (first 2,000 characters)
 """
 
-import hashlib
-import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.core.calls import CachedCall, cached_files
 from curate.core.errors import UserError, named_key
-from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import EXPLAINED, Reason
-from curate.core.rows import SCHEMA, content_hash, find_fault, text_hash
+from curate.core.rows import SCHEMA
 from curate.core.store import Artifact, Counts
-from curate.core.tables import scan_table
-from curate.pool.classlabels import class_labels
-from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
+from curate.core.tables import grouped_writer, scan_table
 from curate.pool.entries import EntryIdentity, PoolEntries, find_entry, identity_of
-from curate.pool.files import PoolFile
-from curate.pool.layouts import (
-    Conversation,
-    ParsedRecord,
-    RecordFault,
-    RecordReader,
-    file_reader,
-    own_layouts,
-)
-from curate.pool.records import BEGINNING, LONGEST, Record, read_records
+from curate.pool.layouts import own_layouts
+from curate.pool.parts import entry_parts
+from curate.pool.partworkers import PartWorkers, usual_workers
+from curate.pool.records import LONGEST
 from curate.pool.settings import RowFile
 
 LOG = logging.getLogger("curate")
-VERSION = 5
-DETECT_ROWS = 100
-BATCH_ROWS = 10_000
-BATCH_BYTES = 64 * 2**20
-RAW_CHARS = 2_000
+VERSION = 6
 MAX_LISTED_NAMES, MAX_LISTED_FILES = 5, 50
 REJECTS_SCHEMA = pa.schema(
     [
@@ -125,18 +103,17 @@ def ingest(
     empty: list[str] = []
     repeated: list[str] = []
     records: list[int] = []
+    # Layouts of a plugin are known to this process alone.
     with (
-        pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as rows,
-        pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as rejects,
+        PartWorkers(1 if own else usual_workers()) as workers,
+        grouped_writer(out / "rows.parquet", SCHEMA) as write_rows,
+        grouped_writer(out / "rejects.parquet", REJECTS_SCHEMA) as write_rejects,
     ):
         for entry, urls in zip(entries.identity, entries.urls, strict=True):
-            for batch in read_entry(entry, urls, seed):
-                if batch.rows:
-                    rows.write_table(pa.Table.from_pylist(batch.rows, schema=SCHEMA))
-                if batch.rejects:
-                    table = pa.Table.from_pylist(batch.rejects, schema=REJECTS_SCHEMA)
-                    rejects.write_table(table)
-                rows_out += len(batch.rows)
+            for batch in workers.read(entry_parts(entry, urls, seed)):
+                write_rows(batch.rows)
+                write_rejects(pa.Table.from_pylist(batch.rejects, schema=REJECTS_SCHEMA))
+                rows_out += batch.rows.num_rows
                 rejected.update(reject["reason"] for reject in batch.rejects)
                 layouts.update(layout for layout, _ in batch.layouts.elements())
                 empty += [batch.file] if batch.empty else []
@@ -172,245 +149,6 @@ def _log_remarks(
         LOG.info(
             "preference records: %d; the chosen answer is the row, the other its `rejected`", pairs
         )
-
-
-@dataclass
-class RecordBatch:
-    """Rows and rejects of a file, at most so many at a time.
-
-    layouts: how many records are in which layout, with the fields that tell it.
-    empty: the file has no record at all.
-    repeated: where records are that have a key twice.
-    """
-
-    file: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    rejects: list[dict[str, Any]] = field(default_factory=list)
-    layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
-    bytes: int = 0
-    empty: bool = False
-    repeated: list[str] = field(default_factory=list)
-
-    @property
-    def full(self) -> bool:
-        """Return whether it is time to write it."""
-        return self.bytes >= BATCH_BYTES or len(self.rows) + len(self.rejects) >= BATCH_ROWS
-
-
-def read_entry(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterator[RecordBatch]:
-    """Yield the rows and rejects of an entry's files, in their order; of each file at least one batch.
-
-    Args:
-        entry: its part of the step's parameters.
-        urls: of its files.
-        seed: of its sample.
-
-    Raises:
-        UserError: as ingest.
-    """
-    files = [PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)]
-    chosen = _sample(entry["source"], files, entry["sample"], seed)
-    for file in files:
-        yield from _read_file(file, entry, chosen)
-
-
-def _read_file(
-    file: PoolFile, entry: EntryIdentity, chosen: frozenset[str] | None
-) -> Iterator[RecordBatch]:
-    records = read_records(file)
-    head = list(_head(records))
-    reader = _reader_of(entry, head, file)
-    if reader is None and head and not any(record.too_long or record.fault for record in head):
-        raise UserError(f"{file.url}: holds no record that is valid JSON ({_fault_of(head[0])})")
-    batch = RecordBatch(file.name, empty=not head)
-    for record in chain(head, records):
-        row_id = _row_id(entry["source"], file, record)
-        if chosen is not None and row_id not in chosen:
-            continue
-        reader = reader or _reader_of(entry, [record], file)
-        _read_record(record, row_id, reader, entry, batch)
-        if batch.full:
-            yield batch
-            batch = RecordBatch(file.name)
-    yield batch
-
-
-def _fault_of(record: Record) -> str:
-    """Return why a record is not read, and where."""
-    try:
-        _parse(record)
-    except RecordFault as fault:
-        return f"{fault.reason}, {record.position}: {fault.field}"
-    return "it is none"
-
-
-def _head(records: Iterator[Record]) -> Iterator[Record]:
-    """Yield the records by which a file's usual layout is told."""
-    size = 0
-    for record in islice(records, DETECT_ROWS):
-        yield record
-        size += len(record.raw)
-        if size > LONGEST:
-            return
-
-
-def _sample(
-    source: str, files: Sequence[PoolFile], size: int | None, seed: int
-) -> frozenset[str] | None:
-    """Return the ids of a uniform sample: the records whose seeded hash is smallest."""
-    if size is None:
-        return None
-
-    def order(row_id: str) -> bytes:
-        return hashlib.blake2b(f"{seed}\x1f{row_id}".encode(), digest_size=16).digest()
-
-    ids = (_row_id(source, file, record) for file in files for record in read_records(file))
-    return frozenset(heapq.nsmallest(size, ids, key=order))
-
-
-def _row_id(source: str, file: PoolFile, record: Record) -> str:
-    return f"{source}/{record.file_name(file.name)}:{record.position}"
-
-
-def _reader_of(
-    entry: EntryIdentity, records: Sequence[Record], file: PoolFile
-) -> RecordReader | None:
-    """Return what reads such records; None if not one of them is valid JSON."""
-    values = []
-    for record in records:
-        try:
-            values.append(_parse(record))
-        except RecordFault:
-            continue
-    template = copy(entry.get("template"))
-    if not values and not entry["fields"] and not template:
-        return None
-    if template:
-        template["labels"] = {**class_labels(file), **template["labels"]}
-    prompts = entry.get("prompts", False)
-    return file_reader(values, entry["fields"], file.url, prompts=prompts, template=template)
-
-
-def _parse(record: Record) -> Any:
-    if record.fault:
-        raise RecordFault(*record.fault)
-    if record.parsed:
-        return record.value
-    if record.too_long:
-        raise RecordFault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
-    try:
-        return parse_record(record.raw)
-    except JsonLimit as error:
-        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
-    except orjson.JSONDecodeError as error:
-        try:
-            record.raw.decode()
-        except UnicodeDecodeError as bad:
-            raise RecordFault(Reason.BAD_UTF8, f"byte {bad.start}") from error
-        raise RecordFault(Reason.BAD_JSON, f"column {error.colno}: {error.msg}") from error
-
-
-def _read_record(
-    record: Record,
-    row_id: str,
-    reader: RecordReader | None,
-    entry: EntryIdentity,
-    batch: RecordBatch,
-) -> None:
-    batch.bytes += record.size or len(record.raw)
-    file = record.file_name(batch.file)
-    try:
-        value = _parse(record)
-        assert reader is not None, "a record with a value has a reader"
-        if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
-            batch.repeated.append(f"{file}:{record.position} ({key!r:.80})")
-        parsed_record = reader.read(value)
-    except RecordFault as fault:
-        batch.rejects.append(_reject(fault, record, entry, file))
-        return
-    batch.layouts[parsed_record.layout, parsed_record.fields] += 1
-    for name, conversation in _named_conversations(row_id, parsed_record):
-        try:
-            batch.rows.append(_row_of(conversation, name, entry, file))
-        except RecordFault as fault:
-            batch.rejects.append(_reject(fault, record, entry, file))
-
-
-def _named_conversations(
-    row_id: str, parsed_record: ParsedRecord
-) -> Iterator[tuple[str, Conversation]]:
-    """Yield the conversations of a record with their ids: from the second on with #2, #3 ..."""
-    for i, conversation in enumerate(parsed_record.conversations, start=1):
-        yield (row_id if i == 1 else f"{row_id}#{i}"), conversation
-
-
-def _reject(fault: RecordFault, record: Record, entry: EntryIdentity, file: str) -> dict[str, Any]:
-    return {
-        "source": entry["source"],
-        "file": file,
-        "position": record.position,
-        "reason": fault.reason.value,
-        "field": _explain(fault, record),
-        "raw": _excerpt(record),
-    }
-
-
-def _explain(fault: RecordFault, record: Record) -> str:
-    """Return the field at fault, and that it is missing for being NaN."""
-    if fault.reason is Reason.MISSING_FIELD and is_not_finite(
-        record.raw, record.value, fault.field
-    ):
-        return f"{fault.field}: NaN and Infinity are read as null"
-    return fault.field
-
-
-def _excerpt(record: Record) -> str:
-    """Return the first characters of a record."""
-    if record.parsed:
-        with suppress(JsonLimit):
-            return dump_json(record.value)[:RAW_CHARS]
-    return record.raw[:BEGINNING].decode(errors="replace")[:RAW_CHARS]
-
-
-def _meta(value: Any) -> str:
-    """Return upstream fields as JSON.
-
-    Raises:
-        RecordFault: they are nested too deeply.
-    """
-    try:
-        return dump_json(value)
-    except JsonLimit as error:
-        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
-
-
-def _row_of(
-    conversation: Conversation, row_id: str, entry: EntryIdentity, file: str
-) -> dict[str, Any]:
-    if conversation.fault or conversation.example is None:
-        raise conversation.fault or RecordFault(Reason.MISSING_FIELD, "messages")
-    messages = conversation.example.turns
-    if entry["strip_end"]:
-        last = messages[-1]
-        last["content"] = last["content"].removesuffix(entry["strip_end"])
-    fault = find_fault(messages)
-    if fault and not (entry.get("prompts") and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
-        raise RecordFault(*fault)
-    tools = conversation.example.tools
-    return {
-        "row_id": row_id,
-        "messages": messages,
-        "tools": tools,
-        "rejected": conversation.example.rejected,
-        "content_hash": content_hash(messages, tools),
-        "text_hash": text_hash(messages, tools),
-        "source": entry["source"],
-        "origin": conversation.origin or file.split(".")[0],
-        "meta": _meta(conversation.meta),
-        "parents": [],
-        "method": None,
-        "hop": None,
-    }
 
 
 def _no_record(records: Sequence[int], entries: PoolEntries) -> str | None:

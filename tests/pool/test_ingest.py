@@ -20,8 +20,9 @@ from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Store
 from curate.core.turntext import conversations, plain_messages
-from curate.pool.ingest import RAW_CHARS, ingest_call
+from curate.pool.ingest import ingest_call
 from curate.pool.layouts import file_reader
+from curate.pool.recordrows import RAW_CHARS
 from curate.pool.settings import RowFile
 from tests.conftest import examples, turns
 
@@ -455,7 +456,7 @@ def test_rows_do_not_depend_on_how_they_are_batched(
     tmp_path: Path, many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ingest(Store(tmp_path / "one"), many)
-    monkeypatch.setattr("curate.pool.ingest.BATCH_ROWS", 7)
+    monkeypatch.setattr("curate.pool.parts.PART_ROWS", 7)
     parts = ingest(Store(tmp_path / "two"), many)
     assert rows(parts).equals(rows(whole))
     assert rejects(parts).equals(rejects(whole))
@@ -545,10 +546,11 @@ def test_what_a_parser_cannot_hold_is_a_reject(
         assert rejects(ingested)["field"][0].startswith(place)
 
 
-def test_batches_are_bounded_by_bytes_and_not_only_by_rows(
+def test_parts_are_bounded_by_bytes_and_not_only_by_rows(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.pool.ingest.BATCH_BYTES", 10_000)
+    monkeypatch.setattr("curate.pool.parts.PART_BYTES", 10_000)
+    monkeypatch.setattr("curate.core.tables.GROUP_BYTES", 1)
     long = line({"instruction": "x" * 3_000, "output": "b"})
     ingested = ingest(store, put(tmp_path / "pool", x=long * 20 + b"{bad\n"))
     groups = pq.ParquetFile(ingested.file("rows.parquet")).metadata
@@ -559,7 +561,7 @@ def test_batches_are_bounded_by_bytes_and_not_only_by_rows(
 def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.pool.ingest.LONGEST", 100)
+    monkeypatch.setattr("curate.pool.parts.LONGEST", 100)
     looked_at: list[int] = []
     reader_of = file_reader
 
@@ -567,7 +569,7 @@ def test_the_records_by_which_a_format_is_told_are_bounded_by_bytes(
         looked_at.append(len(values))
         return reader_of(values, fields, where, **more)
 
-    monkeypatch.setattr("curate.pool.ingest.file_reader", detect)
+    monkeypatch.setattr("curate.pool.parts.file_reader", detect)
     ingest(store, put(tmp_path / "pool", x=line(GOOD) * 50))
     assert looked_at == [3]
 

@@ -45,6 +45,10 @@ class RecordTemplate:
 
     text: str
 
+    def __reduce__(self) -> tuple[type["RecordTemplate"], tuple[str]]:
+        """Pickle by its text: what is compiled of it does not."""
+        return RecordTemplate, (self.text,)
+
     @cached_property
     def compiled(self) -> jinja2.Template:
         """Return what fills it in.

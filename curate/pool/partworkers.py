@@ -1,0 +1,138 @@
+"""Processes that read parts of files, as many as there are cores; their results come in order.
+
+They are started when there is more to read than a few parts. Each is a Python of its own that gets
+parts and gives back rows through pipes: it needs nothing of the program that it works for, and ends
+with it.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from types import TracebackType
+from typing import IO, Any, Self
+
+from curate.core.errors import UserError
+from curate.pool.parts import FilePart
+from curate.pool.recordrows import RecordBatch
+
+# Parts that are read here before processes are started, which takes as long as to read them.
+FEW_PARTS = 8
+# Each takes some 100 MB.
+MOST_WORKERS = 4
+
+
+def usual_workers() -> int:
+    """Return how many processes read parts: one for each core of this process, within reason."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, MOST_WORKERS)
+
+
+class PartWorkers:
+    """Reads parts in this process, and from some parts on in others.
+
+    Args:
+        count: of processes; with fewer than two all is read in this one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count if count > 1 else 0
+        self._read_here = 0
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(max(self._count, 1))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            if error is not None:
+                process.kill()
+            with suppress(BrokenPipeError):
+                _pipe(process.stdin).close()
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.wait()
+            _pipe(process.stdout).close()
+
+    def read(self, parts: Iterable[FilePart]) -> Iterator[RecordBatch]:
+        """Yield what each part becomes, in their order; some are read ahead.
+
+        Raises:
+            UserError: a process has ended.
+        """
+        ahead: deque[Future[RecordBatch]] = deque()
+        for part in parts:
+            if self._read_here < FEW_PARTS or not self._count:
+                self._read_here += 1
+                yield part.read()
+                continue
+            self._start()
+            ahead.append(self._threads.submit(self._read_elsewhere, part))
+            if len(ahead) > self._count:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _start(self) -> None:
+        while len(self._processes) < self._count:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            process = subprocess.Popen(
+                [sys.executable, "-m", "curate.pool.partworkers"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            )  # fmt: skip
+            self._processes.append(process)
+            self._idle.put(process)
+
+    def _read_elsewhere(self, part: FilePart) -> RecordBatch:
+        process = self._idle.get()
+        try:
+            pickle.dump(part, _pipe(process.stdin), pickle.HIGHEST_PROTOCOL)
+            _pipe(process.stdin).flush()
+            batch: RecordBatch = pickle.load(_pipe(process.stdout))
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"{part.reader.file}: a process that read it ended ({process.wait()}), most likely "
+                "for want of memory; run again with more of it"
+            ) from error
+        finally:
+            # Also one that has ended, so that what waits for it fails as well.
+            self._idle.put(process)
+        return batch
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None, "both are piped"
+    return pipe
+
+
+def main() -> None:
+    """Read parts from standard input until there are no more, and write what they become."""
+    # Ctrl-C reaches all processes of a terminal; this one ends when its input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # What a library prints must not get between the results.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    while True:
+        try:
+            part: Any = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(part.read(), results, pickle.HIGHEST_PROTOCOL)
+        results.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""What records become: rows, or rejects that say why not."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from curate.core.jsontext import JsonLimit, dump_json
+from curate.core.reasons import Reason
+from curate.core.rows import content_hash, find_fault, text_hash
+from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
+from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
+from curate.pool.records import BEGINNING, LONGEST, Record
+from curate.pool.rowcolumns import SourceRow, rows_table
+
+RAW_CHARS = 2_000
+Reject = dict[str, Any]
+
+
+@dataclass
+class RecordBatch:
+    """What some records of a file became.
+
+    rows: as curate.core.rows.SCHEMA has them.
+    layouts: how many records are in which layout, with the fields that tell it.
+    empty: the file has no record at all.
+    repeated: where records are that have a key twice.
+    """
+
+    file: str
+    rows: pa.Table
+    rejects: list[Reject]
+    layouts: Counter[tuple[str, tuple[str, ...]]]
+    empty: bool
+    repeated: list[str]
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """What the records of a file are read by: settings of its entry, and what its first records say.
+
+    reader: reads a record's value; None if the file has no record with one.
+    """
+
+    source: str
+    file: str
+    strip_end: str | None
+    prompts: bool
+    reader: RecordReader | None
+
+    def read(self, records: Sequence[Record], *, empty: bool = False) -> RecordBatch:
+        """Return what records become."""
+        rows = _RowsOfRecords(self)
+        for record in records:
+            rows.add(record)
+        table = rows_table(rows.rows, self.source)
+        return RecordBatch(self.file, table, rows.rejects, rows.layouts, empty, rows.repeated)
+
+    def row_id(self, record: Record) -> str:
+        """Return the id of a record's first row."""
+        return f"{self.source}/{record.file_name(self.file)}:{record.position}"
+
+
+@dataclass
+class _RowsOfRecords:
+    """Rows and rejects of records that are added one by one."""
+
+    by: FileReader
+    rows: list[SourceRow] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    repeated: list[str] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        file = record.file_name(self.by.file)
+        try:
+            parsed = self._parsed(record, file)
+        except RecordFault as fault:
+            self.rejects.append(_reject(fault, record, self.by.source, file))
+            return
+        self.layouts[parsed.layout, parsed.fields] += 1
+        for row_id, conversation in _named(self.by.row_id(record), parsed):
+            try:
+                self.rows.append(_row_of(conversation, row_id, self.by, file))
+            except RecordFault as fault:
+                self.rejects.append(_reject(fault, record, self.by.source, file))
+
+    def _parsed(self, record: Record, file: str) -> ParsedRecord:
+        value = value_of(record)
+        assert self.by.reader is not None, "a record with a value has a reader"
+        if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
+            self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+        return self.by.reader.read(value)
+
+
+def value_of(record: Record) -> Any:
+    """Return a record's value.
+
+    Raises:
+        RecordFault: it has none: it is no JSON, too long or nested too deeply.
+    """
+    if record.fault:
+        raise RecordFault(*record.fault)
+    if record.parsed:
+        return record.value
+    if record.too_long:
+        raise RecordFault(Reason.RECORD_TOO_LONG, f"more than {LONGEST:,} bytes")
+    try:
+        return parse_record(record.raw)
+    except JsonLimit as error:
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
+    except orjson.JSONDecodeError as error:
+        try:
+            record.raw.decode()
+        except UnicodeDecodeError as bad:
+            raise RecordFault(Reason.BAD_UTF8, f"byte {bad.start}") from error
+        raise RecordFault(Reason.BAD_JSON, f"column {error.colno}: {error.msg}") from error
+
+
+def _named(row_id: str, parsed: ParsedRecord) -> Iterator[tuple[str, Conversation]]:
+    """Yield the conversations of a record with their ids: from the second on with #2, #3 ..."""
+    for i, conversation in enumerate(parsed.conversations, start=1):
+        yield (row_id if i == 1 else f"{row_id}#{i}"), conversation
+
+
+def _reject(fault: RecordFault, record: Record, source: str, file: str) -> Reject:
+    return {
+        "source": source,
+        "file": file,
+        "position": record.position,
+        "reason": fault.reason.value,
+        "field": _explain(fault, record),
+        "raw": _excerpt(record),
+    }
+
+
+def _explain(fault: RecordFault, record: Record) -> str:
+    """Return the field at fault, and that it is missing for being NaN."""
+    if fault.reason is Reason.MISSING_FIELD and is_not_finite(
+        record.raw, record.value, fault.field
+    ):
+        return f"{fault.field}: NaN and Infinity are read as null"
+    return fault.field
+
+
+def _excerpt(record: Record) -> str:
+    """Return the first characters of a record."""
+    if record.parsed:
+        with suppress(JsonLimit):
+            return dump_json(record.value)[:RAW_CHARS]
+    return record.raw[:BEGINNING].decode(errors="replace")[:RAW_CHARS]
+
+
+def _meta(value: Any) -> str:
+    """Return upstream fields as JSON.
+
+    Raises:
+        RecordFault: they are nested too deeply.
+    """
+    try:
+        return dump_json(value)
+    except JsonLimit as error:
+        raise RecordFault(Reason.UNSUPPORTED_CONTENT, str(error)) from error
+
+
+def _row_of(conversation: Conversation, row_id: str, by: FileReader, file: str) -> SourceRow:
+    if conversation.fault or conversation.example is None:
+        raise conversation.fault or RecordFault(Reason.MISSING_FIELD, "messages")
+    messages = conversation.example.turns
+    if by.strip_end:
+        last = messages[-1]
+        last["content"] = last["content"].removesuffix(by.strip_end)
+    fault = find_fault(messages)
+    if fault and not (by.prompts and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
+        raise RecordFault(*fault)
+    tools = conversation.example.tools
+    return SourceRow(
+        row_id,
+        messages,
+        tools,
+        conversation.example.rejected,
+        content_hash(messages, tools),
+        text_hash(messages, tools),
+        conversation.origin or file.split(".")[0],
+        _meta(conversation.meta),
+    )
