@@ -16,6 +16,8 @@ from curate.core.reasons import Reason
 
 SCHEMA_VERSION = 2
 ROLES = ("system", "user", "assistant", "tool")
+# Keys of a turn that says nothing but a text.
+PLAIN_TURN = 2
 CALL = pa.struct([("id", pa.string()), ("name", pa.string()), ("arguments", pa.string())])
 MESSAGES = pa.list_(
     pa.struct(
@@ -80,7 +82,9 @@ def normalise(text: str) -> str:
     """Return the text in Unicode NFC with runs of white space made one space; case is kept."""
     composed = _compose(text)
     # Most texts have lines and single spaces alone; to see that is faster than to split them.
-    line = composed.replace("\n\n", " ").replace("\n", " ")
+    line = composed
+    if "\n" in line:
+        line = line.replace("\n\n", " ").replace("\n", " ")
     if line.isprintable() and "  " not in line and line[:1] != " " and line[-1:] != " ":
         return line
     return " ".join(composed.split())
@@ -91,8 +95,9 @@ def content_hash(messages: Iterable[Message], tools: str | None = None) -> str:
     digest = hashlib.blake2b(_tools_bytes(tools), digest_size=16)
     for message in messages:
         digest.update(f"{message['role']}\x1f{normalise(message['content'])}\x1e".encode())
-        for kind, text in _further_texts(message):
-            digest.update(f"{kind}\x1f{normalise(text)}\x1e".encode())
+        if len(message) > PLAIN_TURN:
+            for kind, text in _further_texts(message):
+                digest.update(f"{kind}\x1f{normalise(text)}\x1e".encode())
     return digest.hexdigest()
 
 
@@ -106,8 +111,9 @@ def text_hash(messages: Iterable[Message], tools: str | None = None) -> str:
         text = trim_ends(message["content"])
         # The length keeps a text from passing for several turns.
         digest.update(f"{message['role']}\x1f{len(text)}\x1f{text}\x1e".encode())
-        for kind, further in _further_texts(message):
-            digest.update(f"{kind}\x1f{len(further)}\x1f{further}\x1e".encode())
+        if len(message) > PLAIN_TURN:
+            for kind, further in _further_texts(message):
+                digest.update(f"{kind}\x1f{len(further)}\x1f{further}\x1e".encode())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ parts and gives back rows through pipes: it needs nothing of the program that it
 with it.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -125,6 +126,9 @@ def main() -> None:
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What a library prints must not get between the results.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Records hold no cycles: to look for some takes time. Faults do, so once a part it is done.
+    gc.disable()
+    gc.freeze()
     while True:
         try:
             part: Any = pickle.load(sys.stdin.buffer)
@@ -132,6 +136,8 @@ def main() -> None:
             return
         pickle.dump(part.read(), results, pickle.HIGHEST_PROTOCOL)
         results.flush()
+        del part
+        gc.collect()
 
 
 if __name__ == "__main__":

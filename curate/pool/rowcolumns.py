@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from curate.core.rows import MESSAGES, SCHEMA, Message
-
-# Keys of a turn that says nothing but a text.
-PLAIN_TURN = 2
+from curate.core.rows import MESSAGES, PLAIN_TURN, SCHEMA, Message
 
 
 class SourceRow(NamedTuple):

@@ -66,8 +66,16 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     lines += _script(run, row_id)
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
-    lines += ["", "Text", *_text(messages)]
+    lines += ["", f"Text{_size(messages)}", *_text(messages)]
     return lines
+
+
+def _size(messages: Sequence[Message] | None) -> str:
+    """Return how long a conversation is, as a plan's filter knows it."""
+    if messages is None:
+        return ""
+    characters = sum(len(message["content"]) for message in messages)
+    return f" ({len(messages)} turns, {characters:,} characters)"
 
 
 def _imitations(run: RunFolder, row_id: str) -> list[str]:

@@ -27,7 +27,14 @@ from curate.text.pairs import dominate_pairs, number_pairs
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
 PAIR_FLOOR = 0.8
 RANKING_COLUMNS = ("row_id", "rank", "score", "nearest_id", "tokens")
-ROW_COLUMNS = ("row_id", "source", "origin", "method", "hop")
+# What a condition may say of a row: columns, and what is counted in its messages.
+ROW_COLUMNS: Mapping[str, pl.Expr] = {
+    **{name: pl.col(name) for name in ("row_id", "source", "origin", "method", "hop")},
+    "turns": pl.col("messages").list.len().cast(pl.Int64),
+    "characters": pl.col("messages")
+    .list.eval(pl.element().struct.field("content").str.len_chars().cast(pl.Int64))
+    .list.sum(),
+}
 CODES = {reason: number for number, reason in enumerate(Reason)}
 OUTCOMES = {
     BudgetOutcome.TAKEN: Reason.WITHIN_BUDGET,
@@ -187,18 +194,32 @@ def look_up(ranking: pl.DataFrame, expression: pl.Expr, context: PlanContext) ->
     table = ranking.lazy()
     for name in names:
         if name in ROW_COLUMNS:
-            table = table.join(
-                context.rows.select("row_id", name), on="row_id", how="left", maintain_order="left"
-            )
+            values = _row_column(context.rows, name)
+            table = table.join(values, on="row_id", how="left", maintain_order="left")
         elif name in context.evidence:
             fields = context.evidence[name].select(
                 "row_id", pl.struct(pl.exclude("row_id")).alias(name)
             )
             table = table.join(fields, on="row_id", how="left", maintain_order="left")
         else:
-            available = ", ".join([*ranking.columns, *ROW_COLUMNS[1:], *context.evidence])
-            raise UserError(f"select: nothing is named {name!r}; known: {available}")
+            available = dict.fromkeys([*ranking.columns, *ROW_COLUMNS, *context.evidence])
+            raise UserError(f"select: nothing is named {name!r}; known: " + ", ".join(available))
     return table.collect()
+
+
+def _row_column(rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """Return row_id and what a condition says of rows by this name.
+
+    Raises:
+        UserError: it is counted in messages, and those are not there.
+    """
+    columns = rows.collect_schema()
+    missing = [root for root in ROW_COLUMNS[name].meta.root_names() if root not in columns]
+    if missing:
+        raise UserError(
+            f"select: {name!r} is read from the rows, which the store has lost; run `curate run` again"
+        )
+    return rows.select("row_id", ROW_COLUMNS[name].alias(name))
 
 
 def _tokens(ranking: pl.DataFrame, params: SelectParams) -> NDArray[np.int64]:

@@ -92,6 +92,18 @@ def test_a_filter_leaves_the_best_rows_that_meet_it(seed: int, limit: float, tok
     assert set(out) == set(ranked["row_id"]) - set(meets)
 
 
+def test_conditions_may_count_turns_and_characters() -> None:
+    ranked = ranking(count=4)
+    texts = [["a", "b"], ["a", "é", "c", "d"], ["", "x" * 9], ["a", "b", "c", "dd"]]
+    turns = [[{"role": "user", "content": text} for text in part] for part in texts]
+    rows = pl.DataFrame({"row_id": [f"r{i:02}" for i in range(4)], "messages": turns}).lazy()
+    params = plan(filter="turns > 2 AND characters < 5 OR characters = 9")
+    assert named_stages(params) == []
+    assert sorted(chosen(choose(ranked, params, PlanContext(rows)))) == ["r01", "r02"]
+    with pytest.raises(UserError, match="'turns' is read from the rows, which the store has lost"):
+        choose(ranked, params, PlanContext(rows.drop("messages")))
+
+
 @given(seed=st.integers(0, 200), most=st.floats(0.0, 1.0), rows=st.integers(1, COUNT))
 def test_a_cap_is_kept_row_by_row(seed: int, most: float, rows: int) -> None:
     ranked = ranking(seed)

@@ -46,6 +46,8 @@ class ChoicesLayout:
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with question, options and answer."""
+        if record.keys().isdisjoint(ANSWERS) or record.keys().isdisjoint(QUESTIONS):
+            return ()
         answer = next((field for field in ANSWERS if record.get(field) is not None), None)
         question = next((field for field in QUESTIONS if record.get(field)), None)
         if answer is None or question is None:
