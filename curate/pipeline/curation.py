@@ -35,8 +35,9 @@ from curate.proof.halves import check_halves
 from curate.proof.inputs import check_proof
 from curate.proof.training import tuned_model
 from curate.report.build import write_report
+from curate.runs.card import own_subject, write_card
 from curate.runs.claim import claimed
-from curate.runs.folder import MANIFEST
+from curate.runs.folder import MANIFEST, open_run
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
 from curate.runs.training_files import card_params
@@ -95,6 +96,9 @@ def _run_into(
         names = sorted([*files, REPORT, MANIFEST])
         manifest = describe_run(run, provenance.end(), names, warnings)
         write_json(staging / MANIFEST, manifest)
+        built = open_run(staging)
+        splits = results.export.counts["splits"]
+        write_card(built, staging / "export", own_subject(built, splits))
         write_report(staging)
 
     publish(folder, lock, build)

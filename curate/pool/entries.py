@@ -105,7 +105,7 @@ def identity_of(
             "for the leak check under `protected:`"
         )
     template = _template_source(entry, prompts, seed)
-    apart = {"path", "eval", "template", "labels", "config", "revision"}
+    apart = {"path", "eval", "template", "labels", "config", "revision", "license"}
     identity: dict[str, Any] = {
         **entry.model_dump(mode="json", exclude=apart),
         "source": entry.source_name,

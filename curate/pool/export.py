@@ -2,25 +2,25 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-import orjson
 import polars as pl
+import yaml
 
 from curate.core.calls import Table, cached_files
 from curate.core.errors import UserError
-from curate.core.escape import code, markdown
+from curate.core.escape import markdown
+from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
 from curate.core.store import Counts
-from curate.pool.arrangement import ArrangementValues, arrange, split_parts
+from curate.pool.arrangement import ArrangementValues, arrange, split_parts, split_sizes
 from curate.pool.datafiles import DATA_FILE, SHARD_BYTES, pattern_of
 from curate.pool.exporter import Exporter
 from curate.pool.trainer_recipes import FilesByFormat, TrainerParams, write_trainer_recipes
 
-VERSION = 5
+VERSION = 6
 # The format that `datasets.load_dataset(folder)` reads, where it is among those exported.
 DEFAULT = "messages"
 CARD = "README.md"
@@ -29,27 +29,10 @@ FILES = "## Files\n"
 FILE = re.compile(r"^- `([^`\n]+)`$", re.M)
 
 
-class CardSelector(TypedDict):
-    """What a card tells of a selector's settings; a key has all of them."""
-
-    method: str
-    budget: Mapping[str, int | float | None]
-
-
-class CardStage(TypedDict):
-    """What a card tells of a stage's settings; a key has all of them."""
-
-    method: str
-
-
 class CardParams(TypedDict):
-    """What a dataset card tells of a run: its name, how the rows were chosen, how a proof trains."""
+    """What an export tells beside its rows: the run's name, and how its proof trains."""
 
     name: str
-    select: CardSelector
-    seed: int
-    stages: Sequence[CardStage]
-    base: str
     trainers: TrainerParams
 
 
@@ -63,7 +46,7 @@ def write_export(
     card: CardParams,
     texts: Table | None = None,
 ) -> Counts:
-    """Write every format, the trainers' recipes and README.md, the card.
+    """Write every format, the trainers' recipes and README.md, a card of the files alone.
 
     Args:
         out: the folder.
@@ -71,15 +54,16 @@ def write_export(
         ranking: their ranks, scores and tokens.
         formats: names of exporters.
         arrangement: splits, order and shards.
-        card: what the card tells of the run.
+        card: the run's name, and how its proof trains.
         texts: the rows as the base model reads them, for the formats that need them.
     """
-    rows = arrange(selection.read(), ranking.read(), arrangement, card["seed"])
+    rows = arrange(selection.read(), ranking.read(), arrangement, card["trainers"]["seed"])
     if texts is not None:
         rows = with_texts(rows, texts.read())
     write_all(rows, formats, card, out, arrangement["shard_bytes"])
     remarks = export_remarks(rows, formats)
-    return {"rows_in": rows.height, "rows_out": rows.height, "remarks": remarks}
+    sizes = split_sizes(rows)
+    return {"rows_in": rows.height, "rows_out": rows.height, "remarks": remarks, "splits": sizes}
 
 
 def with_texts(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +89,10 @@ def write_all(
     out: Path,
     shard_bytes: int = SHARD_BYTES,
 ) -> list[Path]:
-    """Write arranged rows in every format, recipes of trainers and the card; return all files."""
+    """Write arranged rows in every format, recipes of trainers and the card; return all files.
+
+    The card is one of the files alone: `rewrite_card` tells more, once a proof is done.
+    """
     out.mkdir(parents=True, exist_ok=True)
     files = {
         name: find_method(Exporter, name)(method=name, shard_bytes=shard_bytes).write(rows, out)
@@ -115,9 +102,9 @@ def write_all(
     recipes = write_trainer_recipes(out, files, sizes, params["trainers"])
     paths = [*(path for written in files.values() for path in written), *recipes]
     names = [path.relative_to(out).as_posix() for path in paths]
-    card = out / CARD
-    card.write_text(write_card(rows, params, _patterns(files, out), names), encoding="utf-8")
-    return [*paths, card]
+    head = {"pretty_name": params["name"]} | _configs(_patterns(files, out))
+    body = f"# {markdown(params['name'])}\n\n{rows.height:,} instruction rows."
+    return [*paths, _write_card(out, head, body, names)]
 
 
 def _patterns(files: FilesByFormat, out: Path) -> dict[str, dict[str, str]]:
@@ -169,80 +156,42 @@ def _digest_text(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def write_card(
-    rows: pl.DataFrame,
-    params: CardParams,
-    patterns: Mapping[str, Mapping[str, str]],
-    files: Sequence[str],
-) -> str:
-    """Return a dataset card: YAML that `load_dataset` reads, what the rows are, then the files.
-
-    Its last line seals it, so that a card which somebody edited is never taken for ours.
+def rewrite_card(out: Path, head: Mapping[str, JSON], body: str) -> Path:
+    """Give an export that was just written a card with more in it; its files stay as they are.
 
     Args:
-        rows: the selection.
-        params: what is told of the run.
-        patterns: of the data files of each format and split.
-        files: all files beside the card.
+        out: the export's folder.
+        head: of the card's YAML, all but what tells `datasets` where the files are.
+        body: Markdown, all but the list of files.
     """
-    listed = "\n".join(f"- `{name}`" for name in files)
-    stages = ", ".join(stage["method"] for stage in params["stages"]) or "none"
-    origins = Counter(rows["origin"].fill_null("(unknown)").to_list()).most_common(30)
-    table = "\n".join(f"| {markdown(name)} | {count} |" for name, count in origins)
-    choice, order = _describe_choice(params["select"], params, stages)
-    card = f"""---
-pretty_name: {orjson.dumps(params["name"]).decode()}
-size_categories: [{_size_category(rows.height)}]
-task_categories: [text-generation]
-tags: [instruction-tuning, curate]
-{_configs(patterns)}---
-
-# {markdown(params["name"])}
-
-{rows.height:,} instruction rows, {choice}
-
-Rows are in {order}. `row_id` names the upstream file and position; `meta` holds, as
-JSON, every upstream field that has no column of its own. Licences are those of the sources.
-The manifest.json of the run tells when, by which command and with which versions they were chosen.
-
-| origin | rows |
-|---|---|
-{table}
-
-{FILES}
-{listed}
-
-"""
-    return f"{card}{SEAL}{_digest_text(card)} -->\n"
+    text = (out / CARD).read_text(encoding="utf-8")
+    earlier = yaml.safe_load(text.split("---\n")[1])
+    configs = {"configs": earlier["configs"]} if "configs" in earlier else {}
+    return _write_card(out, {**head, **configs}, body, FILE.findall(text.rpartition(FILES)[2]))
 
 
-def _configs(patterns: Mapping[str, Mapping[str, str]]) -> str:
+def _write_card(out: Path, head: Mapping[str, JSON], body: str, files: Sequence[str]) -> Path:
+    """Write a dataset card: YAML that `load_dataset` reads, what the rows are, then the files.
+
+    Its last line seals it, so that a card which somebody edited is never taken for ours.
+    """
+    listed = "\n".join(f"- `{name}`" for name in sorted(files))
+    top = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=1000)
+    text = f"---\n{top}---\n\n{body.strip()}\n\n{FILES}\n{listed}\n\n"
+    card = out / CARD
+    card.write_text(f"{text}{SEAL}{_digest_text(text)} -->\n", encoding="utf-8")
+    return card
+
+
+def _configs(patterns: Mapping[str, Mapping[str, str]]) -> dict[str, JSON]:
     """Return the part of the card's YAML by which `datasets` finds each format's files."""
-    if not patterns:
-        return ""
-    lines = ["configs:"]
+    configs: list[JSON] = []
     for name, pattern_by_split in patterns.items():
-        lines.append(f"  - config_name: {'default' if name == DEFAULT else name}")
-        if DEFAULT not in patterns and name == next(iter(patterns)):
-            lines.append("    default: true")
-        lines.append("    data_files:")
-        for split, pattern in pattern_by_split.items():
-            lines += [f"      - split: {split}", f"        path: {pattern}"]
-    return "\n".join(lines) + "\n"
-
-
-def _describe_choice(select: CardSelector, params: CardParams, stages: str) -> tuple[str, str]:
-    """Return what the rows of a selection are, and their order, in words."""
-    if select["method"] == "all" and select["budget"]["fraction"] == 1:
-        return f"all that were kept by the stages {stages}.", "the order of the pool"
-    budget = next(f"{value} {name}" for name, value in select["budget"].items() if value)
-    choice = (
-        f"selected with `{select['method']}` (budget {budget}, seed\n{params['seed']}, base model "
-        f"{code(params['base'])}) after the stages {stages}."
-    )
-    return choice, "rank order, best first"
-
-
-def _size_category(rows: int) -> str:
-    limits = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
-    return next((name for limit, name in limits if rows < limit), "n>1M")
+        config: dict[str, JSON] = {"config_name": "default" if name == DEFAULT else name}
+        if DEFAULT not in patterns and not configs:
+            config["default"] = True
+        config["data_files"] = [
+            {"split": split, "path": pattern} for split, pattern in pattern_by_split.items()
+        ]
+        configs.append(config)
+    return {"configs": configs} if configs else {}

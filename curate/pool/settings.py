@@ -159,6 +159,12 @@ class RowFile(Params):
         examples=["main"],
     )
 
+    license: str | None = Field(
+        None,
+        min_length=1,
+        description="licence of these rows, as SPDX writes it; the card of the training files tells it",
+        examples=["apache-2.0", "CC-BY-4.0"],
+    )
     template: Annotated[
         Annotated[list[str], Field(min_length=1)] | None,
         BeforeValidator(as_list, json_schema_input_type=list[str] | str | None),

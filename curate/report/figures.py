@@ -12,7 +12,7 @@ from curate.proof.metrics import METRICS
 from curate.proof.proof_labels import arm_label
 from curate.report.charts import draw_chart
 from curate.report.curve_chart import draw_ability_curves
-from curate.report.data import Funnel, FunnelStep, Mix, MixLine, Report
+from curate.report.data import Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
     CONTROL,
@@ -35,6 +35,7 @@ from curate.report.groups_chart import draw_groups
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 from curate.report.wording import stage_label
+from curate.runs.funnel import Funnel, FunnelStep
 
 WITH_GENERATED = "With made rows"
 NAMED = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from curate.runs.alternative import RECIPE, Alternative, save_selection
 from curate.runs.folder import RunFolder
-from curate.runs.training_files import export_rows
+from curate.runs.training_files import export_alternative
 
 
 def deliver(
@@ -29,7 +29,7 @@ def deliver(
             "verdicts of later stages, which a run of its recipe (--as) makes"
         )
     if out is not None:
-        paths = export_rows(run, alternative.rows(run), alternative.ranking, None, out)
+        paths = export_alternative(run, alternative, out)
         lines.append(f"not proved; {len(paths)} training files are written to {out}")
     if name is not None:
         folder = save_selection(run, name, alternative)

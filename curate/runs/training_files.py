@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import polars as pl
 
@@ -11,7 +10,7 @@ from curate.config.recipe import Config
 from curate.models.load import find_model, hub_name, load_tokenizer, prepare
 from curate.models.rendering import render_rows
 from curate.models.training import WARMUP
-from curate.pool.arrangement import arrange
+from curate.pool.arrangement import arrange, split_sizes
 from curate.pool.export import (
     CardParams,
     earlier_export,
@@ -22,27 +21,21 @@ from curate.pool.export import (
 )
 from curate.pool.trainer_recipes import TEMPLATE, TrainerParams
 from curate.proof.settings import Lora
+from curate.runs.alternative import Alternative
+from curate.runs.card import alternative_subject, own_subject, write_card
 from curate.runs.folder import RunFolder
 
 LOG = logging.getLogger("curate")
 
 
 def card_params(config: Config, template: str | None = None) -> CardParams:
-    """Return what card and trainers' recipes tell of the recipe.
+    """Return what the training files tell of the recipe.
 
     Args:
         config: the recipe.
         template: the chat template that rows are rendered with; None if no model was read.
     """
-    params = {
-        "name": config.name,
-        "select": config.select.model_dump(mode="json"),
-        "seed": config.seed,
-        "stages": [s.model_dump(mode="json") for s in config.stages],
-        "base": config.models.base,
-        "trainers": trainer_params(config, template),
-    }
-    return cast(CardParams, params)
+    return {"name": config.name, "trainers": trainer_params(config, template)}
 
 
 def trainer_params(config: Config, template: str | None) -> TrainerParams:
@@ -86,17 +79,31 @@ def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list
             needs, is not here.
     """
     ranking = run.table("evidence/select").collect()
-    return export_rows(run, run.table("selected").collect(), ranking, formats, out)
+    paths, splits = write_rows(run, run.table("selected").collect(), ranking, formats, out)
+    write_card(run, out, own_subject(run, splits))
+    return paths
 
 
-def export_rows(
+def export_alternative(run: RunFolder, alternative: Alternative, out: Path) -> list[Path]:
+    """Write another selection than the run's own as `export_run` does, in the recipe's formats.
+
+    Raises:
+        UserError: as `export_run`; or the store has lost the rows.
+    """
+    rows = alternative.rows(run)
+    paths, splits = write_rows(run, rows, alternative.ranking, None, out)
+    write_card(run, out, alternative_subject(run, alternative, rows, splits))
+    return paths
+
+
+def write_rows(
     run: RunFolder,
     rows: pl.DataFrame,
     ranking: pl.DataFrame,
     formats: Sequence[str] | None,
     out: Path,
-) -> list[Path]:
-    """Write rows of a run as `export_run` writes its selection; return the files."""
+) -> tuple[list[Path], dict[str, int]]:
+    """Write rows of a run in formats of trainers; return the files, and the size of each split."""
     settings = run.config.export
     formats = formats or settings.formats
     arranged = arrange(rows, ranking, settings.arrangement, run.config.seed)
@@ -106,7 +113,8 @@ def export_rows(
     for sentence in export_remarks(rows, formats):
         LOG.warning("%s", sentence)
     params = card_params(run.config, _template(run))
-    return write_all(rows, formats, params, out, settings.shard_bytes)
+    paths = write_all(rows, formats, params, out, settings.shard_bytes)
+    return paths, split_sizes(rows)
 
 
 def _rendered(run: RunFolder, rows: pl.DataFrame, formats: Sequence[str]) -> pl.DataFrame:

@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from curate.config.recipe import Config
@@ -19,7 +18,7 @@ from curate.core.errors import UserError
 from curate.core.methods import METHODS, method
 from curate.core.store import Artifact, Store
 from curate.core.turntext import without_empty_fields
-from curate.pool.export import write_card, write_export
+from curate.pool.export import write_export
 from curate.pool.exporter import Exporter
 from curate.pool.exports.messages import MessagesExporter
 from curate.pool.splits import split_rows
@@ -110,12 +109,17 @@ def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> 
 
 
 def run_folder(folder: Path, name: str, rows: pl.DataFrame) -> RunFolder:
-    """Return a run folder that holds a selection and a recipe, which is all that an export reads."""
+    """Return a run folder that holds a selection and a recipe, all that an export and its card read."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "selected.parquet")
     (folder / "evidence").mkdir(exist_ok=True)
     ranking_of(rows).write_parquet(folder / "evidence" / "select.parquet")
-    return RunFolder(folder, {"config": config(name=name).model_dump(mode="json")})
+    count = rows.height
+    rows.select("source", "origin", fate=pl.lit("selected"), stage=pl.lit(None, pl.String),
+                reason=pl.lit(None, pl.String)).write_parquet(folder / "ledger.parquet")  # fmt: skip
+    pl.DataFrame(schema={"reason": pl.String}).write_parquet(folder / "rejects.parquet")
+    steps = [{"stage": name, "rows_in": count, "rows_out": count} for name in ("pool", "select")]
+    return RunFolder(folder, {"config": config(name=name).model_dump(mode="json"), "stages": steps})
 
 
 def test_datasets_hands_out_each_runs_own_rows_from_one_cache(tmp_path: Path) -> None:
@@ -179,22 +183,6 @@ def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
     assert (tmp_path / "train").read_text() == "mine"
 
 
-def test_the_card_counts_origins_and_escapes_upstream_text() -> None:
-    card = write_card(ROWS, card_params(config()), PATTERNS, [])
-    head = yaml.safe_load(card.split("---")[1])
-    assert head["size_categories"] == ["n<1K"]
-    table = [text for text in card.splitlines() if text.startswith("|")][2:]
-    assert sum(int(text.split("|")[2]) for text in table) == ROWS.height
-    assert all(text.count("|") == 3 for text in table)
-    assert "<img" not in card
-
-
-def test_the_card_names_the_budget_that_was_given() -> None:
-    for budget, phrase in (({"fraction": 0.5}, "0.5 fraction"), ({"tokens": 9}, "9 tokens")):
-        changed = config(select={"method": "random", "budget": budget})
-        assert phrase in write_card(ROWS, card_params(changed), PATTERNS, [])
-
-
 def test_the_export_changes_with_the_selection_and_what_the_card_says(store: Store) -> None:
     one = selection_of(store, ROWS)
     two = selection_of(store, ROWS.head(2))
@@ -245,7 +233,11 @@ def test_no_split_or_shard_of_another_export_comes_from_the_cache(tmp_path: Path
         run = run_folder(folder, "demo", rows)
         export = {"validation": 0.2, "shard_bytes": 1_000}
         settings = config(name="demo", seed=seed, export=export).model_dump(mode="json")
-        export_run(RunFolder(run.path, {"config": settings}), ["messages"], folder / "export")
+        export_run(
+            RunFolder(run.path, {**run.manifest, "config": settings}),
+            ["messages"],
+            folder / "export",
+        )
         read = datasets.load_dataset(str(folder / "export"), cache_dir=cache)
         arranged = run.table("selected").collect()
         expected = set(arranged.filter(split_rows(arranged, 0.2, seed) == "validation")["row_id"])

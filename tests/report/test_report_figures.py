@@ -12,9 +12,10 @@ from curate.clean.duplicates_section import curve_chart
 from curate.core.chart import CurveChart
 from curate.core.section import Figure
 from curate.report.charts import draw_chart
-from curate.report.data import Funnel, FunnelStep, Report, gather
+from curate.report.data import Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
 from curate.report.figures import draw_all, draw_funnel
+from curate.runs.funnel import Funnel, FunnelStep
 from tests.report.sections import blocks_of
 
 MakeRun = Callable[..., Path]

@@ -1,0 +1,85 @@
+"""What a card says of the use of training files: how to load, train and reproduce them."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from curate.config.recipe import Config
+from curate.core.escape import code
+from curate.pool.trainer_recipes import FOLDER as RECIPES
+from curate.runs.folder import RunFolder
+
+COMMANDS = {
+    "sft_trl.py": "python recipes/sft_trl.py --out tuned",
+    "axolotl.yaml": "axolotl train recipes/axolotl.yaml",
+    "llamafactory.yaml": "llamafactory-cli train recipes/llamafactory.yaml",
+    "mlx.yaml": "mlx_lm.lora --config recipes/mlx.yaml",
+}
+ADAPTER = "adapter"
+
+
+def load_lines(out: Path, splits: Mapping[str, int], recipe: Config) -> Iterator[str]:
+    """Yield how `datasets` loads the files, and what is in them."""
+    yield from (
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        'rows = load_dataset("FOLDER_OR_OWNER/NAME")',
+        "```",
+        "",
+    )
+    sizes = ", ".join(f"`{name}` {count:,} rows" for name, count in sorted(splits.items()))
+    settings = recipe.export
+    order = "shuffled by the seed" if settings.order == "random" else "rank order, best first"
+    if recipe.select.method == "all" and settings.order == "rank":
+        order = "the order of the pool"
+    phases = f", phase by phase (by {settings.phases.by})" if settings.phases else ""
+    yield f"Splits: {sizes}. Rows are in {order}{phases}."
+    if "validation" in splits:
+        yield "No row of `validation` has a near copy in `train`."
+    if settings.sample_weight:
+        yield "`sample_weight` is a row's score, divided by the mean score."
+    yield (
+        "`row_id` names the upstream file and position; `meta` holds, as JSON, every upstream field "
+        "that has no column of its own."
+    )
+    if (out / ADAPTER).is_dir():
+        yield f"`{ADAPTER}/` is the LoRA adapter that the proof's first fine-tune on these rows gave."
+
+
+def train_lines(out: Path) -> Iterator[str]:
+    """Yield the commands of the trainers' recipes that were written."""
+    commands = [line for name, line in COMMANDS.items() if (out / RECIPES / name).is_file()]
+    if commands:
+        yield "In this folder, with the settings of the proof:"
+        yield from ("", "```console", *commands, "```")
+
+
+def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Iterator[str]:
+    """Yield command, recipe, versions and the digest of the rows."""
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    yield "Save the recipe below as `recipe.yaml`, next to the files that it names, and run"
+    yield from ("", "```console", "curate check recipe.yaml", "curate run recipe.yaml", "```", "")
+    yield f"The rows have the digest `{rows_digest(rows)}` (BLAKE2b of their content hashes, sorted)."
+    versions = run.manifest.get("versions", {})
+    if versions:
+        listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+        yield f"They were chosen with {listed}."
+    if model := run.manifest.get("model"):
+        yield f"The base model is {code(recipe.models.base)}, known as {code(str(model))}."
+    yield from ("", "<details><summary>Recipe in full</summary>", "")
+    yield from (f"{fence}yaml", text.rstrip(), fence, "", "</details>")
+
+
+def rows_digest(rows: pl.DataFrame) -> str:
+    """Return a digest of the contents of rows, whatever their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for content in rows["content_hash"].sort():
+        digest.update(content.encode())
+    return digest.hexdigest()
