@@ -31,7 +31,7 @@ from curate.selectors.race import RaceParams
 class CardSubject:
     """The rows that a card is of.
 
-    rows: row_id, source, content_hash. splits: how many rows each has. recipe: what makes them. own:
+    rows: source, origin, content_hash. splits: how many rows each has. recipe: what makes them. own:
     whether they are the run's own selection, which alone a proof has judged. funnel: None where the
     run's counts do not hold for them.
     """
@@ -46,7 +46,7 @@ class CardSubject:
 
 def own_subject(run: RunFolder, splits: Mapping[str, int]) -> CardSubject:
     """Return the run's own selection."""
-    rows = run.table("selected").select("row_id", "source", "content_hash").collect()
+    rows = run.table("selected").select("source", "origin", "content_hash").collect()
     return CardSubject(rows, splits, run.config, run.select, gather_funnel(run))
 
 
@@ -89,7 +89,7 @@ def _lines(run: RunFolder, out: Path, subject: CardSubject) -> Iterator[str]:
     yield from _section("Sources", source_lines(subject.recipe, subject.rows))
     yield from _section("Leaks", leak_lines(run, proof, subject.funnel))
     yield from _section("Load", load_lines(out, subject.splits, subject.recipe))
-    yield from _section("Train", train_lines(out))
+    yield from _section("Train", train_lines(out, subject.recipe))
     yield from _section("Reproduce", reproduce_lines(run, subject.recipe, subject.rows))
 
 
@@ -118,7 +118,9 @@ def _funnel_lines(funnel: Funnel) -> Iterator[str]:
     yield "|---|--:|--:|---|"
     yield f"| records | | {funnel.records:,} | |"
     for step in funnel.steps:
-        why = "; ".join(f"{markdown(reason)} {count:,}" for reason, count in step.left)
+        why = "; ".join(
+            f"{markdown(reason.replace('_', ' '))} {count:,}" for reason, count in step.left
+        )
         name = {"pool": "reading", "select": "selection"}.get(step.stage, step.stage)
         leave = f"{step.removed:,}" if step.removed else ""
         remarks = [f"{step.added:,} rows made here"] if step.added else []

@@ -19,6 +19,8 @@ COMMANDS = {
     "mlx.yaml": "mlx_lm.lora --config recipes/mlx.yaml",
 }
 ADAPTER = "adapter"
+# What of a model's identity holds on every machine.
+IDENTITY = ("weights", "tokenizer", "chat_template")
 
 
 def load_lines(out: Path, splits: Mapping[str, int], recipe: Config) -> Iterator[str]:
@@ -50,11 +52,12 @@ def load_lines(out: Path, splits: Mapping[str, int], recipe: Config) -> Iterator
         yield f"`{ADAPTER}/` is the LoRA adapter that the proof's first fine-tune on these rows gave."
 
 
-def train_lines(out: Path) -> Iterator[str]:
+def train_lines(out: Path, recipe: Config) -> Iterator[str]:
     """Yield the commands of the trainers' recipes that were written."""
     commands = [line for name, line in COMMANDS.items() if (out / RECIPES / name).is_file()]
     if commands:
-        yield "In this folder, with the settings of the proof:"
+        whose = "the proof" if recipe.prove else "a proof, of which none was run"
+        yield f"In this folder, with the settings of {whose}:"
         yield from ("", "```console", *commands, "```")
 
 
@@ -72,7 +75,8 @@ def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Itera
         listed = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield f"They were chosen with {listed}."
     if model := run.manifest.get("model"):
-        yield f"The base model is {code(recipe.models.base)}, known as {code(str(model))}."
+        identity = ", ".join(f"{key} {code(str(model[key]))}" for key in IDENTITY if key in model)
+        yield f"The base model is {code(recipe.models.base)}: {identity}."
     yield from ("", "<details><summary>Recipe in full</summary>", "")
     yield from (f"{fence}yaml", text.rstrip(), fence, "", "</details>")
 

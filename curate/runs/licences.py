@@ -13,6 +13,7 @@ from curate.core.escape import code, markdown
 from curate.core.jsontypes import JSON
 
 UNKNOWN = "unknown"
+MOST_ORIGINS = 30
 # Identifiers that the Hugging Face Hub takes in a card's head; others go under `license_name`.
 HUB_LICENCES = """
 afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0
@@ -70,3 +71,17 @@ def source_lines(recipe: Config, rows: pl.DataFrame) -> Iterator[str]:
         )
     else:
         yield "Licences are those that the recipe gives for the sources."
+    if rows["origin"].is_not_null().any():
+        yield from ("", *_origin_lines(rows))
+
+
+def _origin_lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield a table of the most frequent origins."""
+    counted = rows.select(pl.col("origin").fill_null("(unknown)")).group_by("origin").len()
+    counted = counted.sort("len", "origin", descending=[True, False])
+    yield from ("| origin | rows |", "|---|--:|")
+    for origin, count in counted.head(MOST_ORIGINS).iter_rows():
+        yield f"| {markdown(origin)} | {count:,} |"
+    if counted.height > MOST_ORIGINS:
+        rest = counted[MOST_ORIGINS:]
+        yield f"| ({rest.height:,} others) | {rest['len'].sum():,} |"

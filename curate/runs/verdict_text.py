@@ -84,3 +84,5 @@ def leak_lines(run: RunFolder, proof: Proof | None, funnel: Funnel | None) -> It
             )
         else:
             yield "By the proof's own check no row that was trained on holds an eval prompt."
+        if examples := proof["leaks"]["leaking_rows"].get("target"):
+            yield f"Of the target examples, {examples:,} hold an eval prompt."

@@ -19,7 +19,7 @@ from curate.runs.card import replaced_selection
 from curate.runs.card_use import rows_digest
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.funnel import gather_funnel
-from curate.runs.licences import licence_head
+from curate.runs.licences import licence_head, source_lines
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
 from curate.runs.training_files import export_alternative, export_run
@@ -183,7 +183,18 @@ def test_names_of_users_are_no_mark_up(folder: Path, settings: dict[str, Any]) -
     outside = card.split("---\n", 2)[2].partition("```yaml")[0]
     assert "<img" not in outside
     assert "<b>" not in outside
-    assert all(len(row) == 4 for row in cells(section(card, "Sources")))
+    assert {len(row) for row in cells(section(card, "Sources"))} == {4, 2}
+
+
+def test_origins_are_counted_and_no_mark_up() -> None:
+    hostile = 'x | y\n# <img src=x onerror="alert(1)">'
+    origins = [hostile, None, *(str(i) for i in range(40)), "0"]
+    rows = pl.DataFrame({"source": "a", "origin": origins})
+    lines = list(source_lines(Config.model_validate({"name": "x", "pool": "a"}), rows))
+    table = cells(lines[lines.index("| origin | rows |") :])
+    assert sum(int(count) for _, count in table) == len(origins)
+    assert table[0] == ["0", "2"]
+    assert "<img" not in "\n".join(lines)
 
 
 def test_verdicts_without_figures_are_told_alone() -> None:
