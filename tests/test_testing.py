@@ -34,8 +34,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "less": {"warmup": {"epochs": 1}, "max_length": 128},
     "perplexity_ratio": {"epochs": 1, "max_length": 128},
 }
-# These ask models of other kinds than the tiny one, and `all` keeps the order of the pool.
-LEFT_OUT = {"judge", "scorer", "bsr", "all"}
+# These ask models of other kinds than the tiny one, and `all` keeps the order of the pool;
+# `saved` reads a table of a run (tests/selectors/test_saved.py).
+LEFT_OUT = {"judge", "scorer", "bsr", "all", "saved"}
 STAGES = ("exact", "fuzzy", "semantic", "rules", "pii", "leaks", "confidence")
 WORDS = ("river", "stone", "cloud", "lamp", "paper", "glass", "field")
 

@@ -38,6 +38,7 @@ def deliver(
         lines += [
             f"saved as {folder}",
             f"  curate run {recipe}      {proves}, from stored scores",
-            f"  prove.arms: {{name: {name}, path: {folder}}}      holds it against another selection",
+            f"  prove.arms: {{name: {name}, path: {folder}}}      an arm of another recipe's proof",
+            f"  compare: {{method: saved, path: {folder}}}      compared with other methods",
         ]
     return lines

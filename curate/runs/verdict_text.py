@@ -1,7 +1,7 @@
 """What a card says of a run's proof: the verdict with its intervals, watch sets, leaks."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 import orjson
 
@@ -11,7 +11,6 @@ from curate.proof.watch import watched_sentences
 from curate.runs.folder import RunFolder, inside
 from curate.runs.funnel import Funnel
 
-Proof = Mapping[str, Any]
 CONTROLS = {"random_rows": "as many random rows", "random_tokens": "about as many random tokens"}
 NOT_JUDGED = (
     "**Not proved.** These rows are another selection from the evidence of a run. What a proof of that "
@@ -19,7 +18,35 @@ NOT_JUDGED = (
 )
 
 
-def read_verdict(run: RunFolder) -> Proof | None:
+class ComparisonFigures(TypedDict):
+    """Of proof.json: the selection against one control, by one metric."""
+
+    control: str
+    metric: str
+    unit: str
+    mean_difference: float
+    half: float | None
+    estimate: Mapping[str, float]
+
+
+class LeakFigures(TypedDict):
+    """Of proof.json: how many rows and target examples hold an eval prompt."""
+
+    leaking_rows: Mapping[str, int]
+    leaking_sets: str
+
+
+class ProofFigures(TypedDict, total=False):
+    """Of proof.json: what a card tells."""
+
+    verdict: str
+    sentence: str
+    metric: str
+    comparisons: Sequence[ComparisonFigures]
+    leaks: LeakFigures
+
+
+def read_verdict(run: RunFolder) -> ProofFigures | None:
     """Return a run's proof.json, None if nothing was proved."""
     path = inside(run.path, "proof.json")
     if not path.is_file():
@@ -28,7 +55,7 @@ def read_verdict(run: RunFolder) -> Proof | None:
     return proof
 
 
-def verdict_lines(proof: Proof | None, *, own: bool) -> Iterator[str]:
+def verdict_lines(proof: ProofFigures | None, *, own: bool) -> Iterator[str]:
     """Yield the verdict, a table of its comparisons, and the verdicts on watch sets.
 
     Args:
@@ -48,11 +75,11 @@ def verdict_lines(proof: Proof | None, *, own: bool) -> Iterator[str]:
         )
         yield "|---|--:|--:|--:|"
     for one in rows:
-        low, high = (one.get("estimate", {}).get(end) for end in ("low", "high"))
-        interval = "" if low is None else f"{low:+.3g} to {high:+.3g}"
-        half = "" if one.get("half") is None else f"±{one['half']:.3g}"
+        estimate, half = one.get("estimate"), one.get("half")
+        interval = f"{estimate['low']:+.3g} to {estimate['high']:+.3g}" if estimate else ""
+        within = "" if half is None else f"±{half:.3g}"
         name = CONTROLS.get(one["control"], one["control"])
-        yield f"| {name} | {one['mean_difference']:+.3g} | {interval} | {half} |"
+        yield f"| {name} | {one['mean_difference']:+.3g} | {interval} | {within} |"
     watched = watched_sentences(proof)
     if watched:
         yield ""
@@ -64,7 +91,7 @@ def markdown_sentence(text: str) -> str:
     return text.replace("<", "&lt;").replace("[", "\\[").replace("|", "\\|").replace("`", "'")
 
 
-def leak_lines(run: RunFolder, proof: Proof | None, funnel: Funnel | None) -> Iterator[str]:
+def leak_lines(run: RunFolder, proof: ProofFigures | None, funnel: Funnel | None) -> Iterator[str]:
     """Yield what stages and the proof found of eval prompts in these rows."""
     guards = [stage for stage in run.config.stages if stage.keeps_out == "eval prompts"]
     sets = ", ".join(sorted(run.config.example_sets - {"target"})) or "no set"

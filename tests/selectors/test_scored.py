@@ -57,6 +57,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "smart": ({}, MUTE),
     "deita": ({"score": "judge.score"}, MUTE),
     "judge": ({}, MUTE),
+    "saved": ({"path": "stands for one"}, MUTE),
     "scorer": ({"model": "stands for one"}, MUTE),
     "bsr": ({"encoder": "static", "candidates": 50}, MUTE),
     "blend": ({"parts": [{"method": "length"}, ONE]}, MUTE),
@@ -116,8 +117,8 @@ def selector_of(method: str, budget: int = 50) -> Selector:
 
 
 def scores_of(run: AnyRun, method: str) -> pl.DataFrame:
-    # What a broken checkpoint and broken hidden states give, without one.
-    if method in ("scorer", "rds"):
+    # What a broken checkpoint, broken hidden states and a table give, without one.
+    if method in ("scorer", "rds", "saved"):
         rows = run.rows.read()
         values = [np.nan if "hollow" in str(row) else 1.0 for row in rows["messages"].to_list()]
         frame = rows.select("row_id", score=pl.Series(values), nearest_id=pl.lit(None, pl.String))
