@@ -51,7 +51,7 @@ def read_verdict(run: RunFolder) -> ProofFigures | None:
     path = inside(run.path, "proof.json")
     if not path.is_file():
         return None
-    proof: Proof = orjson.loads(path.read_bytes())
+    proof: ProofFigures = orjson.loads(path.read_bytes())
     return proof
 
 
