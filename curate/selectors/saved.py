@@ -25,6 +25,7 @@ from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.selectparams import Budget, ShortBudget
 from curate.core.store import Artifact
+from curate.core.tables import read_table
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -109,8 +110,7 @@ def read_row_ids(path: Path) -> pl.Series:
     if not path.is_file():
         raise UserError(f"saved: {path} is no file; {problem}")
     try:
-        with path.open("rb") as file:
-            return pl.read_parquet(file, columns=["row_id"])["row_id"].cast(pl.String)
+        return read_table(path, ["row_id"])["row_id"].cast(pl.String)
     except PolarsError as error:
         raise UserError(
             f"saved: {path} has no row ids ({str(error).splitlines()[0]}); {problem}"

@@ -8,6 +8,7 @@ import orjson
 import polars as pl
 import pytest
 
+from curate.core.turntext import without_empty_fields
 from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
 
 CONTRACT = [
@@ -60,7 +61,7 @@ def test_the_export_loads_as_a_dataset(finished: Workplace, tmp_path: Path) -> N
     from datasets import load_dataset
 
     loaded = load_dataset(str(finished.out / "export"), cache_dir=str(tmp_path))["train"]
-    selected = pl.read_parquet(finished.out / "selected.parquet")
+    selected = without_empty_fields(pl.read_parquet(finished.out / "selected.parquet"))
     assert loaded["row_id"][:] == selected["row_id"].to_list()
     assert loaded["messages"][:] == selected["messages"].to_list()
     (jsonl,) = (finished.out / "export").glob("train-*.jsonl")

@@ -85,7 +85,7 @@ def test_a_bad_plan_is_told_in_one_sentence(
 def test_export_and_report_write_the_same_bytes_as_the_run(
     finished: Workplace, tmp_path: Path
 ) -> None:
-    done = ask("export", finished.out, "--format", "messages", "--out", str(tmp_path / "train"))
+    done = ask("export", finished.out, "--out", str(tmp_path / "train"))
     assert done.returncode == 0, done.stderr
     assert run_files(tmp_path / "train") == run_files(finished.out / "export")
     page = finished.out / "report" / "index.html"
