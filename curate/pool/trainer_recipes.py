@@ -32,6 +32,7 @@ class TrainerParams(TypedDict):
     warmup: the share of the steps in which the learning rate rises.
     template: the chat template that rows are rendered with; None if no model was read.
     proved: whether a proof trained with these settings; else they are its defaults.
+    phased: whether rows are trained on in their order, for a curriculum; a proof shuffles them.
     """
 
     base: str
@@ -39,6 +40,7 @@ class TrainerParams(TypedDict):
     trust_remote_code: bool
     template: str | None
     proved: bool
+    phased: bool
     seed: int
     rank: int
     alpha: int
@@ -87,7 +89,8 @@ Answers of weight other than 0 are trained on up to their end marks, as in the p
 MLX = """\
 mlx_lm.lora --config recipes/mlx.yaml  in the folder of the export; needs mlx-lm and datasets
 The last answer of a row is trained on, with the white space behind its end mark; the proof trains on
-all answers. Without a validation split, the rows of the validation loss are rows that it trains on."""
+all answers. Without a validation split, the rows of the validation loss are rows that it trains on.
+Rows are shuffled, phases of a curriculum as well."""
 LLAMA_FACTORY = """\
 llamafactory-cli train recipes/llamafactory.yaml     in the folder of the export
 All answers are trained on, also those of weight 0, with the white space behind their end marks. Turns
@@ -98,11 +101,12 @@ needs a device that computes in it."""
 
 
 def _purpose(params: TrainerParams) -> str:
-    return (
+    settings = (
         "with the settings of the proof"
         if params["proved"]
         else "with the settings of a proof; none was run"
     )
+    return settings + ("; phase by phase, where a proof shuffles" if params["phased"] else "")
 
 
 def _trl_script(data: str, params: TrainerParams) -> str:
@@ -160,6 +164,7 @@ def _axolotl(data: str, params: TrainerParams) -> dict[str, JSON]:
         "max_grad_norm": 1.0,
         "train_on_inputs": False,
         "val_set_size": 0.0,
+        **({"curriculum_sampling": True} if params["phased"] else {}),
         "seed": params["seed"],
         "bf16": {"bfloat16": True, "float32": False}.get(params["dtype"], "auto"),
         "output_dir": "tuned",
@@ -176,6 +181,7 @@ def _llamafactory(format_name: str, params: TrainerParams) -> dict[str, JSON]:
         "dataset": DATASET,
         "cutoff_len": params["max_length"],
         "train_on_prompt": False,
+        **({"disable_shuffling": True} if params["phased"] else {}),
         "mask_history": False,
         "packing": False,
         "finetuning_type": "lora",

@@ -48,6 +48,7 @@ def trainer_params(config: Config, template: str | None) -> TrainerParams:
         "trust_remote_code": config.models.trust_remote_code,
         "template": template,
         "proved": prove is not None,
+        "phased": config.export.phases is not None,
         "seed": config.seed,
         "rank": lora.rank,
         "alpha": lora.alpha,

@@ -103,6 +103,18 @@ def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_pa
     assert (arguments.num_train_epochs, lora.r, lora.lora_alpha) == (3, 4, 32)
 
 
+def test_rows_of_phases_are_trained_on_in_their_order(tiny: Path, tmp_path: Path) -> None:
+    own = load_tokenizer(tiny)
+    rows = table([turns(f"question {n}", f"answer {n}") for n in range(30)])
+    phases = {"phases": {"by": "rank", "parts": 2}}
+    folder = export(rows, FORMATS, tmp_path / "e", template=template_text(own), export=phases)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+    trainer = script(folder).tune(str(tiny), tokenizer, str(tmp_path / "tuned"), 1)
+    fed = [row.tolist() for batch in trainer.get_train_dataloader() for row in batch["input_ids"]]
+    stored = list(trainer.train_dataset["input_ids"])
+    assert [row[: len(ids)] for row, ids in zip(fed, stored, strict=True)] == stored
+
+
 def test_trl_by_itself_learns_prompts_of_messages_but_answers_of_prompt_completion(
     tiny: Path, tmp_path: Path
 ) -> None:
