@@ -35,7 +35,7 @@ def load_lines(out: Path, splits: Mapping[str, int], recipe: Config) -> Iterator
     )
     sizes = ", ".join(f"`{name}` {count:,} rows" for name, count in sorted(splits.items()))
     settings = recipe.export
-    order = "shuffled by the seed" if settings.order == "random" else "rank order, best first"
+    order = "random order" if settings.order == "random" else "rank order, best first"
     if recipe.select.method == "all" and settings.order == "rank":
         order = "the order of the pool"
     phases = f", phase by phase (by {settings.phases.by})" if settings.phases else ""
