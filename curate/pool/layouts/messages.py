@@ -23,6 +23,8 @@ from curate.pool.layouts.roles import CALLS, ROLE_MAP, map_role
 from curate.pool.layouts.turn import TURN_KEYS, ParsedTurn, read_turn
 from curate.pool.layouts.unread import MESSAGE_FIELDS, check_turn
 
+# What the JSON text of a list or an object may begin with.
+JSON_STARTS = "[{ \t\r\n"
 # Further names of lists of strings.
 STRING_FIELDS = ("data",)
 # Keys of a round, beside the names of roles.
@@ -176,7 +178,9 @@ def unpacked_turns(value: Any) -> Any:
 
 def unpacked(value: Any) -> Any:
     """Return a value, parsed if it is the JSON text of a list or an object."""
-    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+    if not isinstance(value, str) or value[:1] not in JSON_STARTS:
+        return value
+    if not value.lstrip().startswith(("[", "{")):
         return value
     try:
         return parse_record(value.encode())

@@ -8,9 +8,11 @@ from typing import Any
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.pool.layouts.calls import add_tools
+from curate.pool.layouts.compared import ComparedLayout
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.fields import FieldsLayout, find_value
 from curate.pool.layouts.pairs import PairLayout
+from curate.pool.layouts.preference import PreferenceLayout
 from curate.pool.layouts.prompts import PromptLayout
 from curate.pool.layouts.reasoning import add_reasoning
 from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
@@ -23,6 +25,8 @@ from curate.pool.settings import FieldNames, TemplateSource
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12
+# Layouts that look at the names of fields alone, and not at what they hold.
+NAMED_LAYOUTS = (PairLayout, ComparedLayout, PreferenceLayout)
 MAX_FIELD_SETS = 1_000
 
 
@@ -127,7 +131,7 @@ class RecordReader:
     def _candidates(self, record: Record) -> Sequence[LayoutReader]:
         """Return the layouts that a record with these fields may be in.
 
-        Only pairs are told by names alone, and they are most of the layouts.
+        Pairs and preferences are told by names alone, and they are most of the layouts.
         """
         names = tuple(record)
         layouts = self._by_fields.get(names)
@@ -137,7 +141,7 @@ class RecordReader:
             layouts = [
                 layout
                 for layout in self.layouts
-                if not isinstance(layout, PairLayout) or layout.matched_fields(record)
+                if not isinstance(layout, NAMED_LAYOUTS) or layout.matched_fields(record)
             ]
             self._by_fields[names] = layouts
         return layouts
