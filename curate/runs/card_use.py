@@ -8,7 +8,7 @@ import polars as pl
 import yaml
 
 from curate.config.recipe import Config
-from curate.core.escape import code
+from curate.core.escape import code, visible
 from curate.pool.trainer_recipes import FOLDER as RECIPES
 from curate.runs.folder import RunFolder
 
@@ -63,7 +63,7 @@ def train_lines(out: Path, recipe: Config) -> Iterator[str]:
 
 def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Iterator[str]:
     """Yield command, recipe, versions and the digest of the rows."""
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = _recipe_text(recipe)
     fence = "```"
     while fence in text:
         fence += "`"
@@ -79,6 +79,13 @@ def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Itera
         yield f"The base model is {code(recipe.models.base)}: {identity}."
     yield from ("", "<details><summary>Recipe in full</summary>", "")
     yield from (f"{fence}yaml", text.rstrip(), fence, "", "</details>")
+
+
+def _recipe_text(recipe: Config) -> str:
+    """Return a recipe as YAML; where a text in it commands readers, such as U+202E, all in ASCII."""
+    settings = recipe.model_dump(mode="json")
+    text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    return text if visible(text) == text else str(yaml.safe_dump(settings, sort_keys=False))
 
 
 def rows_digest(rows: pl.DataFrame) -> str:
