@@ -23,7 +23,7 @@ REJECTED: list[tuple[bytes, str, str]] = [
     (b'{"prompt": "a \xed\xa0\x80", "completion": "b"}', "bad_utf8", "byte 14"),
     (b'{"prompt": "caf\xe9", "completion": "b"}', "bad_utf8", "byte 15"),
     (b'{"prompt": "a\x00", "completion": "b"}', "bad_json", "control character"),
-    (DEEP.encode(), "bad_json", "depth limit"),
+    (DEEP.encode(), "bad_json", "depth"),
     ((NARROW + "1" * 5_000 + "}").encode(), "bad_json", "number"),
     (b'{"prompt": "a", "completion": NaN}', "missing_field", "NaN and Infinity are read as null"),
 ]
