@@ -23,6 +23,7 @@ from curate.runs.card_use import load_lines, reproduce_lines, train_lines
 from curate.runs.folder import RunFolder
 from curate.runs.funnel import Funnel, FunnelStep, gather_funnel
 from curate.runs.licences import licence_head, source_lines
+from curate.runs.public_paths import public_path
 from curate.runs.verdict_text import leak_lines, read_verdict, verdict_lines
 from curate.selectors.race import RaceParams
 
@@ -105,7 +106,11 @@ def _choice(subject: CardSubject) -> str:
     select = subject.select
     if select.method == "all" and select.budget.fraction == 1:
         return f"all that were kept by the stages {stages}."
-    base = f", base model {code(subject.recipe.models.base)}" if subject.recipe.reads_base else ""
+    base = (
+        f", base model {code(public_path(subject.recipe.models.base))}"
+        if subject.recipe.reads_base
+        else ""
+    )
     return (
         f"selected with `{select.method}` (budget {select.budget}, seed {subject.recipe.seed}{base}) "
         f"after the stages {stages}."

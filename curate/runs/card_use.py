@@ -11,6 +11,7 @@ from curate.config.recipe import Config
 from curate.core.escape import code, visible
 from curate.pool.trainer_recipes import FOLDER as RECIPES
 from curate.runs.folder import RunFolder
+from curate.runs.public_paths import public_path, with_public_paths
 
 COMMANDS = {
     "sft_trl.py": "python recipes/sft_trl.py --out tuned",
@@ -76,14 +77,15 @@ def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Itera
         yield f"They were chosen with {listed}."
     if model := run.manifest.get("model"):
         identity = ", ".join(f"{key} {code(str(model[key]))}" for key in IDENTITY if key in model)
-        yield f"The base model is {code(recipe.models.base)}: {identity}."
+        yield f"The base model is {code(public_path(recipe.models.base))}: {identity}."
     yield from ("", "<details><summary>Recipe in full</summary>", "")
     yield from (f"{fence}yaml", text.rstrip(), fence, "", "</details>")
 
 
 def _recipe_text(recipe: Config) -> str:
     """Return a recipe as YAML; where a text in it commands readers, such as U+202E, all in ASCII."""
-    settings = recipe.model_dump(mode="json")
+    # Where the store is changes nothing of the rows, and is of one machine.
+    settings = with_public_paths(recipe.model_dump(mode="json", exclude={"store"}))
     text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     return text if visible(text) == text else str(yaml.safe_dump(settings, sort_keys=False))
 

@@ -11,6 +11,7 @@ import polars as pl
 from curate.config.recipe import Config
 from curate.core.escape import code, markdown
 from curate.core.jsontypes import JSON
+from curate.runs.public_paths import public_path
 
 UNKNOWN = "unknown"
 MOST_ORIGINS = 30
@@ -53,7 +54,7 @@ def source_lines(recipe: Config, rows: pl.DataFrame) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for entry in recipe.pool:
         revision = f" at {entry.revision}" if entry.revision else ""
-        places.setdefault(entry.source_name, []).append(f"{entry.path}{revision}")
+        places.setdefault(entry.source_name, []).append(f"{public_path(entry.path)}{revision}")
     counted = rows.group_by("source").len().sort("len", "source", descending=[True, False])
     yield "| source | rows | licence | from |"
     yield "|---|--:|---|---|"

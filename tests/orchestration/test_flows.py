@@ -19,8 +19,9 @@ from tests.generate.serverruns import good_act, recipe_of
 from tests.llm.engines.fakeserver import FakeServer
 from tests.orchestration.workplace import REPO, Workplace, environment
 
+# The recipes of trainers in the export have the settings of the proof.
 PROOF_STEPS = {
-    "arms", "proof-labels", "proof-leaks", "finetune", "measure", "spread", "written", "proof",
+    "export", "arms", "proof-labels", "proof-leaks", "finetune", "measure", "spread", "written", "proof",
 }  # fmt: skip
 # Calls of flows by name and arguments, on a local server as `curate run --prefect` starts one.
 CALLS = """

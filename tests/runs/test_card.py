@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 import pytest
 import yaml
@@ -128,11 +130,16 @@ def test_the_leak_check_is_told_with_its_count(run: RunFolder, card: str) -> Non
 
 
 def test_the_recipe_of_the_card_makes_the_rows_again(
-    run: RunFolder, card: str, tmp_path: Path
+    run: RunFolder, card: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "\n".join(section(card, "Reproduce"))
     body = text.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "recipe.yaml").write_text(body)
+    # The files and the model that it names lie next to it, as the card says.
+    for path in map(Path, re.findall(r'"(/[^"]+)"', orjson.dumps(run.manifest["config"]).decode())):
+        if path.exists() and not (tmp_path / path.name).exists():
+            (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
     again = finish(load_config(tmp_path / "recipe.yaml"), tmp_path / "again")
     assert rows_digest(pl.read_parquet(again / "selected.parquet")) in text
     assert f"polars {pl.__version__}" in text
