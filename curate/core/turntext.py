@@ -22,9 +22,9 @@ def text_of_turn(*, reasoning: bool = True, calls: bool = True) -> pl.Expr:
     return _turn_text(pl.element().struct, reasoning=reasoning, calls=calls)
 
 
-def text_of_struct(column: str = "messages") -> pl.Expr:
-    """Return all that the turns of an exploded column say."""
-    return _turn_text(pl.col(column).struct, reasoning=True, calls=True)
+def text_of_struct() -> pl.Expr:
+    """Return all that the turns of exploded `messages` say."""
+    return _turn_text(pl.col("messages").struct, reasoning=True, calls=True)
 
 
 def _turn_text(
@@ -61,10 +61,10 @@ def plain_messages(messages: Iterable[Message]) -> list[Message]:
     ]
 
 
-def without_empty_fields(rows: pl.DataFrame, column: str = "messages") -> pl.DataFrame:
+def without_empty_fields(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows whose turns have only those fields beside role and content that some turn uses."""
-    turns = rows.lazy().select(pl.col(column).explode().struct.unnest())
+    turns = rows.lazy().select(pl.col("messages").explode().struct.unnest())
     counts = turns.select(pl.all().count()).collect().row(0, named=True)
     kept = [name for name, count in counts.items() if count or name in ("role", "content")]
     fields = [pl.element().struct.field(name) for name in kept]
-    return rows.with_columns(pl.col(column).list.eval(pl.struct(fields)))
+    return rows.with_columns(pl.col("messages").list.eval(pl.struct(fields)))

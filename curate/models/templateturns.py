@@ -10,19 +10,24 @@ Tags are how data sets without a field write reasoning down, so such a row is re
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from curate.core.jsontypes import JSON
-from curate.core.rows import Message, ToolCall
+from curate.core.rows import Message
+from curate.pool.turnforms import (
+    function_schema,
+    openai_turns,
+    reasoning_in_content,
+    tool_schemas,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+OPENAI_KEY = "reasoning_content"
+REASONING_KEYS = (OPENAI_KEY, "thinking", "reasoning")
 
 
 def with_placed_reasoning(
@@ -37,11 +42,7 @@ def with_placed_reasoning(
 
 
 def _tagged(message: Message) -> Message:
-    reasoning = message.get("reasoning")
-    if not reasoning:
-        return message
-    content = f"<think>\n{reasoning.strip()}\n</think>\n\n{message['content']}"
-    return {**message, "content": content, "reasoning": None}
+    return {**message, "content": reasoning_in_content(message), "reasoning": None}
 
 
 def apply_template(
@@ -69,42 +70,21 @@ def apply_template(
 def template_messages(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
 ) -> list[dict[str, Any]]:
-    """Return the turns in the form that templates read: calls as functions, arguments as objects."""
-    key = _reasoning_key(str(tokenizer.chat_template)) or REASONING_KEYS[0]
-    return [_entry(message, key) for message in messages]
+    """Return the turns in OpenAI's form, reasoning under the template's own name for it."""
+    key = _reasoning_key(str(tokenizer.chat_template)) or OPENAI_KEY
+    turns = openai_turns(messages)
+    for turn in turns:
+        # What is trained on is nothing that a template is told.
+        turn.pop("weight", None)
+        if OPENAI_KEY in turn:
+            turn[key] = turn.pop(OPENAI_KEY)
+    return turns
 
 
 def tools_of(messages: Sequence[Message]) -> list[JSON] | None:
     """Return the schemas of the functions that a conversation may call, None if there are none."""
-    text = messages[0].get("tools") if messages else None
-    return [_as_function(schema) for schema in orjson.loads(text)] if text else None
-
-
-def _as_function(schema: JSON) -> JSON:
-    if isinstance(schema, Mapping) and "function" not in schema and "name" in schema:
-        return {"type": "function", "function": schema}
-    return schema
-
-
-def _entry(message: Message, reasoning_key: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {"role": message["role"], "content": message["content"]}
-    if reasoning := message.get("reasoning"):
-        entry[reasoning_key] = reasoning
-    if calls := message.get("tool_calls"):
-        entry["tool_calls"] = [_call_entry(call) for call in calls]
-    further = {"tool_call_id": message.get("tool_call_id"), "name": message.get("name")}
-    return entry | {key: value for key, value in further.items() if value is not None}
-
-
-def _call_entry(call: ToolCall) -> dict[str, Any]:
-    try:
-        arguments = orjson.loads(call["arguments"])
-    except orjson.JSONDecodeError:
-        # A masked value may have made it another text.
-        arguments = call["arguments"]
-    function = {"name": call["name"], "arguments": arguments}
-    entry = {"type": "function", "function": function}
-    return {"id": call["id"], **entry} if call.get("id") else entry
+    tools = tool_schemas(messages[0].get("tools")) if messages else None
+    return [function_schema(schema) for schema in tools] if tools else None
 
 
 @lru_cache(maxsize=8)

@@ -133,7 +133,7 @@ def arrange(
 
 def split_sizes(rows: pl.DataFrame) -> dict[str, int]:
     """Return how many rows each split of arranged rows has."""
-    return dict(rows.group_by("split", maintain_order=True).len().iter_rows())
+    return {split: part.height for split, part in split_parts(rows)}
 
 
 def split_parts(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

@@ -15,7 +15,7 @@ from curate.core.escape import markdown
 from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
 from curate.core.store import Counts
-from curate.pool.arrangement import ArrangementValues, arrange, split_parts, split_sizes
+from curate.pool.arrangement import ArrangementValues, arrange, split_sizes
 from curate.pool.datafiles import DATA_FILE, SHARD_BYTES, pattern_of
 from curate.pool.exporter import Exporter
 from curate.pool.trainer_recipes import FilesByFormat, TrainerParams, write_trainer_recipes
@@ -98,8 +98,7 @@ def write_all(
         name: find_method(Exporter, name)(method=name, shard_bytes=shard_bytes).write(rows, out)
         for name in formats
     }
-    sizes = {split: part.height for split, part in split_parts(rows)}
-    recipes = write_trainer_recipes(out, files, sizes, params["trainers"])
+    recipes = write_trainer_recipes(out, files, split_sizes(rows), params["trainers"])
     paths = [*(path for written in files.values() for path in written), *recipes]
     names = [path.relative_to(out).as_posix() for path in paths]
     head = {"pretty_name": params["name"]} | _configs(_patterns(files, out))

@@ -7,13 +7,14 @@
      "tool_calls": [{"type": "function", "function": {"name": "add", "arguments": {}}}]}
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 import polars as pl
 import pyarrow as pa
 
+from curate.core.jsontypes import JSON
 from curate.core.rows import Message, ToolCall
 
 Record = dict[str, Any]
@@ -71,7 +72,7 @@ def _openai_call(call: ToolCall, text_arguments: bool) -> Record:
 
 
 def parse_arguments(text: str) -> Any:
-    """Return the arguments of a call; a text that is no JSON, since a mask changed it, as it is."""
+    """Return the arguments of a call; a text that is no JSON as it is."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -81,6 +82,24 @@ def parse_arguments(text: str) -> Any:
 def tool_schemas(text: str | None) -> list[Record] | None:
     """Return the functions of a row's `tools`, None if there are none."""
     return orjson.loads(text) if text else None
+
+
+def function_schema(schema: JSON) -> JSON:
+    """Return the schema of a tool in OpenAI's form, so that the same tools are one text."""
+    if isinstance(schema, Mapping) and "function" not in schema and "name" in schema:
+        return {"type": "function", "function": schema}
+    return schema
+
+
+def tools_value(row: Row) -> Record:
+    """Return the tools of a row, where it has some."""
+    tools = tool_schemas(row["tools"])
+    return {"tools": tools} if tools else {}
+
+
+def tools_field(rows: pl.DataFrame) -> list[tuple[str, pa.DataType]]:
+    """Return the Arrow field of tools, where rows have some."""
+    return [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
 
 
 def turns_type(*columns: pl.Series) -> pa.DataType:

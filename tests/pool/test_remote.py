@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import fsspec
@@ -18,6 +17,7 @@ from curate.core.store import Store
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
+from tests.httpserver import serving
 
 pytestmark = pytest.mark.system
 
@@ -178,18 +178,9 @@ class PartsHandler(Handler):
         self.wfile.write(data[int(first) : stop])
 
 
-@contextmanager
-def serve(handler: type[Handler], folder: Path) -> Iterator[str]:
-    """Yield the address of a server of a folder."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def serve(handler: type[Handler], folder: Path) -> AbstractContextManager[str]:
+    """Return a server of a folder, entered for its address."""
+    return serving(partial(handler, directory=str(folder)))
 
 
 @pytest.fixture(params=[Handler, PartsHandler])

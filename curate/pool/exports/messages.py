@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.core.methods import method
 from curate.pool.exporter import RecordExporter, arranged_fields, arranged_values
-from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
+from curate.pool.turnforms import Record, Row, openai_turns, tools_field, tools_value, turns_type
 
 COLUMNS = ["row_id", "messages", "source", "origin", "meta"]
 
@@ -30,16 +30,13 @@ class MessagesExporter(RecordExporter):
         """Return a row's columns, turns and tools in OpenAI's form."""
         record: Record = {name: row[name] for name in COLUMNS}
         record["messages"] = openai_turns(row["messages"])
-        if tools := tool_schemas(row["tools"]):
-            record["tools"] = tools
-        return record | arranged_values(row)
+        return record | tools_value(row) | arranged_values(row)
 
     def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
         """Return plain types: lists and strings, not their large variants; JSON for tools alone."""
         kinds = [(name, pa.string()) for name in COLUMNS]
         kinds[1] = ("messages", turns_type(rows["messages"]))
-        tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
-        return pa.schema([*kinds, *tools, *arranged_fields(rows)])
+        return pa.schema([*kinds, *tools_field(rows), *arranged_fields(rows)])
 
     def folders(self, out: Path) -> tuple[Path, Path]:
         """Return the top folder and `data`."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from curate.core.methods import method
 from curate.pool.exporter import RecordExporter
-from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas
+from curate.pool.turnforms import Record, Row, openai_turns, tools_value
 
 MIN_ROWS = 10
 
@@ -31,10 +31,7 @@ class OpenaiExporter(RecordExporter):
             turn.pop("reasoning_content", None)
             if turn["role"] != "assistant":
                 turn.pop("weight", None)
-        record: Record = {"messages": turns}
-        if tools := tool_schemas(row["tools"]):
-            record["tools"] = tools
-        return record
+        return {"messages": turns} | tools_value(row)
 
     def losses(self, row: Row) -> Iterator[str]:
         """Yield what OpenAI's files have no field for."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.core.methods import method
 from curate.pool.exporter import RecordExporter, arranged_fields, arranged_values
-from curate.pool.turnforms import Record, Row, openai_turns, tool_schemas, turns_type
+from curate.pool.turnforms import Record, Row, openai_turns, tools_field, tools_value, turns_type
 
 COLUMNS = ["row_id", "source", "origin"]
 
@@ -36,17 +36,15 @@ class PreferenceExporter(RecordExporter):
             "chosen": turns[-1:],
             "rejected": openai_turns(row["rejected"]),
         }
-        if tools := tool_schemas(row["tools"]):
-            record["tools"] = tools
+        record |= tools_value(row)
         return record | {name: row[name] for name in COLUMNS} | arranged_values(row)
 
     def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema:
         """Return plain types; JSON for tools alone."""
         turns = turns_type(rows["messages"], rows["rejected"])
         lists = [(name, turns) for name in ("prompt", "chosen", "rejected")]
-        tools = [("tools", pa.json_())] if rows["tools"].is_not_null().any() else []
         further = [*((name, pa.string()) for name in COLUMNS), *arranged_fields(rows)]
-        return pa.schema([*lists, *tools, *further])
+        return pa.schema([*lists, *tools_field(rows), *further])
 
     def losses(self, row: Row) -> Iterator[str]:
         """Yield nothing: what it is about are the last answers."""

@@ -18,6 +18,7 @@ from curate.core.reasons import Reason
 from curate.core.rows import ToolCall
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.texts import is_repeated
+from curate.pool.turnforms import function_schema
 
 TOOLS_FIELDS = ("tools", "functions")
 ARGUMENTS = ("arguments", "parameters", "input", "args")
@@ -116,11 +117,4 @@ def read_tools(value: Any, where: str) -> str | None:
     schemas = [_parse(tool, where) if isinstance(tool, str) else tool for tool in tools]
     if not all(isinstance(schema, Mapping) for schema in schemas):
         raise RecordFault(Reason.WRONG_TYPE, where)
-    return dump_json([_as_function(schema) for schema in schemas]) if schemas else None
-
-
-def _as_function(schema: Any) -> Any:
-    """Return a schema in OpenAI's form, so that the same tools are one text in every form."""
-    if "function" in schema or "name" not in schema:
-        return schema
-    return {"type": "function", "function": schema}
+    return dump_json([function_schema(schema) for schema in schemas]) if schemas else None

@@ -68,7 +68,8 @@ def _rejected_turns(
     if not record[field]:
         return None
     turns = _conversation(record, field, roles).turns
-    common = next((i for i, (a, b) in enumerate(zip(turns, chosen)) if a != b), len(chosen) - 1)  # noqa: B905
+    pairs = enumerate(zip(turns, chosen, strict=False))
+    common = next((i for i, (turn, other) in pairs if turn != other), len(chosen) - 1)
     # Equal answers differ in nothing: the last turn is the answer then.
     rejected = turns[min(common, len(turns) - 1) :]
     if rejected[0]["role"] == "user" or rejected[-1]["role"] != "assistant":

@@ -21,6 +21,7 @@ from curate.pool.layouts.unread import REASONING_FIELDS, TURN_TEXTS, check_turn
 
 # The key of a turn's role, and the one under which such a turn has its text.
 TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
+TEXT_KEYS = tuple(sorted(TURN_TEXTS))
 CALL_FIELDS = ("tool_calls", "function_call")
 # Both say whether a turn is trained on.
 WEIGHT_FIELDS = ("weight", "train")
@@ -53,7 +54,7 @@ def read_turn(turn: Mapping[str, JSON], where: str, role_key: str, roles: Roles)
     name = turn[role_key]
     if not isinstance(name, str):
         raise RecordFault(Reason.WRONG_TYPE, f"{where}.{role_key}")
-    keys = (TURN_KEYS[role_key], *sorted(TURN_TEXTS))
+    keys = (TURN_KEYS[role_key], *TEXT_KEYS)
     text_key = next((key for key in keys if turn.get(key) is not None), None)
     calls_key = next((key for key in CALL_FIELDS if turn.get(key)), None)
     if text_key is None and calls_key is None:
