@@ -24,9 +24,10 @@ from curate.models.refusals import judge_appended, refused_rows, template_calls
 from curate.models.rendering import rendered_rows
 from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
 from curate.pipeline.inputs import input_calls, proof_calls
-from curate.pipeline.manifest import describe_run
+from curate.pipeline.manifest import describe_materials, describe_run
 from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
+from curate.pipeline.sbom import SBOM
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
 from curate.pool.export import needs_texts, write_export
 from curate.pool.join import join_rows
@@ -93,7 +94,8 @@ def _run_into(
         files = run_files(run, results)
         for name, source in files.items():
             copy_file(source, staging / name)
-        names = sorted([*files, REPORT, MANIFEST])
+        names = sorted([*files, REPORT, MANIFEST, SBOM])
+        write_json(staging / SBOM, describe_materials(run))
         manifest = describe_run(run, provenance.end(), names, warnings)
         write_json(staging / MANIFEST, manifest)
         built = open_run(staging)

@@ -11,6 +11,7 @@ from curate.pipeline.ablation import stage_bill
 from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import RaceResult
 from curate.pipeline.run import Run
+from curate.pipeline.sbom import ModelComponent, bill_of_materials
 from curate.runs.provenance import model_names
 
 
@@ -43,6 +44,13 @@ def describe_run(
         "warnings": list(warnings),
         "stages": summarise(run.artifacts, run.parts),
     }
+
+
+def describe_materials(run: Run) -> dict[str, Any]:
+    """Return the software bill of materials (SBOM) of a run."""
+    if not run.uses_base:
+        return bill_of_materials()
+    return bill_of_materials(ModelComponent(run.find_base()[0].name, run.base.identity))
 
 
 def _describe_bill(run: Run) -> dict[str, Any]:
