@@ -2,6 +2,7 @@
 # make test         set up and run every check
 # make docs         build the site of the documentation, .site/index.html; a broken link fails
 # make lock         record code and results of every stored step, after a change that keeps the results
+# make audit        known vulnerabilities of the pinned versions, where the database of advisories can be asked
 # make vllm         test the vllm engine, in an environment of its own
 # make trainers     test the recipes of trainers, each in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
@@ -16,7 +17,7 @@ FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast python lint docs lock chromium vllm trainers floors clean
+.PHONY: quickstart test fast python lint docs lock audit chromium vllm trainers floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -44,6 +45,10 @@ docs: .venv/developed
 # Refuses where results moved under the same version: raise it in the step's file.
 lock: .venv/developed
 	.venv/bin/python -m tests.lock
+
+# What is accepted, and why, stands in pyproject.toml under tool.audit.accepted.
+audit: .venv/developed
+	.venv/bin/python -m tests.audit
 
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv

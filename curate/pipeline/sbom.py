@@ -44,7 +44,7 @@ class ModelComponent:
 
 
 def bill_of_materials(base: ModelComponent | None = None) -> dict[str, Any]:
-    """Return the bill of this environment, and of the base model if there is one, in CycloneDX's form."""
+    """Return the bill of this environment, and of a base model, in CycloneDX's form."""
     python = {
         "type": "platform", "bom-ref": "python",
         "name": platform.python_implementation(), "version": platform.python_version(),

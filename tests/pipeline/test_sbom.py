@@ -1,4 +1,4 @@
-"""The bill of materials of a run is CycloneDX's, complete, and the same wherever the run is made anew."""
+"""The bill of materials of a run is CycloneDX's, and complete."""
 
 import json
 from importlib.metadata import distributions
