@@ -6,12 +6,10 @@ found, those whose system turn, numbers or responses differ are near prompts wit
 not duplicates (see curate.clean.guards).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -40,6 +38,7 @@ from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
+from curate.core.threads import in_threads
 from curate.core.turntext import CONVERSATION
 from curate.text import minhash
 from curate.text.compared import Compared, compared_text
@@ -52,10 +51,6 @@ PAIRS_VERSION = 4
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
-THREADS = 2
-
-Item = TypeVar("Item")
-Output = TypeVar("Output")
 
 UNITS = {"script": "word (or, by script, character)", "char": "character"}
 
@@ -123,34 +118,21 @@ def write_keys(
     names = [f"band-{i:03d}" for i in range(bands + 1)]
     schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
 
-    def cut(batch: pl.DataFrame) -> tuple[pl.Series, Shingles]:
+    def sign(batch: pl.DataFrame) -> pl.DataFrame:
         texts = batch.select(text=compared_text(compare))["text"]
-        return batch["position"], shingle(texts, unit, ngram)
+        keys = minhash.band_keys(minhash.signatures(shingle(texts, unit, ngram)), bands, width)
+        columns = dict(zip(names, keys.T, strict=True))
+        return pl.DataFrame({"row": batch["position"], **columns}, schema=schema)
 
     count = 0
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
         batches = data.survivor_batches(["messages"], BATCH_ROWS, start, stop)
-        for positions, shingles in in_threads(cut, batches):
-            keys = minhash.band_keys(minhash.signatures(shingles), bands, width)
-            columns = dict(zip(names, keys.T, strict=True))
-            table = pl.DataFrame({"row": positions, **columns}, schema=schema)
-            writer.write_table(table.to_arrow())
-            count += len(positions)
+        for keys in in_threads(sign, batches):
+            writer.write_table(keys.to_arrow())
+            count += keys.height
     return {"rows_in": count}
-
-
-def in_threads(function: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
-    """Yield function(item) in the order of the items, a few of them made at the same time."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        waiting: deque[Future[Output]] = deque()
-        for item in items:
-            waiting.append(threads.submit(function, item))
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 @cached_files(version=PAIRS_VERSION, name="fuzzy-pairs", title="Find pairs of near duplicates")

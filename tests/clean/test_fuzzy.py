@@ -18,6 +18,7 @@ import pytest
 from curate.clean import fuzzy
 from curate.clean.fuzzy import FuzzyStage
 from curate.config.recipe import Config
+from curate.core import threads
 from curate.core.calls import StoreRunner, Table
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of, judge_rows
@@ -525,3 +526,19 @@ def test_all_planted_near_duplicates_and_nothing_else_are_found(
     }
     if keep == "longest":
         assert all(lengths[gone] <= lengths[twin] for gone, twin in judged.dropped.items())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_threads_stores_the_same_bytes(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = perturbed(11, 300)
+    monkeypatch.setattr(fuzzy, "BATCH_ROWS", 32)
+    own = Store(tmp_path / "own")
+    before = judge(own, pool_of(own, texts), floor=0.3)
+    monkeypatch.setattr(threads, "usable_cores", lambda: count)
+    other = Store(tmp_path / "other")
+    after = judge(other, pool_of(other, texts), floor=0.3)
+    assert [a.digest for a in after.prepared] == [a.digest for a in before.prepared]
+    assert after.step.digest == before.step.digest
+    assert len(after.pairs) > 100
