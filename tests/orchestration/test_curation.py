@@ -1,7 +1,6 @@
 """The whole command on a small recipe."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import orjson
@@ -9,7 +8,7 @@ import polars as pl
 import pytest
 
 from curate.core.turntext import without_empty_fields
-from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
+from tests.orchestration.workplace import REPO, Workplace, pool_lines
 
 CONTRACT = [
     "manifest.json",
@@ -83,17 +82,3 @@ def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path
     assert proof["verdict"] == "refused"
     assert proof["leaks"]["leaking_rows"]["arm"] > 0
     assert "the eval set leaks" in (workplace.out / "report" / "index.html").read_text()
-
-
-@pytest.mark.system
-def test_a_run_needs_no_network(finished: Workplace) -> None:
-    cut_off = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"']
-    if not shutil.which("ip") or subprocess.run([*cut_off, "sh", "true"]).returncode:
-        pytest.skip("this machine makes no network namespaces")
-    done = subprocess.run(
-        [*cut_off, "sh", *finished.command()], cwd=REPO, env=environment(), capture_output=True,
-        text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert finished.remade() == set()
-    assert "telemetry" not in done.stderr.lower()
