@@ -25,7 +25,7 @@ from curate.pool.records import LONGEST
 from curate.pool.settings import RowFile
 
 LOG = logging.getLogger("curate")
-VERSION = 6
+VERSION = 7
 MAX_LISTED_NAMES, MAX_LISTED_FILES = 5, 50
 REJECTS_SCHEMA = pa.schema(
     [

@@ -38,13 +38,17 @@ SCORE_KEYS = ("pm_score", "score", "votes")
 
 @dataclass(frozen=True)
 class PairLayout:
-    """A prompt and its response in fields of these names, with context fields and required ones."""
+    """A prompt and its response in fields of these names, with context fields and required ones.
+
+    aside: fields with further answers, which stay in meta.
+    """
 
     name: str
     prompt: str
     response: str
     contexts: tuple[str, ...] = CONTEXT_FIELDS
     needs: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the fields with prompt and response."""
@@ -67,6 +71,7 @@ class PairLayout:
         # The same texts as the numbers of a tokenizer.
         tokens = (name.removesuffix(PRETOKENIZED) for name in (self.prompt, self.response))
         example.used |= {name for name in tokens if name not in (self.prompt, self.response)}
+        example.aside |= {*self.aside}
         return example
 
 
@@ -82,6 +87,8 @@ RESPONSES = (
     ("flan", "inputs", ("targets", "outputs", "target"), CONTEXT_FIELDS),
     ("input_output", "input", ("output", "target", "response", "answer"), CONTEXT_FIELDS),
     ("input_output", "query", ("response", "answer", "answers", *SOLUTIONS), CONTEXT_FIELDS),
+    # OpenThoughts: code that an answer is to complete stands below the problem.
+    ("input_output", "problem", ("deepseek_solution",), ("starter_code", *CONTEXT_FIELDS)),
     ("input_output", "problem", (*SOLUTIONS[:2], "answer", "response", "output"), CONTEXT_FIELDS),
     ("input_output", "prompt", ("answer", "output", "target"), CONTEXT_FIELDS),
     ("flan", "inputs_pretokenized", ("targets_pretokenized",), CONTEXT_FIELDS),
@@ -91,7 +98,13 @@ RESPONSES = (
 )
 # MBPP, apart from the others: a text is a prompt there alone, and a code a program beside its tests.
 PROGRAM = PairLayout("input_output", "text", "code", CONTEXT_FIELDS, ("test_list",))
+# s1K and s1K-1.1: attempts are the answers of models, the solution is a reference.
+ATTEMPTS = tuple(
+    PairLayout("qa", "question", attempt, aside=("solution",))
+    for attempt in ("deepseek_attempt", "attempt")
+)
 PAIRS = (
+    *ATTEMPTS,
     PairLayout("dolly", "instruction", "response", ("context",), ("context",)),
     *(
         PairLayout(name, prompt, response, contexts)

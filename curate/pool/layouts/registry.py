@@ -6,14 +6,18 @@ Layouts of plugins and other distributions come before those of the package.
 from typing import ClassVar, Protocol
 
 from curate.core.methods import Method, methods_in
+from curate.pool.layouts.answered import AnsweredLayout
 from curate.pool.layouts.choices import ChoicesLayout
 from curate.pool.layouts.compared import ComparedLayout
 from curate.pool.layouts.example import ConversationTurns, Record, Roles
+from curate.pool.layouts.generations import GenerationsLayout
 from curate.pool.layouts.glaive import GlaiveLayout
 from curate.pool.layouts.messages import LISTED
+from curate.pool.layouts.moss import MossLayout
 from curate.pool.layouts.oasst import TreeLayout
 from curate.pool.layouts.pairs import PAIRS, PROGRAM
 from curate.pool.layouts.preference import PreferenceLayout
+from curate.pool.layouts.ranked import RankedLayout
 from curate.pool.layouts.transcript import TranscriptLayout
 
 
@@ -61,8 +65,12 @@ class Layout(Method):
 LAYOUTS: tuple[LayoutReader, ...] = (
     PreferenceLayout(),
     ComparedLayout(),
+    RankedLayout(),
+    GenerationsLayout(),
+    AnsweredLayout(),
     *LISTED,
     GlaiveLayout(),
+    MossLayout(),
     TreeLayout(),
     ChoicesLayout(),
     *PAIRS,

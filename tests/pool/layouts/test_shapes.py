@@ -1,6 +1,6 @@
 """Records shaped as well-known data sets are, in words of our own: their turns, or why there are none.
 
-Turns are written "u: a prompt / a: an answer"; "r:" is the rejected answer.
+Turns are written "u: a prompt / a: <its reasoning> an answer"; "r:" is the rejected answer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from curate.core.errors import UserError
+from curate.core.rows import Message
 from curate.pool.layouts import RecordFault, file_reader
 from tests.conftest import turns
 
@@ -21,6 +22,27 @@ TOOL = {"name": "find", "description": "Finds.", "parameters": {"what": {"type":
 CALL = {"name": "find", "arguments": {"what": "tern"}}
 EITHER = {"text": ["red", "blue"], "label": ["A", "B"]}
 LISTED = "u: q -  - A) red - B) blue / a: B) blue"
+
+SCORED = [{"response": text, "overall_score": score, "annotations": {"honesty": {"Rating": rating}}}
+          for text, score, rating in (("c", 7.5, "3"), ("d", 2.0, "5"), ("b", 7.5, "4"))]  # fmt: skip
+ARENA = {"id": 1, "prompt": '["a", "d"]', "response_a": '["c", "f"]', "response_b": '["b", "e"]',
+         "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}  # fmt: skip
+GENERATED = {"problem": "a", "solution": "z", "answer": "4", "generations": ["c", "d", "b"],
+             "correctness_math_verify": [True, False, True], "correctness_llama": None,
+             "is_reasoning_complete": [False, True, True]}  # fmt: skip
+S1K = {"question": "a", "solution": "z", "cot_type": "math", "metadata": "{}"}
+
+
+def moss_turn(human: str, answer: str, thought: str = "None", call: str = "None") -> dict[str, str]:
+    """Return a turn as MOSS-003 has it."""
+    return {
+        "Human": f"<|Human|>: {human}<eoh>\n",
+        "Inner Thoughts": f"<|Inner Thoughts|>: {thought}<eot>\n",
+        "Commands": f"<|Commands|>: {call}<eoc>\n",
+        "Tool Responses": "<|Results|>: None<eor>\n",
+        "MOSS": f"<|MOSS|>: {answer}<eom>\n",
+    }
+
 
 READ: dict[str, tuple[dict[str, Any], str]] = {
     # chats
@@ -58,6 +80,25 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
                 "s: s / u: a / a: b / u: c / a: d"),
     "mistral": ({"prompt": "<s>[INST] a [/INST]", "completion": "b"}, "u: a / a: b"),
     "hh red team": ({"transcript": "\n\nHuman: a\n\nAssistant: b", "rating": 4}, "u: a / a: b"),
+    "moss 3": ({"meta_instruction": "s", "num_turns": 2, "chat": {"turn_2": moss_turn("c", "d", "t"),
+                                                                 "turn_1": moss_turn("a", "b")}},
+               "s: s / u: a / a: b / u: c / a: <t> d"),
+    "moss 2": ({"prefix": "s", "num_turns": 2, "plain_text": "[Human]: a<eoh> [MOSS]: b<eoa> "
+                "[Human]: c<eoh> [MOSS]: d<eoa>"}, "s: s / u: a / a: b / u: c / a: d"),
+    # reasoning
+    "openr1 math": (GENERATED | {"messages": turns("a", "c")}, "u: a / a: c"),
+    "openr1 raw": (GENERATED, "u: a / a: b"),
+    "dolphin r1": ({"messages": [{"role": "system", "content": "s"}, AB[0]], "reasoning": "t",
+                    "answer": "b", "model": "m"}, "s: s / u: a / a: <t> b"),
+    "acemath": ({"messages": AB[:1], "answer": "b"}, "u: a / a: b"),
+    "openthoughts metadata": ({"problem": "a", "deepseek_reasoning": "t", "deepseek_solution": "b",
+                               "ground_truth_solution": "z", "starter_code": "def f():"},
+                              "u: a -  - def f(): / a: <t> b"),
+    "s1k": (S1K | {"thinking_trajectories": ["t"], "attempt": "b"}, "u: a / a: <t> b"),
+    "s1k 1.1": (S1K | {"gemini_attempt": "c", "deepseek_attempt": "b", "gemini_thinking_trajectory": "v",
+                       "deepseek_thinking_trajectory": "t"}, "u: a / a: <t> b"),
+    "medical o1": ({"Question": "a", "Complex_CoT": "t", "Response": "b"}, "u: a / a: <t> b"),
+    "nemotron": ({"messages": AB, "reasoning": "off", "category": "math"}, "u: a / a: b"),
     # pairs
     "capitals": ({"Question": "a", "Answer": "b", "Link": "x"}, "u: a / a: b"),
     "metamath": ({"type": "x", "query": "a", "original_question": "z", "response": "b"},
@@ -129,6 +170,17 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
     "stack paired": ({"question": "a", "response_j": "b", "response_k": "c"}, "u: a / a: b / r: c"),
     "arena": ({"model_a": "m", "winner": "model_b", "conversation_a": turns("a", "c"),
                "conversation_b": AB}, "u: a / a: b / r: c"),
+    "arena 55k": (ARENA, "u: a / a: b / u: d / a: e / r: c / r: d / r: f"),
+    "arena 55k csv": ({**ARENA, "prompt": '["a"]', "response_a": '["b"]', "response_b": '["c"]',
+                       "winner_model_a": "1", "winner_model_b": "0"}, "u: a / a: b / r: c"),
+    "ultrafeedback raw": ({"source": "x", "instruction": "a", "models": ["m"], "completions": SCORED,
+                           "correct_answers": ["None"]}, "u: a / a: b / r: d"),
+    "ultrafeedback ratings": ({"instruction": "a", "completions": [
+        {"response": "c", "annotations": {"honesty": {"Rating": "N/A"}, "truth": {"Rating": "2"}}},
+        {"response": "b", "annotations": {"honesty": {"Rating": "3"}}}]}, "u: a / a: b / r: c"),
+    "one completion": ({"instruction": "a", "completions": [{"response": "b"}]}, "u: a / a: b"),
+    "nectar": ({"prompt": "\n\nHuman: a\n\nAssistant: ", "turns": 1, "answers": [
+        {"answer": "c", "rank": 2.0}, {"answer": "b", "rank": 1.0}]}, "u: a / a: b / r: c"),
     "kto": ({"prompt": "a", "completion": "b", "label": True}, "u: a / a: b"),
 }  # fmt: skip
 
@@ -141,6 +193,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "unread_field: preference_strength = 0: neither is preferred"),
     "arena tie": ({"winner": "tie (bothbad)", "conversation_a": AB, "conversation_b": AB},
                   "unread_field: winner = 'tie .bothbad.': neither"),
+    "arena 55k tie": (ARENA | {"winner_model_b": 0, "winner_tie": 1}, "winner_model_a = 0, "
+                      "winner_model_b = 0: neither is preferred"),
+    "arena 55k null": (ARENA | {"response_a": '["c", null]'}, "response_a: no JSON list of texts"),
+    "arena 55k rounds": (ARENA | {"response_b": '["b"]'}, "response_b: 1 of 2 rounds"),
+    "ultrafeedback tie": ({"instruction": "a", "completions": [SCORED[0], SCORED[2]]},
+                          "completions: all 2 score the same: none is preferred"),
+    "completions": ({"instruction": "a", "completions": [SCORED[0], {"response": "b"}]},
+                    r"completions\[1\].overall_score: nothing says which answer is the best; name one, "
+                    r"e.g. fields: {prompt: instruction, response: 'completions\[0\].response'}"),
+    "generations": ({"problem": "a", "generations": ["b", "c"]},
+                    r"which of 2 generations is right; name one, e.g. fields: {prompt: problem, "),
+    "openr1 wrong": (GENERATED | {"correctness_math_verify": [True, False, False]},
+                     "generations: none is marked as right and complete"),
+    "openr1 other": (GENERATED | {"messages": AB[:1] + turns("a", "q")[1:]},
+                     "generations: the last turn is none of them"),
+    "moss call": ({"meta_instruction": "s", "chat": {"turn_1": moss_turn("a", "b", call='Look("x")')}},
+                  "unread_field: chat.turn_1.Commands: a call without names of its arguments"),
+    "moss text": ({"plain_text": "[Human]: a<eoh> [MOSS]: b<eoa> and [Human]: c<eoh>"},
+                  "plain_text: text between turns"),
+    "chatqa": ({"messages": AB[:1], "answers": ["b"], "document": "x"}, "unread_field: document"),
     "copa": ({"premise": "It sank.", "choice1": "x", "choice2": "y", "question": "cause", "label": 1},
              "unread_field: label = 1: of which option"),
     "squad v2": ({"context": "x", "question": "a", "answers": {"text": [], "answer_start": []}},
@@ -166,11 +238,15 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
                    "with a `template:`"),
     "humaneval": ({"prompt": "def f():", "canonical_solution": "  pass", "test": "x"},
                   r"prompts without an answer \(`prompt`\)"),
-    "ultrafeedback raw": ({"instruction": "a", "completions": [{"response": "b"}]},
-                          r"prompts without an answer \(`instruction`\)"),
     "oasst flat": ({"message_id": "1", "parent_id": None, "text": "a", "role": "prompter"},
                    "give the file of whole trees"),
 }  # fmt: skip
+
+
+def thought(turn: Message) -> str:
+    """Return the reasoning of a turn in angle brackets, if it has any."""
+    reasoning = turn.get("reasoning")
+    return f"<{reasoning}> " if reasoning else ""
 
 
 def read(record: dict[str, Any]) -> str:
@@ -180,7 +256,7 @@ def read(record: dict[str, Any]) -> str:
         raise conversation.fault
     example = conversation.example
     assert example is not None
-    said = [f"{turn['role'][0]}: {turn['content']}" for turn in example.turns]
+    said = [f"{turn['role'][0]}: {thought(turn)}{turn['content']}" for turn in example.turns]
     said += [f"r: {turn['content']}" for turn in example.rejected or ()]
     return " / ".join(said).replace("\n", " - ")
 
@@ -212,6 +288,11 @@ CALLS: dict[str, dict[str, Any]] = {
         "chat": "USER: a\n\n\nASSISTANT: <functioncall> "
         """{"name": "find", "arguments": '{"what": "tern"}'} <|endoftext|>\n\n\n"""
         'FUNCTION RESPONSE: {"at": "sea"}\n\n\nASSISTANT: b <|endoftext|>\n\n\n',
+    },
+    "glaive 1": {
+        "sample": f"SYSTEM: Use these -\n{json.dumps(TOOL, indent=1)},\n{json.dumps(TOOL)}\nUSER: a\n"
+        f"ASSISTANT: <functioncall> {json.dumps(CALL)} <|endoftext|>\n"
+        'FUNCTION RESPONSE: {"at": "sea"}\nASSISTANT: b\n<|endoftext|>'
     },
     "apigen-mt": {
         "conversations": [
