@@ -14,9 +14,10 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from curate.config.recipe import Config
+from curate.core.bucket import open_store
 from curate.core.console import console
 from curate.core.escape import printable
-from curate.core.store import Artifact, Computation, Store
+from curate.core.store import Artifact, Computation
 from curate.pipeline.run import RunResult
 
 
@@ -57,7 +58,7 @@ def run_with_progress(
     # The report draws with altair, which `curate check` does not need.
     from curate.pipeline.curation import run_curation  # noqa: PLC0415
 
-    store, status = Store(Path(config.store)), StepStatus(config.name)
+    store, status = open_store(config.store), StepStatus(config.name)
 
     def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
         artifacts = []

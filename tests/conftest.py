@@ -21,16 +21,18 @@ from hypothesis import settings
 
 from curate.config.recipe import Config
 from curate.core.calls import CallRunner, Table
+from curate.core.digests import digest_of
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.ledger import judge_rows
 from curate.core.methods import find_method
 from curate.core.rows import SCHEMA, Message, content_hash, text_hash
 from curate.core.run import StepRun
 from curate.core.stage import Stage
-from curate.core.store import Artifact, Computation, Store, digest_of, key_of
+from curate.core.store import Artifact, Computation, Store, key_of
 from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
 from curate.report import figures
+from tests.s3server import s3_server
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
 settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)
@@ -133,6 +135,10 @@ class Computed:
     content: Any
     version: int = 1
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> list[Artifact]:
+        return [*self.inputs.values()]
 
     @property
     def params(self) -> dict[str, Any]:
@@ -310,6 +316,13 @@ def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a server that speaks S3."""
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from curate.api.progress import NotebookProgress
 from curate.api.session import STORE, recipe_of
 from curate.config.loading import load_config
 from curate.config.recipe import Config
-from curate.core.store import Store
+from curate.core.bucket import open_store
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 
@@ -33,5 +33,5 @@ def run(
     else:
         config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
     folder = None if out is None else Path(out)
-    progress = NotebookProgress(Store(Path(config.store)))
+    progress = NotebookProgress(open_store(config.store))
     return run_curation(config, folder, progress, overwrite=overwrite)

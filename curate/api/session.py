@@ -6,8 +6,8 @@ from typing import Any
 from curate.api.progress import NotebookProgress
 from curate.config.loading import recipe_of_settings
 from curate.config.recipe import Config
+from curate.core.bucket import open_store
 from curate.core.params import Params
-from curate.core.store import Store
 from curate.pipeline.curation import read_inputs, run_stages
 from curate.pipeline.run import Run
 
@@ -36,7 +36,7 @@ def written_settings(params: Params) -> dict[str, Any]:
 
 def started_run(recipe: Config) -> Run:
     """Return a run of a recipe that has read its inputs and let its stages judge them."""
-    store = Store(Path(recipe.store))
+    store = open_store(recipe.store)
     run = Run(recipe, store, NotebookProgress(store))
     read_inputs(run)
     run_stages(run)

@@ -8,7 +8,6 @@ select: {method: rds, budget: {rows: 100}}
 """
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from operator import or_
@@ -38,6 +37,7 @@ from curate.config.checks import (
 )
 from curate.config.faults import KeyFault
 from curate.config.names import GENERATE, stage_names
+from curate.core.bucket import check_address
 from curate.core.credentials import find_secret, leaves
 from curate.core.methods import load_plugin, methods_in
 from curate.core.names import check_name
@@ -145,7 +145,11 @@ class Config(Params):
     compare: list[Selector] = []
     prove: ProofSettings | None = None
     export: ExportSettings = ExportSettings()
-    store: str = Field(".curate/store", description="folder of artifacts, shared by runs")
+    store: str = Field(
+        ".curate/store",
+        description="folder of artifacts, shared by runs, or the URL of one in a bucket",
+        examples=["/data/curate-store", "s3://bucket/curate"],
+    )
 
     @classmethod
     def model_validate(cls, obj: Any, **settings: Any) -> Self:
@@ -172,15 +176,9 @@ class Config(Params):
     @field_validator("store")
     @classmethod
     def _check_store(cls, value: str) -> str:
-        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", value)
-        if scheme:
-            raise ValueError(
-                f"{scheme[0]} is not supported: give the path of a folder of this machine "
-                f"(one with a colon in its name is written ./{scheme[0]}...)"
-            )
         if not value:
-            raise ValueError("give the path of a folder")
-        return str(Path(value).expanduser()) if value.startswith("~") else value
+            raise ValueError("give the path of a folder, or the URL of a bucket")
+        return check_address(value)
 
     @model_validator(mode="before")
     @classmethod

@@ -10,32 +10,31 @@ differ between equal artifacts: seconds, memory, and the versions of the librari
 """
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-import psutil
 
+from curate.core.checksummed import PRETTY, dump_checksummed, load_checksummed
+from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
-from curate.core.memory import released_memory
+from curate.core.memory import peak_memory, released_memory
 from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
+from curate.core.wholeness import is_whole
 from curate.core.workspace import workspace
 
 LOG = logging.getLogger("curate")
 MANIFEST = "manifest.json"
-CHECKSUM = "checksum"
 KEY_CHARS = 20
 Counts = dict[str, Any]
 
@@ -95,6 +94,11 @@ class Computation(Protocol):
         ...
 
     @property
+    def reads(self) -> Sequence[Artifact]:
+        """Return the artifacts that it opens, in its key or not."""
+        ...
+
+    @property
     def key(self) -> str:
         """Return the digest that names its artifact: `key_of` it."""
         ...
@@ -117,8 +121,13 @@ def key_of(computation: Computation) -> str:
     )
 
 
+def folder_name(computation: Computation) -> str:
+    """Return the name of the folder of a computation's artifact."""
+    return f"{computation.name}-{computation.key[:KEY_CHARS]}"
+
+
 class Store:
-    """A folder of artifacts.
+    """A folder of artifacts. `curate.core.bucket.BucketStore` is one whose artifacts lie in a bucket.
 
     Raises:
         UserError: there can be no such folder.
@@ -133,9 +142,18 @@ class Store:
                 f"store: {self.root} cannot be a folder ({error.strerror}); name another one"
             ) from error
 
+    @property
+    def address(self) -> str:
+        """Return what a recipe calls the store."""
+        return str(self.root)
+
     def path_of(self, computation: Computation) -> Path:
         """Return the folder in which the step's artifact lies or will lie."""
-        return self.root / f"{computation.name}-{computation.key[:KEY_CHARS]}"
+        return self.root / folder_name(computation)
+
+    def fetch(self, name: str) -> Artifact | None:
+        """Return an artifact by its folder's name, by its manifest alone; None if there is none."""
+        return self._read(self.root / name)
 
     def find(self, computation: Computation) -> Artifact | None:
         """Return the step's artifact if it is whole: every file there with its recorded digest.
@@ -153,13 +171,21 @@ class Store:
         return artifact
 
     def _find_whole(self, computation: Computation) -> Artifact | None:
+        return self._find_local(computation)
+
+    def _find_local(self, computation: Computation) -> Artifact | None:
         artifact = self._read(self.path_of(computation))
         if artifact is None or artifact.key != computation.key:
             return None
-        try:
-            return artifact if _is_whole(artifact) else None
-        except OSError:
+        if not is_whole(artifact.path, artifact.files, self._record(artifact.path.name)):
             return None
+        with suppress(OSError):
+            # The time of its last use, by which `curate store gc` knows what runs work with.
+            os.utime(artifact.path)
+        return artifact
+
+    def _record(self, name: str) -> Path:
+        return self.root / "verified" / name
 
     def ensure(self, computation: Computation) -> Artifact:
         """Return the step's artifact, running the step only if no whole one is stored.
@@ -187,7 +213,7 @@ class Store:
 
     def _read(self, folder: Path) -> Artifact | None:
         try:
-            manifest = _load_manifest((folder / MANIFEST).read_bytes())
+            manifest = load_checksummed((folder / MANIFEST).read_bytes())
             return Artifact(
                 **{name: manifest[name] for name in _RECORDED}, path=folder, cached=True
             )
@@ -209,7 +235,7 @@ class Store:
                 counts = computation.write(temporary)
             seconds = time.perf_counter() - started
             manifest = _describe(computation, temporary, counts, seconds, peak[0])
-            _write_durably(temporary / MANIFEST, _dump_manifest(manifest))
+            _write_durably(temporary / MANIFEST, dump_checksummed(manifest))
             self._publish(temporary, computation)
             LOG.info("%s: made in %.1f s%s", computation.name, seconds, _counts_text(counts))
         return self.open(computation, cached=False)
@@ -218,6 +244,9 @@ class Store:
         final = self.path_of(computation)
         if final.exists() and self.find(computation) is None:
             shutil.rmtree(final)
+        self._move(temporary, final)
+
+    def _move(self, temporary: Path, final: Path) -> None:
         try:
             temporary.rename(final)
         except OSError as error:
@@ -225,16 +254,6 @@ class Store:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         _sync_folder(self.root)
-
-
-def _is_whole(artifact: Artifact) -> bool:
-    for name, recorded in artifact.files.items():
-        path = artifact.path / name
-        if not path.is_file() or path.stat().st_size != recorded["bytes"]:
-            return False
-        if digest_file(path) != recorded["digest"]:
-            return False
-    return True
 
 
 def _digest_files(files: Mapping[str, Mapping[str, JSON]]) -> str:
@@ -249,26 +268,6 @@ def _counts_text(counts: Counts) -> str:
 
 
 _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb", "versions")
-_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-
-
-def _dump_manifest(manifest: Mapping[str, JSON]) -> bytes:
-    return orjson.dumps({**manifest, CHECKSUM: digest_of(manifest)}, option=_PRETTY)
-
-
-def _load_manifest(data: bytes) -> dict[str, Any]:
-    """Return what `_dump_manifest` was given.
-
-    Raises:
-        ValueError: a byte is not as it was written.
-    """
-    manifest = orjson.loads(data)
-    if not isinstance(manifest, dict):
-        raise ValueError("a manifest is an object")
-    manifest.pop(CHECKSUM, None)
-    if _dump_manifest(manifest) != data:
-        raise ValueError("the manifest is not as it was written")
-    return manifest
 
 
 def _describe(
@@ -294,46 +293,11 @@ def _describe(
     }
 
 
-def digest_of(value: Any) -> str:
-    """Return 32 hex digits that identify a JSON-like value, whatever the order of its keys."""
-    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Return 32 hex digits that identify a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON with sorted keys, atomically."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_durably(temporary, orjson.dumps(value, option=_PRETTY) + b"\n")
+    _write_durably(temporary, orjson.dumps(value, option=PRETTY) + b"\n")
     temporary.replace(path)
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """Yield a one-item list that holds, at the end, the process's peak resident memory in MiB.
-
-    Sampled every 20 ms: a peak shorter than that can be missed.
-    """
-    process, stop, peak = psutil.Process(), threading.Event(), [0.0]
-
-    def watch() -> None:
-        while True:
-            peak[0] = max(peak[0], process.memory_info().rss / 2**20)
-            if stop.wait(0.02):
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from curate.config.recipe import Config
+from curate.core.bucket import local_folder
 from curate.core.calls import Table
 from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import ResponseLimit
@@ -135,7 +135,9 @@ def _watch_lines(
         count = min(answered or part.height, part.height)
         sets.append({**watched.judged_by, "examples": count})
     alpha = level(config.prove.strict, judged)
-    power = watch_power(Path(config.store), _setting(config), watch.artifact.key, sets, alpha)
+    power = watch_power(
+        local_folder(config.store), _setting(config), watch.artifact.key, sets, alpha
+    )
     names = ", ".join(str(line["source"]) for line in sets)
     rows = watch.height
     tokens = base.mean_tokens("watch", lora.max_length) * (models * rows)
@@ -393,7 +395,7 @@ def _power(config: Config, eval_rows: Table, judged: int) -> str:
     assert config.prove is not None
     look = looks_of(config.prove.draws)[-1]
     metric = deciding_metric(config.prove.model_dump()["metric"]).name
-    spread = last_spread(Path(config.store), _setting(config), eval_rows.artifact.key)
+    spread = last_spread(local_folder(config.store), _setting(config), eval_rows.artifact.key)
     if spread is None or spread["metric"] != metric:
         return "what difference can be shown is told after the random draws"
     return power_sentence(spread, look.draws, level(config.prove.strict, judged) * look.share)

@@ -25,13 +25,14 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.fixedpoint import paired_cosines
 from curate.core.jsontypes import JSON
 from curate.core.keyed import EmbedderSource, EngineSource, Keyed, ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.rows import normalise
-from curate.core.store import Artifact, digest_of
+from curate.core.store import Artifact
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, llm_counts, open_client, shorten_middle
 from curate.llm.prompts import Prompt, PromptFiles

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
+from curate.core.digests import digest_of
 from curate.core.rows import Message
-from curate.core.store import Artifact, digest_of
+from curate.core.store import Artifact
 from curate.core.tables import scan_table
 from curate.core.turntext import CONVERSATION, conversations
 

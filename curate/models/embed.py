@@ -14,10 +14,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.digests import digest_of
 from curate.core.keyed import EmbedderSource
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
-from curate.core.store import Artifact, Counts, digest_of
+from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table
 from curate.core.wants import ONE_GPU
 from curate.models.blocks import blocks_of

@@ -25,13 +25,13 @@ import orjson
 from safetensors import SafetensorError
 
 from curate.core.dates import pin_date
+from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
 from curate.core.faults import explain_fault, one_line
 from curate.core.interrupt import scratch_folder
 from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.store import digest_file, digest_of
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
 

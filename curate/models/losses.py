@@ -27,6 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Table, cached_files
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
@@ -34,7 +35,7 @@ from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.core.run import ScoreRun, StepRun
 from curate.core.stageinputs import StageInputs
-from curate.core.store import Artifact, Counts, digest_of
+from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
 from curate.core.wants import ONE_GPU
 from curate.models.acceptance import find_fault

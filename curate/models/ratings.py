@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.params import Params
 from curate.core.rows import Message, response_text, turn_text
 from curate.core.run import StepRun
-from curate.core.store import digest_of
 from curate.core.wants import ONE_GPU
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from curate.core.calls import Table
+from curate.core.digests import digest_of
 from curate.core.lazy import lazy_module
 from curate.core.rows import Message
-from curate.core.store import Artifact, digest_of
+from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.activations import checkpointed
 from curate.models.chat import IGNORED, TokenizedExample

@@ -11,7 +11,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from curate.core.store import digest_of
+from curate.core.digests import digest_of
 from curate.pipeline.run import RunResult
 
 LOG = logging.getLogger("curate")

@@ -13,7 +13,7 @@ from prefect import flow
 from pydantic import BeforeValidator
 
 from curate.config.recipe import Config, recipe_model
-from curate.core.store import Store
+from curate.core.bucket import open_store
 from curate.orchestration.artifacts import publish_artifacts
 from curate.orchestration.tasks import task_executor
 from curate.pipeline.curation import run_curation
@@ -58,7 +58,7 @@ def generation(config: Recipe) -> dict[str, Any]:
     Args:
         config: the recipe, with `generate`.
     """
-    result = run_generation(config, task_executor(Store(Path(config.store))))
+    result = run_generation(config, task_executor(open_store(config.store)))
     return {
         "folder": str(result.folder),
         "rows": result.rows,
@@ -94,7 +94,7 @@ def _run(
     config: Config, out: str | None, *, overwrite: bool, command: str | None = None
 ) -> dict[str, Any]:
     """Return what a run of a recipe came to, each of its steps a task."""
-    execute_all = task_executor(Store(Path(config.store)))
+    execute_all = task_executor(open_store(config.store))
     folder = Path(out) if out else None
     result = run_curation(config, folder, execute_all, overwrite=overwrite, command=command)
     publish_artifacts(result)

@@ -7,6 +7,7 @@ import orjson
 from curate.clean.nearest_drops import nearest
 from curate.config.names import stage_names
 from curate.config.recipe import Config
+from curate.core.bucket import open_store
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of, judge_rows, kept_rows, ledger, stage_inputs
@@ -14,7 +15,7 @@ from curate.core.reasons import Reason
 from curate.core.runlock import FolderLock
 from curate.core.stage import APPENDED, EVAL_SETS
 from curate.core.stageinputs import StageInputs
-from curate.core.store import Artifact, Store, write_json
+from curate.core.store import Artifact, write_json
 from curate.core.versions import versions_sentence
 from curate.generate.outcome import generated_lines
 from curate.generate.step import generate_rows
@@ -80,7 +81,7 @@ def _run_into(
     execute_all: ExecuteAll | None,
     provenance: Provenance,
 ) -> RunResult:
-    store = Store(Path(config.store))
+    store = open_store(config.store)
     run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
     _fetch_models(run)
     results = run_steps(run)

@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 
 from curate.config.recipe import Config
+from curate.core.bucket import open_store
 from curate.core.errors import UserError
-from curate.core.store import Store
 from curate.generate.outcome import outcome_line, outcomes_of
 from curate.pipeline.curation import append_generated, read_inputs
 from curate.pipeline.run import ExecuteAll, Run
@@ -38,7 +38,7 @@ def run_generation(config: Config, execute_all: ExecuteAll) -> GenerationResult:
     """
     if config.generate is None:
         raise UserError("the recipe generates no rows: it has no `generate`")
-    run = Run(config, Store(Path(config.store)), execute_all)
+    run = Run(config, open_store(config.store), execute_all)
     read_inputs(run)
     append_generated(run)
     assert run.generated is not None

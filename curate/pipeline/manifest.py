@@ -33,7 +33,7 @@ def describe_run(
         "run": {**provenance, "models": model_names(run.config)},
         "files": list(files),
         "config": run.config.model_dump(mode="json"),
-        "store": str(run.store.root),
+        "store": run.store.address,
         "versions": installed_versions(),
         **({"model": run.base.identity} if run.uses_base else {}),
         **({RACE: _describe_race(run, run.race)} if run.race else {}),

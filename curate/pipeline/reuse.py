@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate.config.recipe import Config
-from curate.core.store import Artifact, Computation, Store
+from curate.core.bucket import is_bucket, open_store
+from curate.core.store import Artifact, Computation
 from curate.pipeline.curation import run_steps
 from curate.pipeline.run import Run
 
@@ -22,10 +23,9 @@ def reused_artifacts(config: Config) -> list[Artifact]:
 
     Files are not checked against their digests: that takes a run's time.
     """
-    root = Path(config.store)
-    if not root.is_dir():
+    if not is_bucket(config.store) and not Path(config.store).is_dir():
         return []
-    store, reused = Store(root), list[Artifact]()
+    store, reused = open_store(config.store), list[Artifact]()
 
     def find_all(steps: Sequence[Computation]) -> list[Artifact]:
         stored = [store.look_up(step) for step in steps]

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from curate.core.errors import UserError
 from curate.core.localfiles import changed, file_fault, read_text
+from curate.core.remotefaults import remote_fault
 from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
 from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
@@ -28,7 +29,6 @@ from curate.pool.remote import (
     is_remote_folder,
     list_remote,
     open_remote,
-    remote_fault,
 )
 
 LOG = logging.getLogger("curate")

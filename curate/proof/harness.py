@@ -19,10 +19,11 @@ import polars as pl
 import yaml
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.digests import digest_file
 from curate.core.errors import UserError
 from curate.core.faults import one_line
 from curate.core.keyed import ModelSource
-from curate.core.store import Artifact, digest_file
+from curate.core.store import Artifact
 from curate.core.wants import ONE_GPU
 from curate.models.finetune import load_measured
 from curate.models.load import load_tokenizer

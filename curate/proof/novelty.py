@@ -31,11 +31,12 @@ import numpy as np
 import polars as pl
 
 from curate.core.calls import Table, cached_files
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.run import ScoreRun
-from curate.core.store import Artifact, Counts, digest_of
+from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, TokenizedExample, build_example, prompt_tokens
 from curate.models.evaluation import evaluate

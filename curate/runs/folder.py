@@ -13,6 +13,7 @@ from polars.exceptions import ColumnNotFoundError, ComputeError, SchemaError
 from pydantic import ValidationError
 
 from curate.config.recipe import Config, recipe_model
+from curate.core.bucket import is_cloud, local_folder, open_store
 from curate.core.errors import UserError
 from curate.core.rows import Message
 from curate.core.selector import Selector
@@ -112,8 +113,10 @@ class RunFolder:
 
     def rows(self, role: str) -> pl.LazyFrame | None:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
-        name = self.manifest["artifacts"].get(role)
-        path = inside(Path(self.manifest["store"]), f"{name}/rows.parquet", follow_links=True)
+        name, store = self.manifest["artifacts"].get(role), self.manifest["store"]
+        path = inside(local_folder(store), f"{name}/rows.parquet", follow_links=True)
+        if name and not path.is_file() and is_cloud(store):
+            open_store(store).fetch(name)
         return scan_table(path) if name and path.is_file() else None
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:

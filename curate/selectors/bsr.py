@@ -39,12 +39,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.fixedpoint import cosines
 from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.core.store import Artifact, Counts, digest_of
+from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
 from curate.models.blocks import blocks_of
 from curate.models.embed import TextBlock, read_texts, unit

@@ -27,7 +27,8 @@ from scipy.stats import spearmanr
 
 from curate.core.calls import StoreRunner, Table
 from curate.core.keyed import ModelSource
-from curate.core.store import Artifact, Store, peak_memory
+from curate.core.memory import peak_memory
+from curate.core.store import Artifact, Store
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response
 from curate.models.influence import (

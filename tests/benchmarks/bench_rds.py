@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curate.core.memory import peak_memory
 from curate.core.rows import Message
-from curate.core.store import Store, peak_memory
+from curate.core.store import Store
 from curate.models.chat import tokenise
 from curate.models.lm import encode, pool_states
 from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare

@@ -26,7 +26,7 @@ from pools import REPO, run_stages
 
 from curate.clean.heuristics.findings import RULES
 from curate.clean.pii import find_pii
-from curate.core.store import peak_memory
+from curate.core.memory import peak_memory
 
 EXAMPLE_ROWS = 3
 

@@ -31,7 +31,7 @@ import no_such_peer
 from no_such_peer import anything
 from curate.core import store
 from curate.core.calls import Table as Work
-from curate.core.store import digest_of
+from curate.core.digests import digest_of
 from pools import *
 store.Store.find, digest_of(1), digest_of(*[]), Work("a", name="b"), anything(1, 2)
 def inner(Work): return Work(colour=1)

@@ -80,9 +80,20 @@ def test_a_whole_recipe_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "store", ["s3://bucket/curate", "gs://b", "file:///tmp/x", "memory://", "az:b", "C:\\curate"]
+    "store",
+    [
+        "https://host/curate",
+        "ssh2://b",
+        "file:///tmp/x",
+        "memory://x",
+        "az:b",
+        "C:\\curate",
+        "s3:bucket",
+        "s3://",
+        "s3://b::simplecache",
+    ],
 )
-def test_a_store_that_is_no_path_is_refused_where_it_stands(tmp_path: Path, store: str) -> None:
+def test_a_store_that_is_no_place_is_refused_where_it_stands(tmp_path: Path, store: str) -> None:
     scheme = store[: store.index(":") + 1]
     said = f"{scheme} is not supported: give the path of a folder of this machine"
     [line] = complain(tmp_path, f"{SHORT}store: '{store}'\n")
@@ -96,8 +107,15 @@ def test_a_store_may_have_any_path(tmp_path: Path) -> None:
         assert load(tmp_path, f"{SHORT}store: '{path}'\n").store == path
     assert load(tmp_path, f"{SHORT}store: ~/x\n").store == str(Path.home() / "x")
     assert complain(tmp_path, f"{SHORT}store: ''\n") == [
-        "recipe.yaml:4: store: give the path of a folder (got '')"
+        "recipe.yaml:4: store: give the path of a folder, or the URL of a bucket (got '')"
     ]
+
+
+@pytest.mark.parametrize(
+    "store", ["s3://bucket/curate", "gs://b", "az://container/a/b", "sftp://h/x"]
+)
+def test_a_store_may_be_a_bucket(tmp_path: Path, store: str) -> None:
+    assert load(tmp_path, f"{SHORT}store: {store}/\n").store == store
 
 
 def test_the_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
-from curate.core.store import Artifact, Store, digest_file, digest_of, key_of, write_json
+from curate.core.store import Artifact, Store, key_of, write_json
 
 Edit = Callable[[Path], object]
 
@@ -35,6 +36,10 @@ class Step:
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     runtime: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> list[Artifact]:
+        return [*self.inputs.values()]
 
     @property
     def key(self) -> str:

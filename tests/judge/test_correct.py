@@ -13,10 +13,11 @@ import pytest
 from curate.config.loading import load_config
 from curate.core.calls import Table
 from curate.core.derived_rows import derived_id
+from curate.core.digests import digest_file
 from curate.core.errors import UserError
 from curate.core.ledger import evidence_of
 from curate.core.stage import APPENDED
-from curate.core.store import Store, digest_file
+from curate.core.store import Store
 from curate.core.turntext import plain_messages
 from curate.judge.correct import CorrectStage
 from curate.judge.tune import TuneParams, tune

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curate.core.digests import digest_file
 from curate.core.errors import UserError
-from curate.core.store import digest_file
 from curate.models.chat import IGNORED, build_example, prompt_tokens, tokenise
 from curate.models.load import (
     EMBEDDED,

@@ -16,7 +16,7 @@ import pytest
 
 from curate.config.loading import load_config
 from curate.config.recipe import Config
-from curate.core.store import _dump_manifest, _load_manifest
+from curate.core.checksummed import dump_checksummed, load_checksummed
 from curate.core.versions import LIBRARIES, library_versions, versions_sentence
 from curate.pipeline.curation import run_curation
 from curate.pipeline.reuse import reused_artifacts
@@ -43,8 +43,10 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def pretend(store: Path, step: str, versions: Mapping[str, str]) -> None:
     """Let a stored artifact say that it was made with these versions of libraries."""
     (path,) = store.glob(f"{step}-*/manifest.json")
-    manifest = _load_manifest(path.read_bytes())
-    path.write_bytes(_dump_manifest({**manifest, "versions": {**manifest["versions"], **versions}}))
+    manifest = load_checksummed(path.read_bytes())
+    path.write_bytes(
+        dump_checksummed({**manifest, "versions": {**manifest["versions"], **versions}})
+    )
 
 
 def test_what_a_run_would_reuse_is_what_it_then_reuses(recipe: Config) -> None:

@@ -18,6 +18,7 @@ from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.ingest import ingest_call
 from curate.pool.settings import RowFile
 from tests.httpserver import serving
+from tests.s3server import use_s3
 
 pytestmark = pytest.mark.system
 
@@ -48,28 +49,10 @@ def row_ids(store: Store, path: str) -> list[str]:
 # --- S3 -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The address of a server that speaks S3."""
-    pytest.importorskip("s3fs", reason="the driver of s3://")
-    server = pytest.importorskip("moto.server", reason="a server that speaks S3")
-    threaded = server.ThreadedMotoServer(port=0)
-    threaded.start()
-    host, port = threaded.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        threaded.stop()
-
-
 @pytest.fixture
 def bucket(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a bucket with a pool in it, and the keys to it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    use_s3(monkeypatch, s3)
     filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
     name = f"pools-{abs(hash(tmp_path))}"
     filesystem.mkdir(name)

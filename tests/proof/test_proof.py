@@ -56,6 +56,10 @@ class ReplacedCall:
         return self.call.inputs
 
     @property
+    def reads(self) -> list[Artifact]:
+        return self.call.reads
+
+    @property
     def params(self) -> dict[str, Any]:
         return self.call.params
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
-from curate.core.store import digest_file, digest_of
 from curate.llm.engines.engine import Engine
 from curate.llm.engines.parameters import OpenAIParams, TransformersParams, VllmParams
 from curate.models.load import choose_dtype, find_model, identify, prepare

@@ -1,0 +1,248 @@
+"""A store in a bucket: of a real S3 server on this machine, with and without faults."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from curate.core import bucket
+from curate.core.bucket import BucketStore, open_store
+from curate.core.checksummed import dump_checksummed, load_checksummed
+from curate.core.errors import UserError
+from curate.core.store import Store
+from tests.core.test_store import Step, content, flip_byte, numbers_step, truncate, write_numbers
+from tests.httpserver import serving
+from tests.s3server import FlakyProxy, use_s3
+
+pytestmark = pytest.mark.system
+Stores = Callable[[str], BucketStore]
+
+
+@pytest.fixture
+def stores(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    """Machines by their names: stores on one bucket, each with a folder of its own."""
+    use_s3(monkeypatch, s3)
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(bucket, "PAUSES", (0.01, 0.01))
+    fsspec.filesystem("s3").clear_instance_cache()
+    name = f"store-{abs(hash(tmp_path))}"
+    fsspec.filesystem("s3").mkdir(name)
+    yield lambda machine: BucketStore(f"s3://{name}/curate", tmp_path / machine)
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+def listing(store: BucketStore) -> list[str]:
+    filesystem, root = fsspec.core.url_to_fs(store.url)
+    filesystem.invalidate_cache()
+    return sorted(path.removeprefix(f"{root}/") for path in filesystem.find(root))
+
+
+def change(store: BucketStore, end: str, edit: Callable[[Path], object], tmp: Path) -> None:
+    """Edit a file of the bucket."""
+    filesystem, root = fsspec.core.url_to_fs(store.url)
+    [name] = [name for name in listing(store) if name.endswith(end)]
+    filesystem.get_file(f"{root}/{name}", str(tmp / "edited"))
+    edit(tmp / "edited")
+    filesystem.put_file(str(tmp / "edited"), f"{root}/{name}")
+
+
+def test_what_one_machine_makes_another_finds(stores: Stores) -> None:
+    one, two = stores("one"), stores("two")
+    first = one.ensure(numbers_step())
+    assert not first.cached
+    again = two.ensure(numbers_step())
+    assert again.cached
+    assert (again.digest, content(again.path)) == (first.digest, content(first.path))
+    assert again.path.is_relative_to(two.root)
+    folder = first.path.name
+    assert listing(one) == [
+        f"{folder}/{first.digest}/deep/sum.txt",
+        f"{folder}/{first.digest}/numbers.txt",
+        f"{folder}/manifest.json",
+    ]
+    assert list((one.root / "tmp").iterdir()) == list((two.root / "tmp").iterdir()) == []
+
+
+def test_a_store_is_opened_by_its_url_and_goes_to_a_worker(stores: Stores, tmp_path: Path) -> None:
+    store = open_store(stores("one").url)
+    assert isinstance(store, BucketStore)
+    assert store.root.is_relative_to(tmp_path / "cache" / "stores")
+    assert store.address == store.url
+    store.ensure(numbers_step())
+    sent = pickle.loads(pickle.dumps(store))
+    assert sent.root == store.root
+    assert sent.find(numbers_step()) == store.find(numbers_step())
+    assert isinstance(open_store(str(tmp_path / "folder")), Store)
+
+
+def test_a_worker_brings_what_a_step_reads(stores: Stores, tmp_path: Path) -> None:
+    """Where it lies on the driver, since both have their folder at the same path."""
+    driver = stores("cache")
+    below = driver.ensure(numbers_step())
+    driver.root.rename(tmp_path / "driver")
+
+    def write_sum(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
+        (out / "sum.txt").write_text(inputs["rows"].file("deep/sum.txt").read_text())
+        return {}
+
+    worker = stores("cache")
+    made = worker.ensure(Step("sum", 1, write_sum, {"rows": below}))
+    assert (
+        made.file("sum.txt").read_text()
+        == (tmp_path / "driver" / below.path.name / "deep" / "sum.txt").read_text()
+    )
+
+
+def test_the_first_of_two_machines_prevails(stores: Stores) -> None:
+    """Also where a step does not give the same bytes twice, such as one that asks a model."""
+    one, two = stores("one"), stores("two")
+
+    def write_later(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
+        first.append(one.ensure(numbers_step()))
+        (out / "numbers.txt").write_text("other")
+        return {}
+
+    first: list[Any] = []
+    late = two.ensure(replace(numbers_step(), function=write_later))
+    assert content(late.path) == content(first[0].path) != {"numbers.txt": b"other"}
+    assert late.digest == first[0].digest
+    assert content(stores("three").ensure(numbers_step()).path) == content(late.path)
+
+
+def test_a_folder_that_differs_from_the_bucket_follows_it(stores: Stores, s3: str) -> None:
+    one, two = stores("one"), stores("two")
+    write = lambda out, *rest: (out / "numbers.txt").write_text("own") and {}  # noqa: E731
+    Store(two.root).ensure(replace(numbers_step(), function=write))
+    first = one.ensure(numbers_step())
+    assert content(two.ensure(numbers_step()).path) == content(first.path)
+
+
+def test_what_the_bucket_lost_is_put_back_from_the_folder(stores: Stores) -> None:
+    one = stores("one")
+    first = one.ensure(numbers_step())
+    filesystem, root = fsspec.core.url_to_fs(one.url)
+    filesystem.rm(root, recursive=True)
+    assert one.find(numbers_step()) is None
+    assert one.ensure(numbers_step()).cached
+    assert content(stores("two").ensure(numbers_step()).path) == content(first.path)
+
+
+@pytest.mark.parametrize("end", ["numbers.txt", "deep/sum.txt", "manifest.json"])
+@pytest.mark.parametrize("damage", [flip_byte, truncate, lambda path: path.write_bytes(b"")])
+def test_what_is_damaged_in_the_bucket_is_made_again_and_mended(
+    stores: Stores, tmp_path: Path, end: str, damage: Callable[[Path], object]
+) -> None:
+    first = stores("one").ensure(numbers_step())
+    change(stores("one"), end, damage, tmp_path)
+    two = stores("two")
+    assert two.find(numbers_step()) is None
+    again = two.ensure(numbers_step())
+    assert not again.cached
+    assert content(again.path) == content(first.path)
+    three = stores("three").ensure(numbers_step())
+    assert three.cached
+    assert content(three.path) == content(first.path)
+
+
+@pytest.mark.parametrize("name", ["../../escaped.txt", "/tmp/escaped.txt"])
+def test_a_manifest_that_leads_out_of_its_folder_is_damaged(
+    stores: Stores, tmp_path: Path, name: str
+) -> None:
+    def mislead(path: Path) -> None:
+        manifest = load_checksummed(path.read_bytes())
+        manifest["files"] = {name: manifest["files"]["numbers.txt"]}
+        path.write_bytes(dump_checksummed(manifest))
+
+    stores("one").ensure(numbers_step())
+    change(stores("one"), "manifest.json", mislead, tmp_path)
+    assert stores("two").find(numbers_step()) is None
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_answers_that_a_model_owes_are_asked_for_again(stores: Stores) -> None:
+    def owe(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
+        return {**write_numbers(out, inputs, params, runtime), "llm": {"unanswered": 2}}
+
+    assert stores("one").ensure(replace(numbers_step(), function=owe)).unanswered == 2
+    assert stores("two").find(numbers_step()) is None
+    assert not stores("two").ensure(numbers_step()).unanswered
+    assert stores("one").ensure(numbers_step()).cached
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flaky(stores: Stores, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
+    """The faults of the next requests."""
+    faults: list[str | int] = []
+    handler = type("Proxy", (FlakyProxy,), {"faults": faults, "server_address": s3})
+    with serving(handler) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        fsspec.filesystem("s3").clear_instance_cache()
+        yield faults
+
+
+@pytest.mark.parametrize("fault", [500, 503, "cut", "half"])
+@pytest.mark.parametrize("at", range(5))
+def test_a_fault_of_a_moment_is_got_over(
+    stores: Stores, flaky: list[str | int], fault: str | int, at: int
+) -> None:
+    """At any request of a step that is made, and of one that is found."""
+    passing: list[Any] = [None] * at
+    flaky += [*passing, fault]
+    first = stores("one").ensure(numbers_step())
+    flaky[:] = [*passing, fault]
+    again = stores("two").ensure(numbers_step())
+    assert again.cached
+    assert content(again.path) == content(first.path)
+
+
+@pytest.mark.parametrize("fault", [500, 503, "cut"])
+def test_a_bucket_that_fails_for_good_is_one_sentence_and_loses_nothing(
+    stores: Stores, flaky: list[str | int], fault: str | int
+) -> None:
+    store = stores("one")
+    flaky += [fault] * 200
+    with pytest.raises(
+        UserError, match=r"^store: s3://store-\d+/curate: cannot be reached"
+    ) as caught:
+        store.ensure(numbers_step())
+    assert "\n" not in str(caught.value)
+    flaky.clear()
+    assert not store.ensure(numbers_step()).cached
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_refusal_is_one_sentence_at_once(stores: Stores, flaky: list[str | int]) -> None:
+    flaky += [403] * 200
+    with pytest.raises(UserError, match=r"/curate: may not be used as a store .*AWS_ACCESS_KEY_ID"):
+        stores("one").ensure(numbers_step())
+    assert len(flaky) > 190, "it was asked again"
+
+
+def test_no_keys_are_one_sentence(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(UserError, match=r"may not be used as a store .*set AWS_ACCESS_KEY_ID"):
+        stores("one").ensure(numbers_step())
+
+
+def test_no_such_bucket_is_one_sentence(stores: Stores, tmp_path: Path) -> None:
+    store = BucketStore("s3://no-such-bucket-here/curate", tmp_path / "one")
+    with pytest.raises(
+        UserError, match="store: s3://no-such-bucket-here/curate: there is no such buck"
+    ):
+        store.ensure(numbers_step())

@@ -1,0 +1,104 @@
+"""A run onto a bucket: another machine reuses all of it, and its folder is read as any other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from curate.config.recipe import Config
+from curate.core.bucket import local_folder
+from curate.estimate.recipe import estimate
+from curate.pipeline.curation import run_curation
+from curate.pipeline.reuse import reused_artifacts
+from curate.report.build import write_report
+from curate.runs.explain import explain_row
+from curate.runs.folder import open_run
+from curate.runs.plan import plan_selection
+from curate.runs.rethreshold import rethreshold
+from tests.core.test_store import content
+from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
+from tests.s3server import use_s3
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def config(
+    s3: str, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Config]:
+    """A recipe whose store is a bucket."""
+    use_s3(monkeypatch, s3)
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    fsspec.filesystem("s3").clear_instance_cache()
+    name = f"runs-{abs(hash(tmp_path))}"
+    fsspec.filesystem("s3").mkdir(name)
+    write_inputs(tmp_path)
+    plain = recipe(tmp_path, tiny, [{"method": "exact"}, FUZZY, LEAKS])
+    select = {"method": "embed", "budget": {"rows": 5}}
+    models = {"base": str(tiny), "embedder": "static"}
+    settings = plain.model_dump(mode="json") | {"select": select, "models": models}
+    yield Config.model_validate({**settings, "store": f"s3://{name}/curate"})
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+def artifacts(store: Path) -> dict[str, dict[str, bytes]]:
+    """Return the bytes of all artifacts of a folder, by their names."""
+    return {path.parent.name: content(path.parent) for path in store.glob("*/manifest.json")}
+
+
+def reused(stages: list[dict[str, Any]]) -> tuple[int, int]:
+    return sum(s["cached"] for s in stages), sum(s["steps"] for s in stages)
+
+
+def test_another_machine_reuses_all_of_a_run_with_the_same_bytes(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_curation(config, tmp_path / "first")
+    before = artifacts(local_folder(config.store))
+    assert reused(first.manifest["stages"])[0] == 0
+
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "other"))
+    assert len(reused_artifacts(config)) == len(before)
+    shutil.rmtree(tmp_path / "other")
+    second = run_curation(config, tmp_path / "second")
+    cached, steps = reused(second.manifest["stages"])
+    assert cached == steps == len(before) > 15
+    assert artifacts(local_folder(config.store)) == before
+    assert local_folder(config.store).is_relative_to(tmp_path / "other")
+    assert second.manifest["store"] == config.store
+
+
+def test_a_run_onto_a_bucket_is_that_of_a_folder(config: Config, tmp_path: Path) -> None:
+    finish(config, tmp_path / "bucket")
+    finish(config.model_copy(update={"store": str(tmp_path / "store")}), tmp_path / "folder")
+    assert artifacts(local_folder(config.store)) == artifacts(tmp_path / "store")
+
+
+def test_a_runs_folder_is_read_where_its_store_is_a_bucket(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(config, tmp_path / "run")
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "empty"))
+    run = open_run(tmp_path / "run")
+    lines = explain_row(run, "web/pool.jsonl:1")
+    text = json.loads((tmp_path / "pool.jsonl").read_text().splitlines()[0])["prompt"]
+    assert any(text[:40] in line for line in lines)
+    assert write_report(tmp_path / "run").is_file()
+    assert plan_selection(run, "rows=3").ranking["selected"].sum() == 3
+    assert rethreshold(run, "fuzzy", ["threshold=0.8"]).evidence.height
+    assert estimate(config)
+
+
+def test_a_received_run_folder_sends_no_request_to_a_host_that_it_names(
+    config: Config, tmp_path: Path
+) -> None:
+    finish(config, tmp_path / "run")
+    path = tmp_path / "run" / "manifest.json"
+    path.write_text(path.read_text().replace(config.store, "sftp://127.0.0.1:9/x"))
+    assert open_run(tmp_path / "run").rows("pool") is None
