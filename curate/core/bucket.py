@@ -26,7 +26,7 @@ from curate.core.errors import UserError
 from curate.core.faults import causes, one_line
 from curate.core.remotefaults import DRIVERS, remote_fault
 from curate.core.store import LOG, MANIFEST, Artifact, Computation, Store, folder_name
-from curate.core.wholeness import damaged_files
+from curate.core.wholeness import FileRecord, damaged_files
 from curate.core.workspace import workspace
 
 T = TypeVar("T")
@@ -244,7 +244,7 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, FINAL) or bool(names & {"NoCredentialsError"})
 
 
-def _safe_names(files: Mapping[str, Any]) -> Mapping[str, Any]:
+def _safe_names(files: Mapping[str, FileRecord]) -> Mapping[str, FileRecord]:
     """Return the files of a manifest, none of which leads out of its folder.
 
     Raises:

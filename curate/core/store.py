@@ -30,7 +30,7 @@ from curate.core.jsontypes import JSON
 from curate.core.memory import peak_memory, released_memory
 from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
-from curate.core.wholeness import is_whole
+from curate.core.wholeness import FileRecord, is_whole
 from curate.core.workspace import workspace
 
 LOG = logging.getLogger("curate")
@@ -47,7 +47,7 @@ class Artifact:
     key: str
     path: Path
     digest: str
-    files: dict[str, dict[str, Any]]
+    files: dict[str, FileRecord]
     counts: Counts
     seconds: float
     peak_memory_mb: float
@@ -256,7 +256,7 @@ class Store:
         _sync_folder(self.root)
 
 
-def _digest_files(files: Mapping[str, Mapping[str, JSON]]) -> str:
+def _digest_files(files: Mapping[str, FileRecord]) -> str:
     return digest_of({name: recorded["digest"] for name, recorded in files.items()})
 
 
@@ -273,7 +273,7 @@ _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory
 def _describe(
     computation: Computation, folder: Path, counts: Counts, seconds: float, peak_mb: float
 ) -> dict[str, Any]:
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, FileRecord] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _sync(path)
         name = path.relative_to(folder).as_posix()

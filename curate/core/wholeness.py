@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from curate.core.digests import digest_file, digest_of
 
@@ -21,7 +21,14 @@ SMALL_BYTES = 64 * 2**10
 SETTLED_SECONDS = 2.0
 
 
-def is_whole(folder: Path, files: Mapping[str, Mapping[str, Any]], record: Path) -> bool:
+class FileRecord(TypedDict):
+    """What a manifest tells of a file: its size in bytes and the digest of its content."""
+
+    bytes: int
+    digest: str
+
+
+def is_whole(folder: Path, files: Mapping[str, FileRecord], record: Path) -> bool:
     """Return whether every file is there with its recorded digest.
 
     Args:
@@ -43,21 +50,21 @@ def is_whole(folder: Path, files: Mapping[str, Mapping[str, Any]], record: Path)
     return True
 
 
-def damaged_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def damaged_files(folder: Path, files: Mapping[str, FileRecord]) -> list[str]:
     """Return the files that are not there, or not with their recorded digests; all are read."""
     return [name for name, recorded in files.items() if not _has_digest(folder / name, recorded)]
 
 
-def _has_digest(path: Path, recorded: Mapping[str, Any]) -> bool:
+def _has_digest(path: Path, recorded: FileRecord) -> bool:
     try:
         if path.stat().st_size != recorded["bytes"]:
             return False
-        return bool(digest_file(path) == recorded["digest"])
+        return digest_file(path) == recorded["digest"]
     except OSError:
         return False
 
 
-def _stamp(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+def _stamp(folder: Path, files: Mapping[str, FileRecord]) -> tuple[str, float]:
     """Return a digest of what the file system tells of the files, and when the last one changed."""
     stats = {name: (folder / name).stat() for name in files}
     stamp = digest_of(

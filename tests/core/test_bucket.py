@@ -92,11 +92,9 @@ def test_a_worker_brings_what_a_step_reads(stores: Stores, tmp_path: Path) -> No
         return {}
 
     worker = stores("cache")
-    made = worker.ensure(Step("sum", 1, write_sum, {"rows": below}))
-    assert (
-        made.file("sum.txt").read_text()
-        == (tmp_path / "driver" / below.path.name / "deep" / "sum.txt").read_text()
-    )
+    total = worker.ensure(Step("sum", 1, write_sum, {"rows": below})).file("sum.txt")
+    on_driver = tmp_path / "driver" / below.path.name / "deep" / "sum.txt"
+    assert total.read_text() == on_driver.read_text()
 
 
 def test_the_first_of_two_machines_prevails(stores: Stores) -> None:
