@@ -2,18 +2,20 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 
 from curate.core.errors import UserError
 from curate.pool.classlabels import class_labels
+from curate.pool.containers.lines import LineBlock
 from curate.pool.entries import EntryIdentity
 from curate.pool.files import PoolFile
 from curate.pool.layouts import RecordFault, RecordReader, file_reader
-from curate.pool.recordrows import FileReader, RecordBatch, value_of
-from curate.pool.records import LONGEST, Record, read_records
+from curate.pool.recordrows import FileReader, RecordBatch, row_id, value_of
+from curate.pool.records import LONGEST, Record, read_blocks, read_records
 
 DETECT_ROWS = 100
 PART_ROWS = 10_000
@@ -21,19 +23,41 @@ PART_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
+class ReaderSource:
+    """What the reader of a file follows from: settings of its entry, and some records of it."""
+
+    entry: EntryIdentity
+    file: PoolFile
+    head: Sequence[Record]
+
+    @cached_property
+    def reader(self) -> FileReader:
+        """Return the reader.
+
+        Raises:
+            UserError: the records are in no known layout.
+        """
+        entry, reader = self.entry, _reader_of(self.entry, self.head, self.file)
+        prompts = entry.get("prompts", False)
+        return FileReader(entry["source"], self.file.name, entry["strip_end"], prompts, reader)
+
+
+@dataclass(frozen=True)
 class FilePart:
-    """Some records of a file, and what they are read by; it pickles.
+    """Some records of a file, and what their reader follows from.
 
     empty: the file has no record at all.
     """
 
-    reader: FileReader
-    records: Sequence[Record]
+    source: ReaderSource
+    records: LineBlock | Sequence[Record]
     empty: bool = False
 
     def read(self) -> RecordBatch:
         """Return what the records become."""
-        return self.reader.read(self.records, empty=self.empty)
+        block = self.records
+        records = block.records() if isinstance(block, LineBlock) else block
+        return self.source.reader.read(records, empty=self.empty)
 
 
 def entry_parts(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterator[FilePart]:
@@ -57,31 +81,68 @@ def entry_parts(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterato
 def _file_parts(
     file: PoolFile, entry: EntryIdentity, sample: frozenset[str] | None
 ) -> Iterator[FilePart]:
-    records = read_records(file)
-    head = list(_head(records))
-    reader = _reader_of(entry, head, file)
-    if reader is None and head and not any(record.too_long or record.fault for record in head):
+    blocks = read_blocks(file)
+    first = list(_first_blocks(blocks))
+    head = list(_head(_records(first)))
+    source = ReaderSource(entry, file, head)
+    has_reader = source.reader.reader is not None
+    if head and not has_reader and not any(record.too_long or record.fault for record in head):
         raise UserError(f"{file.url}: holds no record that is valid JSON ({_fault_of(head[0])})")
-    by = _file_reader(entry, file, reader)
+    all_blocks: Iterator[LineBlock | Record] = chain(first, blocks)
+    if sample is not None:
+        all_blocks = _sampled(source, _records(all_blocks), sample)
+    read = _parts if has_reader else _parts_of_unread
+    parts = read(source, all_blocks)
+    yield next(parts, FilePart(source, [], empty=not head))
+    yield from parts
+
+
+def _parts(source: ReaderSource, blocks: Iterator[LineBlock | Record]) -> Iterator[FilePart]:
+    """Yield blocks of lines as parts, and other records put together to parts."""
     chosen: list[Record] = []
-    size, first = 0, True
-    for record in chain(head, records):
-        if sample is not None and by.row_id(record) not in sample:
-            continue
-        if by.reader is None:
-            by = replace(by, reader=_reader_of(entry, [record], file))
-        chosen.append(record)
-        size += record.size or len(record.raw)
-        if size >= PART_BYTES or len(chosen) >= PART_ROWS:
-            yield FilePart(by, chosen)
-            chosen, size, first = [], 0, False
-    if chosen or first:
-        yield FilePart(by, chosen, empty=not head)
+    size = 0
+    for block in blocks:
+        lines = isinstance(block, LineBlock)
+        if chosen and (lines or size >= PART_BYTES or len(chosen) >= PART_ROWS):
+            yield FilePart(source, chosen)
+            chosen, size = [], 0
+        if isinstance(block, LineBlock):
+            yield FilePart(source, block)
+        else:
+            chosen.append(block)
+            size += block.size or len(block.raw)
+    if chosen:
+        yield FilePart(source, chosen)
 
 
-def _file_reader(entry: EntryIdentity, file: PoolFile, reader: RecordReader | None) -> FileReader:
-    prompts = entry.get("prompts", False)
-    return FileReader(entry["source"], file.name, entry["strip_end"], prompts, reader)
+def _parts_of_unread(
+    source: ReaderSource, blocks: Iterator[LineBlock | Record]
+) -> Iterator[FilePart]:
+    """Yield the parts of a file whose first records have no value: the first one that has tells more."""
+    unread: list[Record] = []
+    records = _records(blocks)
+    for record in records:
+        later = replace(source, head=[record])
+        if later.reader.reader is not None:
+            yield from _parts(later, chain(unread, [record], records))
+            return
+        unread.append(record)
+    yield from _parts(source, iter(unread))
+
+
+def _records(blocks: Iterable[LineBlock | Record]) -> Iterator[Record]:
+    for block in blocks:
+        if isinstance(block, LineBlock):
+            yield from block.records()
+        else:
+            yield block
+
+
+def _sampled(
+    source: ReaderSource, records: Iterator[Record], sample: frozenset[str]
+) -> Iterator[Record]:
+    name, file = source.entry["source"], source.file.name
+    return (record for record in records if row_id(name, file, record) in sample)
 
 
 def _fault_of(record: Record) -> str:
@@ -91,6 +152,18 @@ def _fault_of(record: Record) -> str:
     except RecordFault as fault:
         return f"{fault.reason}, {record.position}: {fault.field}"
     return "it is none"
+
+
+def _first_blocks(blocks: Iterator[LineBlock | Record]) -> Iterator[LineBlock | Record]:
+    """Yield blocks up to the last record of the head."""
+    count = size = 0
+    for block in blocks:
+        yield block
+        records = list(_records([block]))
+        count += len(records)
+        size += sum(len(record.raw) for record in records)
+        if count >= DETECT_ROWS or size > LONGEST:
+            return
 
 
 def _head(records: Iterator[Record]) -> Iterator[Record]:
@@ -109,8 +182,11 @@ def _sample(entry: EntryIdentity, files: Sequence[PoolFile], seed: int) -> froze
     def order(row_id: str) -> bytes:
         return hashlib.blake2b(f"{seed}\x1f{row_id}".encode(), digest_size=16).digest()
 
-    readers = ((file, _file_reader(entry, file, None)) for file in files)
-    ids = (by.row_id(record) for file, by in readers for record in read_records(file))
+    ids = (
+        row_id(entry["source"], file.name, record)
+        for file in files
+        for record in read_records(file)
+    )
     return frozenset(heapq.nsmallest(entry["sample"] or 0, ids, key=order))
 
 

@@ -7,7 +7,6 @@ with it.
 
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -17,10 +16,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from curate.core.errors import UserError
-from curate.pool.parts import FilePart
+from curate.pool.partframes import (
+    batch_frame,
+    batch_of,
+    part_frame,
+    part_of,
+    read_frame,
+    source_frame,
+    source_of,
+    write_frame,
+)
+from curate.pool.parts import FilePart, ReaderSource
 from curate.pool.recordrows import RecordBatch
 
 # Parts that are read here before processes are started, which takes as long as to read them.
@@ -47,6 +56,8 @@ class PartWorkers:
         self._read_here = 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        # By process, what its reader follows from.
+        self._sources: dict[int, ReaderSource] = {}
         self._threads = ThreadPoolExecutor(max(self._count, 1))
 
     def __enter__(self) -> Self:
@@ -98,20 +109,27 @@ class PartWorkers:
             self._idle.put(process)
 
     def _read_elsewhere(self, part: FilePart) -> RecordBatch:
+        source, frame = source_frame(part.source), part_frame(part)
+        if source is None or frame is None:
+            return part.read()
         process = self._idle.get()
         try:
-            pickle.dump(part, _pipe(process.stdin), pickle.HIGHEST_PROTOCOL)
-            _pipe(process.stdin).flush()
-            batch: RecordBatch = pickle.load(_pipe(process.stdout))
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            if self._sources.get(process.pid) is not part.source:
+                write_frame(_pipe(process.stdin), source)
+                self._sources[process.pid] = part.source
+            write_frame(_pipe(process.stdin), frame)
+            answer = read_frame(_pipe(process.stdout))
+            if answer is None:
+                raise EOFError
+            return batch_of(answer)
+        except (EOFError, BrokenPipeError) as error:
             raise UserError(
-                f"{part.reader.file}: a process that read it ended ({process.wait()}), most likely "
+                f"{part.source.file.name}: a process that read it ended ({process.wait()}), most likely "
                 "for want of memory; run again with more of it"
             ) from error
         finally:
             # Also one that has ended, so that what waits for it fails as well.
             self._idle.put(process)
-        return batch
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -129,14 +147,11 @@ def main() -> None:
     # Records hold no cycles: to look for some takes time. Faults do, so once a part it is done.
     gc.disable()
     gc.freeze()
-    while True:
-        try:
-            part: Any = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(part.read(), results, pickle.HIGHEST_PROTOCOL)
-        results.flush()
-        del part
+    while (frame := read_frame(sys.stdin.buffer)) is not None:
+        if "source" in frame[0]:
+            source = source_of(frame)
+            continue
+        write_frame(results, batch_frame(part_of(frame, source).read()))
         gc.collect()
 
 

@@ -1,9 +1,10 @@
 """What records become: rows, or rejects that say why not."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -11,9 +12,10 @@ import pyarrow as pa
 
 from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import Reason
-from curate.core.rows import content_hash, find_fault, text_hash
+from curate.core.rows import find_fault
 from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
 from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
+from curate.pool.layouts.plain import PlainReader
 from curate.pool.records import BEGINNING, LONGEST, Record
 from curate.pool.rowcolumns import SourceRow, rows_table
 
@@ -52,7 +54,7 @@ class FileReader:
     prompts: bool
     reader: RecordReader | None
 
-    def read(self, records: Sequence[Record], *, empty: bool = False) -> RecordBatch:
+    def read(self, records: Iterable[Record], *, empty: bool = False) -> RecordBatch:
         """Return what records become."""
         rows = _RowsOfRecords(self)
         for record in records:
@@ -60,9 +62,19 @@ class FileReader:
         table = rows_table(rows.rows, self.source)
         return RecordBatch(self.file, table, rows.rejects, rows.layouts, empty, rows.repeated)
 
+    @cached_property
+    def plain(self) -> PlainReader | None:
+        """Return what reads records of plain texts; None if a text is not taken as it is."""
+        return PlainReader(self.reader) if self.reader and not self.strip_end else None
+
     def row_id(self, record: Record) -> str:
         """Return the id of a record's first row."""
-        return f"{self.source}/{record.file_name(self.file)}:{record.position}"
+        return row_id(self.source, self.file, record)
+
+
+def row_id(source: str, file: str, record: Record) -> str:
+    """Return the id of the first row of a record in a file of this name."""
+    return f"{source}/{record.file_name(file)}:{record.position}"
 
 
 @dataclass
@@ -77,6 +89,8 @@ class _RowsOfRecords:
 
     def add(self, record: Record) -> None:
         file = record.file_name(self.by.file)
+        if self._added_plain(record, file):
+            return
         try:
             parsed = self._parsed(record, file)
         except RecordFault as fault:
@@ -88,6 +102,25 @@ class _RowsOfRecords:
                 self.rows.append(_row_of(conversation, row_id, self.by, file))
             except RecordFault as fault:
                 self.rejects.append(_reject(fault, record, self.by.source, file))
+
+    def _added_plain(self, record: Record, file: str) -> bool:
+        """Add the row of a record of plain texts; return whether it is one."""
+        if self.by.plain is None or record.fault or record.too_long:
+            return False
+        try:
+            value = record.value if record.parsed else orjson.loads(record.raw)
+        except orjson.JSONDecodeError:
+            return False
+        row = self.by.plain.read(value) if type(value) is dict else None
+        if row is None:
+            return False
+        if record.raw and (key := repeated_key(record.raw, value)):
+            self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+        self.layouts[row.layout, row.fields] += 1
+        origin = row.origin or file.split(".")[0]
+        row_id = self.by.row_id(record)
+        self.rows.append(SourceRow(row_id, row.messages, None, None, origin, row.meta))
+        return True
 
     def _parsed(self, record: Record, file: str) -> ParsedRecord:
         value = value_of(record)
@@ -183,8 +216,6 @@ def _row_of(conversation: Conversation, row_id: str, by: FileReader, file: str) 
         messages,
         tools,
         conversation.example.rejected,
-        content_hash(messages, tools),
-        text_hash(messages, tools),
         conversation.origin or file.split(".")[0],
         _meta(conversation.meta),
     )

@@ -23,14 +23,22 @@ from curate.pool.containers.document import (
     read_elements,
 )
 from curate.pool.containers.encoding import Utf8Reader
-from curate.pool.containers.lines import pieces, read_lines
+from curate.pool.containers.lines import LineBlock, pieces, read_lines
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
 from curate.pool.containers.record import BEGINNING, Record
 from curate.pool.containers.table import find_delimiter, read_table
 from curate.pool.containers.unpack import unpacked
 from curate.pool.files import BLOCK, PoolFile, is_read, open_checked, read_anywhere
 
-__all__ = ["BEGINNING", "BOM", "LONGEST", "Record", "describe_container", "read_records"]
+__all__ = [
+    "BEGINNING",
+    "BOM",
+    "LONGEST",
+    "Record",
+    "describe_container",
+    "read_blocks",
+    "read_records",
+]
 
 BOM = codecs.BOM_UTF8
 PEEKED_LINES = 2
@@ -50,6 +58,19 @@ def read_records(file: PoolFile) -> Iterator[Record]:
     """Yield the file's records in order; blank lines are no records.
 
     Raises:
+        UserError: as read_blocks.
+    """
+    for block in read_blocks(file):
+        if isinstance(block, Record):
+            yield block
+        else:
+            yield from block.records()
+
+
+def read_blocks(file: PoolFile) -> Iterator[LineBlock | Record]:
+    """Yield what a file holds in order: blocks of lines where it is JSON Lines, else its records.
+
+    Raises:
         UserError: the file is a JSON document in which no list of rows was found, is cut off, damaged,
             in a format or encoding that is not read, cannot be read, or is not the one that it was
             when it was found.
@@ -59,8 +80,8 @@ def read_records(file: PoolFile) -> Iterator[Record]:
         if kind is Kind.ZIP:
             for name, member in read_archive(file.url, read_anywhere(stream), is_read):
                 place = f"{file.url}/{name}"
-                for record in _read(place, member, file.split, within="a zip archive"):
-                    yield replace(record, part=name)
+                for block in _read(place, member, file.split, within="a zip archive"):
+                    yield replace(block, part=name)
         elif kind in (Kind.PARQUET, Kind.ARROW_FILE):
             _refuse_split(file.url, file.split)
             yield from read_arrow(file.url, kind, read_anywhere(stream))
@@ -76,7 +97,7 @@ def _kind_of(place: str, stream: "io.BufferedReader[Any]") -> Kind:
 
 def _read(
     place: str, stream: "io.BufferedReader[Any]", split: str | None, within: str = ""
-) -> Iterator[Record]:
+) -> Iterator[LineBlock | Record]:
     """Yield the records of what can be read from its start to its end."""
     kind = _kind_of(place, stream)
     if kind in PACKED and not within.startswith("packed"):
@@ -92,7 +113,7 @@ def _read(
         yield from _read_text(place, io.BufferedReader(text, BLOCK), split)
 
 
-def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[Record]:
+def _read_text(place: str, stream: IO[bytes], split: str | None) -> Iterator[LineBlock | Record]:
     form, delimiter, text = _text_form(place, stream, split)
     if form is DocumentForm.ELEMENTS:
         yield from read_elements(place, text, LONGEST, split)

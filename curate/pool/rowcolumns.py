@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from curate.core.rows import MESSAGES, PLAIN_TURN, SCHEMA, Message
+from curate.pool.rowhashes import row_hashes
 
 
 class SourceRow(NamedTuple):
@@ -16,8 +17,6 @@ class SourceRow(NamedTuple):
     messages: Sequence[Message]
     tools: str | None
     rejected: Sequence[Message] | None
-    content_hash: str
-    text_hash: str
     origin: str
     meta: str
 
@@ -25,14 +24,23 @@ class SourceRow(NamedTuple):
 def rows_table(rows: Sequence[SourceRow], source: str) -> pa.Table:
     """Return rows of one source as a table (curate.core.rows.SCHEMA)."""
     count = len(rows)
-    columns = dict(zip(SourceRow._fields, zip(*rows, strict=True), strict=False))
-    arrays = {
-        **{name: pa.array(column, SCHEMA.field(name).type) for name, column in columns.items()
-           if name != "messages"},
-        "messages": messages_array(columns.get("messages", ())),
+    conversations = [row.messages for row in rows]
+    content_hashes, text_hashes = row_hashes(conversations, [row.tools for row in rows])
+    columns = {
+        "row_id": [row.row_id for row in rows],
+        "tools": [row.tools for row in rows],
+        "rejected": [row.rejected for row in rows],
+        "content_hash": content_hashes,
+        "text_hash": text_hashes,
+        "origin": [row.origin for row in rows],
+        "meta": [row.meta for row in rows],
+    }
+    arrays = {name: pa.array(column, SCHEMA.field(name).type) for name, column in columns.items()}
+    arrays |= {
+        "messages": messages_array(conversations),
         "source": pa.repeat(source, count),
         "parents": pa.array([[]] * count, SCHEMA.field("parents").type),
-    }  # fmt: skip
+    }
     return pa.table(
         [arrays.get(field.name, pa.nulls(count, field.type)) for field in SCHEMA], schema=SCHEMA
     )

@@ -549,7 +549,7 @@ def test_what_a_parser_cannot_hold_is_a_reject(
 def test_parts_are_bounded_by_bytes_and_not_only_by_rows(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.pool.parts.PART_BYTES", 10_000)
+    monkeypatch.setattr("curate.pool.containers.lines.BLOCK_BYTES", 10_000)
     monkeypatch.setattr("curate.core.tables.GROUP_BYTES", 1)
     long = line({"instruction": "x" * 3_000, "output": "b"})
     ingested = ingest(store, put(tmp_path / "pool", x=long * 20 + b"{bad\n"))

@@ -16,6 +16,7 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.pool import parts, partworkers
+from curate.pool.containers import lines
 from curate.pool.ingest import ingest_call
 from curate.pool.parts import FilePart
 from curate.pool.partworkers import PartWorkers
@@ -31,6 +32,7 @@ LINES = [
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with a file of JSON Lines that has many parts, and two others."""
     monkeypatch.setattr(parts, "PART_BYTES", 600)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 600)
     monkeypatch.setattr(partworkers, "FEW_PARTS", 2)
     folder = tmp_path / "pool"
     folder.mkdir()
@@ -101,7 +103,7 @@ def test_processes_end_with_the_one_that_they_work_for(pool: Path) -> None:
     """Also where that is killed and can tidy nothing up."""
     program = (
         "import sys; from tests.pool.test_partworkers import *\n"
-        "workers = PartWorkers(2); parts.PART_BYTES, partworkers.FEW_PARTS = 600, 1\n"
+        "workers = PartWorkers(2); lines.BLOCK_BYTES, partworkers.FEW_PARTS = 600, 1\n"
         "batches = workers.read(some_parts(Path(sys.argv[1]), 12)); next(batches); next(batches)\n"
         "print(*[p.pid for p in workers._processes], flush=True); sys.stdin.read()"
     )

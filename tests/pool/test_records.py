@@ -323,8 +323,9 @@ def test_any_bytes_are_records_or_one_sentence(
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("change", ["other", "longer", "shorter", "broken"])
 def test_a_file_that_changed_since_it_was_found_is_told(
-    file: Path, change: str, packed: bool
+    file: Path, change: str, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("curate.pool.containers.lines.BLOCK_BYTES", 10_000)
     many = LINES * 20_000
     data = {
         "other": many.replace(b"c", b"e"),

@@ -67,7 +67,8 @@ def repeated_key(raw: bytes, value: Any) -> str | None:
     than the value written again.
     """
     try:
-        if COLON not in raw and raw.count(b":") == orjson.dumps(value).count(b":"):
+        same = raw.count(b":") == orjson.dumps(value).count(b":")
+        if same and (b"\\" not in raw or COLON not in raw):
             return None
     except TypeError:
         # A long integer or deep nesting: looked at again.

@@ -1,9 +1,32 @@
-"""JSON Lines: a record a line."""
+"""JSON Lines: a record a line, read in blocks of whole lines."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
 from curate.pool.containers.record import BEGINNING, Record
+
+BLOCK_BYTES = 2 * 2**20
+
+
+@dataclass(frozen=True)
+class LineBlock:
+    """Lines that follow each other in a file.
+
+    first: the 1-based number of the first one.
+    data: their bytes.
+    part: name of the file within an archive.
+    """
+
+    first: int
+    data: bytes
+    part: str = ""
+
+    def records(self) -> Iterator[Record]:
+        """Yield the lines that are not blank."""
+        for position, line in enumerate(self.data.split(b"\n"), start=self.first):
+            if line.strip():
+                yield Record(position, line.rstrip(b"\r"), part=self.part)
 
 
 def pieces(stream: IO[bytes], longest: int) -> Iterator[bytes]:
@@ -12,14 +35,21 @@ def pieces(stream: IO[bytes], longest: int) -> Iterator[bytes]:
         yield piece
 
 
-def read_lines(stream: IO[bytes], longest: int) -> Iterator[Record]:
-    """Yield the lines that are not blank; of one that is too long only the beginning is given."""
-    position, ended = 0, True
-    for piece in pieces(stream, longest):
-        if ended:
-            position += 1
-            if len(piece) > longest:
-                yield Record(position, piece[:BEGINNING], too_long=True)
-            elif piece.strip():
-                yield Record(position, piece.rstrip(b"\r\n"))
-        ended = piece.endswith(b"\n")
+def read_lines(stream: IO[bytes], longest: int) -> Iterator[LineBlock | Record]:
+    """Yield blocks of lines; a line that is too long is a record, of which the beginning is given."""
+    position = 1
+    while data := stream.read(min(BLOCK_BYTES, longest)):
+        if not data.endswith(b"\n"):
+            data += stream.readline(longest + 1)
+        last = data.rfind(b"\n", 0, len(data) - 1) + 1
+        if len(data) - last <= longest:
+            yield LineBlock(position, data)
+            position += data.count(b"\n")
+            continue
+        if last:
+            yield LineBlock(position, data[:last])
+            position += data.count(b"\n", 0, last)
+        yield Record(position, data[last : last + BEGINNING], too_long=True)
+        position += 1
+        while not data.endswith(b"\n") and (data := stream.readline(longest + 1)):
+            pass

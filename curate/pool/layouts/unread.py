@@ -69,7 +69,7 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
             if not _is_empty(value):
                 raise RecordFault(Reason.UNREAD_FIELD, f"{TEMPLATE_FIELD}.{name}")
     for field, value in record.items():
-        if field in example.used or field in example.aside or not _is_conversational(field):
+        if field in example.used or field in example.aside or not is_conversational(field):
             continue
         if _is_empty(value) or _is_said(field, value, example.turns):
             continue
@@ -79,7 +79,8 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
 
 
 @functools.lru_cache(1_000)
-def _is_conversational(field: str) -> bool:
+def is_conversational(field: str) -> bool:
+    """Return whether a field of this name reads as a part of the conversation."""
     return field in HELD_BY_NO_TURN or field in SPOKEN_FIELDS or field.lower() in SPOKEN_FIELDS
 
 
