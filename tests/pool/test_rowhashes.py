@@ -31,7 +31,7 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(TURNS, st.none() | st.just("[]")), max_size=6))
 def test_many_rows_have_the_hashes_that_each_has(rows: list[tuple[Any, str | None]]) -> None:
     contents, texts = row_hashes([turns for turns, _ in rows], [tools for _, tools in rows])

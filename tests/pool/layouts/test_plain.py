@@ -56,7 +56,7 @@ RECORDS = st.tuples(
 ).map(lambda parts: {**parts[0], **parts[1]})  # fmt: skip
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_500, deadline=None)
 @given(RECORDS)
 @example({"question": "q", "answer": "A", "A": "x", "B": "y"})
 @example({"problem": "p q", "answer": "p", "solution": ""})
