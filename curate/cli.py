@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_store import store_commands
 from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.escape import printable
@@ -63,6 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Errors of yours exit with 2, faults of ours with 1; --debug adds the traceback.",
 )
+app.add_typer(store_commands, name="store")
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]

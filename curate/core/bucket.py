@@ -9,12 +9,14 @@ to put a manifest prevails, and the other takes what that one made. Their files 
 places hold their digest.
 """
 
+import errno
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -25,7 +27,16 @@ from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.faults import causes, one_line
 from curate.core.remotefaults import DRIVERS, remote_fault
-from curate.core.store import LOG, MANIFEST, Artifact, Computation, Store, folder_name
+from curate.core.store import (
+    ARTIFACT,
+    LOG,
+    MANIFEST,
+    Artifact,
+    Computation,
+    Store,
+    StoreEntry,
+    folder_name,
+)
 from curate.core.wholeness import FileRecord, damaged_files
 from curate.core.workspace import workspace
 
@@ -33,7 +44,9 @@ T = TypeVar("T")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 # Seconds before a request that failed is sent again.
 PAUSES = (0.5, 2.0, 8.0)
+RENEWAL_SECONDS = 24 * 3600.0
 ANSWERS = (FileNotFoundError, FileExistsError)
+OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FINAL = (PermissionError, ImportError, ValueError, TypeError, NotImplementedError)
 # Folders of this machine have no need of a driver, and what is on the web cannot be written.
 UNFIT = frozenset(("file", "local", "memory", "http", "https"))
@@ -126,17 +139,56 @@ class BucketStore(Store):
         self.fetch(folder_name(computation))
         return super().look_up(computation)
 
+    def entries(self) -> list[StoreEntry]:
+        """Return what lies in the bucket under the names of artifacts, whole or not."""
+        sizes: dict[str, int] = {}
+        uses: dict[str, float] = {}
+        for path, info in self._ask(lambda fs, root: _listing(fs, root)).items():
+            name = path.partition("/")[0]
+            sizes[name] = sizes.get(name, 0) + info["size"]
+            uses[name] = max(uses.get(name, 0.0), _changed_at(info))
+        names = sorted(filter(ARTIFACT.fullmatch, sizes))
+        return [StoreEntry(name, sizes[name], uses[name]) for name in names]
+
+    def damage(self, name: str) -> list[str]:
+        """Return the files of an artifact of the bucket that are not as they were written."""
+        data = self._manifest(name)
+        with workspace(self.root / "tmp") as temporary, suppress(ValueError, KeyError, TypeError):
+            return [MANIFEST] if data is None else self._download(name, data, temporary)
+        return [MANIFEST]
+
+    def remove(self, name: str) -> None:
+        """Remove an artifact from the bucket, its manifest first."""
+        with suppress(FileNotFoundError):
+            self._ask(lambda fs, root: fs.rm_file(f"{root}/{name}/{MANIFEST}"))
+        with suppress(FileNotFoundError):
+            self._ask(lambda fs, root: fs.rm(f"{root}/{name}", recursive=True))
+
     def _find_whole(self, computation: Computation) -> Artifact | None:
         """Return what the bucket holds. What this machine alone holds is put there by `_build`."""
         name = folder_name(computation)
         manifest = self._manifest(name)
         if manifest is None:
             return None
+        last_use = self._last_use(name)
         local = self._find_local(computation)
         if local is None or (local.path / MANIFEST).read_bytes() != manifest:
             self._bring(name, manifest)
             local = self._find_local(computation)
+        if local is not None and not local.unanswered and last_use < time.time() - RENEWAL_SECONDS:
+            self._renew(name, manifest)
         return local
+
+    def _last_use(self, name: str) -> float:
+        """Return when this machine last used an artifact; 0 if it does not have it."""
+        with suppress(OSError):
+            return (self.root / name).stat().st_mtime
+        return 0.0
+
+    def _renew(self, name: str, manifest: bytes) -> None:
+        """Put a manifest once more: a bucket's only mark of when an artifact was last used."""
+        with suppress(UserError):
+            self._ask(lambda fs, root: fs.pipe_file(f"{root}/{name}/{MANIFEST}", manifest))
 
     def _build(self, computation: Computation) -> Artifact:
         local = self._find_local(computation)
@@ -173,17 +225,25 @@ class BucketStore(Store):
     def _bring(self, name: str, data: bytes) -> None:
         """Copy an artifact of the bucket into the folder of this machine, unless it is damaged."""
         with workspace(self.root / "tmp") as temporary, suppress(ValueError, KeyError, TypeError):
-            manifest = load_checksummed(data)
-            files = _safe_names(manifest["files"])
-            remote = [f"{name}/{manifest['digest']}/{file}" for file in files]
-            local = [str(temporary / file) for file in files]
-            with suppress(FileNotFoundError):
-                self._ask(lambda fs, root: fs.get([f"{root}/{path}" for path in remote], local))
-            if damaged := damaged_files(temporary, files):
+            if damaged := self._download(name, data, temporary):
                 LOG.warning("%s/%s: %s is damaged in the bucket", self.url, name, damaged[0])
                 return
             (temporary / MANIFEST).write_bytes(data)
             self._replace(temporary, name)
+
+    def _download(self, name: str, data: bytes, folder: Path) -> list[str]:
+        """Copy an artifact's files into a folder; return those that are damaged.
+
+        Raises:
+            ValueError, KeyError, TypeError: the manifest itself is.
+        """
+        manifest = load_checksummed(data)
+        files = _safe_names(manifest["files"])
+        remote = [f"{name}/{manifest['digest']}/{file}" for file in files]
+        local = [str(folder / file) for file in files]
+        with suppress(FileNotFoundError):
+            self._ask(lambda fs, root: fs.get([f"{root}/{path}" for path in remote], local))
+        return damaged_files(folder, files)
 
     def _put(self, folder: Path, name: str, *, replace: bool = False) -> bool:
         """Put an artifact into the bucket; return whether its manifest is the one that is there."""
@@ -225,6 +285,8 @@ class BucketStore(Store):
             except ANSWERS:
                 raise
             except Exception as error:
+                if isinstance(error, OSError) and error.errno in OF_THIS_MACHINE:
+                    raise
                 if any(TAKEN.search(str(cause)) for cause in causes(error)):
                     raise FileExistsError(self.url) from error
                 if pause is None or _is_final(error):
@@ -236,6 +298,26 @@ class BucketStore(Store):
     def _fault(self, error: Exception) -> UserError:
         fault = remote_fault(error, self.url, "used as a store")
         return UserError(f"store: {fault or f'{self.url}: {one_line(error, 200)}'}")
+
+
+def _listing(filesystem: Any, root: str) -> dict[str, Any]:
+    """Return what is told of each file below a folder, by its path there."""
+    paths = filesystem.find(root, detail=True)
+    start = filesystem._strip_protocol(root).rstrip("/") + "/"
+    return {path.removeprefix(start): info for path, info in paths.items()}
+
+
+def _changed_at(info: dict[str, Any]) -> float:
+    """Return when a file of a bucket was last put; now where its driver does not tell."""
+    for name in ("LastModified", "last_modified", "updated", "mtime"):
+        value = info.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return time.time()
 
 
 def _is_final(error: Exception) -> bool:

@@ -12,6 +12,7 @@ differ between equal artifacts: seconds, memory, and the versions of the librari
 import errno
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -30,12 +31,13 @@ from curate.core.jsontypes import JSON
 from curate.core.memory import peak_memory, released_memory
 from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
-from curate.core.wholeness import FileRecord, is_whole
+from curate.core.wholeness import FileRecord, damaged_files, is_whole
 from curate.core.workspace import workspace
 
 LOG = logging.getLogger("curate")
 MANIFEST = "manifest.json"
 KEY_CHARS = 20
+ARTIFACT = re.compile(rf".+-[0-9a-f]{{{KEY_CHARS}}}")
 Counts = dict[str, Any]
 
 
@@ -64,6 +66,20 @@ class Artifact:
         if name not in self.files:
             raise KeyError(f"artifact {self.path} has no file {name}; it has {sorted(self.files)}")
         return self.path / name
+
+
+@dataclass(frozen=True)
+class StoreEntry:
+    """What a store holds under the name of an artifact: its bytes, and when it was last used."""
+
+    name: str
+    bytes: int
+    used: float
+
+    @property
+    def step(self) -> str:
+        """Return the name of the step that makes such artifacts."""
+        return self.name[: -KEY_CHARS - 1]
 
 
 class Computation(Protocol):
@@ -154,6 +170,26 @@ class Store:
     def fetch(self, name: str) -> Artifact | None:
         """Return an artifact by its folder's name, by its manifest alone; None if there is none."""
         return self._read(self.root / name)
+
+    def entries(self) -> list[StoreEntry]:
+        """Return what lies under the names of artifacts, whole or not."""
+        names = [p.name for p in self.root.iterdir() if ARTIFACT.fullmatch(p.name) and p.is_dir()]
+        return [self._entry(self.root / name) for name in sorted(names)]
+
+    def _entry(self, folder: Path) -> StoreEntry:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return StoreEntry(folder.name, size, folder.stat().st_mtime)
+
+    def damage(self, name: str) -> list[str]:
+        """Return the files of an artifact that are not as they were written; all are read."""
+        artifact = self._read(self.root / name)
+        return [MANIFEST] if artifact is None else damaged_files(artifact.path, artifact.files)
+
+    def remove(self, name: str) -> None:
+        """Remove an artifact, its manifest first, so that a part of it is never taken for whole."""
+        (self.root / name / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.root / name)
+        self._record(name).unlink(missing_ok=True)
 
     def find(self, computation: Computation) -> Artifact | None:
         """Return the step's artifact if it is whole: every file there with its recorded digest.

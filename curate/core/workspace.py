@@ -5,7 +5,10 @@
 
 A lock ends with its process, however that ends, and holds between containers of one machine, which do
 not see each other's processes. Not every file system shows the locks of other machines, so their work
-is left alone until it has not been touched for a week.
+is left alone until it has not been touched for a day; and then for an hour more, since a clock that
+jumps makes old what is not:
+
+    STORE/tmp/work-5f0c....aged    when its builder last touched the lock, as the first to wonder saw it
 """
 
 import fcntl
@@ -28,7 +31,9 @@ LOCK = ".lock"
 PREFIX = "work-"
 OLDER_NAMES = re.compile(r"\d+-[0-9a-f]{32}")
 HEARTBEAT_SECONDS = 60.0
-ABANDONED_SECONDS = 7 * 24 * 3600.0
+ABANDONED_SECONDS = 24 * 3600.0
+PROBATION_SECONDS = 3600.0
+AGED = ".aged"
 
 
 @contextmanager
@@ -41,6 +46,7 @@ def workspace(root: Path) -> Iterator[Path]:
     def discard() -> None:
         remove_folder(folder)
         lock.unlink(missing_ok=True)
+        lock.with_suffix(AGED).unlink(missing_ok=True)
 
     with lock.open("x") as file, cleanup(discard):
         # Written once the lock is held: no one who reads it finds the lock free.
@@ -63,7 +69,7 @@ def _beat(lock: Path, ended: threading.Event) -> None:
 
 
 def sweep(root: Path, *, now: float) -> None:
-    """Remove the folders whose builder is dead or has shown no life for a week.
+    """Remove the folders whose builder is dead or has shown no life for a day.
 
     Args:
         root: where workspaces lie.
@@ -74,6 +80,7 @@ def sweep(root: Path, *, now: float) -> None:
             if _is_abandoned(lock, now):
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 lock.unlink()
+                lock.with_suffix(AGED).unlink(missing_ok=True)
     # Older versions wrote no locks. Whatever has another name is not ours.
     for folder in root.iterdir():
         with suppress(OSError):
@@ -95,12 +102,21 @@ def _lock_of(folder: Path) -> Path:
 
 def _is_abandoned(lock: Path, now: float) -> bool:
     if lock.read_text() != machine():
-        return _is_old(lock, now)
+        return _is_old(lock, now) and _stays_old(lock, now)
     descriptor = os.open(lock, os.O_RDWR)
     try:
         return _try_lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stays_old(lock: Path, now: float) -> bool:
+    """Return whether a lock that is old has not been touched since that was first seen, an hour ago."""
+    aged, touched = lock.with_suffix(AGED), str(lock.stat().st_mtime_ns)
+    if aged.exists() and aged.read_text() == touched:
+        return now - aged.stat().st_mtime > PROBATION_SECONDS
+    aged.write_text(touched)
+    return False
 
 
 def _is_old(path: Path, now: float) -> bool:

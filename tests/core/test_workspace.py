@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.core.workspace import ABANDONED_SECONDS, sweep, workspace
+from curate.core.workspace import ABANDONED_SECONDS, PROBATION_SECONDS, sweep, workspace
 
 BUILDER = """
 import sys, time
@@ -100,7 +100,7 @@ def test_a_builder_in_another_container_is_left_alone_until_it_dies(tmp_path: Pa
         assert not folder.exists()
 
 
-def test_another_machines_work_is_left_alone_until_it_is_a_week_old(
+def test_another_machines_work_is_left_alone_until_it_stays_a_day_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dead builder's, even: its lock need not be visible here."""
@@ -115,7 +115,28 @@ def test_another_machines_work_is_left_alone_until_it_is_a_week_old(
         assert (folder / "half.txt").read_text() == "half"
         touch(lock, ABANDONED_SECONDS + 60)
         sweep_now(tmp_path)
+        sweep_now(tmp_path)
+        assert (folder / "half.txt").read_text() == "half"
+        touch(lock.with_suffix(".aged"), PROBATION_SECONDS + 60)
+        sweep_now(tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_that_jumps_costs_a_living_builder_of_another_machine_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a minute its work looks a year old, and an hour after it looks so again."""
+    year = 365 * 24 * 3600
+    with builder(tmp_path) as (_, folder):
+        lock = folder.with_name(f"{folder.name}.lock")
+        monkeypatch.setattr("curate.core.workspace.machine", lambda: "another machine")
+        sweep(tmp_path, now=time.time() + year)
+        os.utime(lock)
+        sweep(tmp_path, now=time.time() + 2 * year)
+        assert (folder / "half.txt").read_text() == "half"
+        touch(lock, -year)
+        sweep_now(tmp_path)
+        assert (folder / "half.txt").read_text() == "half"
 
 
 def test_work_on_a_file_system_without_locks_is_left_alone(
@@ -128,7 +149,7 @@ def test_work_on_a_file_system_without_locks_is_left_alone(
         assert folder.is_dir()
 
 
-def test_folders_of_older_versions_go_after_a_week(tmp_path: Path) -> None:
+def test_folders_of_older_versions_go_after_a_day(tmp_path: Path) -> None:
     young, old = tmp_path / f"1-{'a' * 32}", tmp_path / f"2-{'b' * 32}"
     for folder in (young, old):
         folder.mkdir()

@@ -1,0 +1,93 @@
+"""What a store holds: how much, whether it is whole, and what no run needs any more."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from curate.core.bucket import is_bucket, open_store
+from curate.core.errors import UserError
+from curate.core.store import KEY_CHARS, Store, StoreEntry
+from curate.runs.folder import read_manifest
+
+DAY_SECONDS = 24 * 3600.0
+COMPLETIONS = "completions.sqlite"
+
+
+def existing_store(address: str) -> Store:
+    """Return a store that there is already.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not is_bucket(address) and not Path(address).is_dir():
+        raise UserError(f"{address}: there is no such store; give the `store` of a recipe")
+    return open_store(address)
+
+
+def usage_lines(store: Store) -> Iterator[str]:
+    """Yield what each step's artifacts take, the largest first, and what else lies in the folder."""
+    totals: dict[str, tuple[int, int]] = {}
+    for entry in store.entries():
+        number, size = totals.get(entry.step, (0, 0))
+        totals[entry.step] = number + 1, size + entry.bytes
+    yield f"{'step':<28}{'artifacts':>10}{'MB':>12}"
+    for step, (number, size) in sorted(totals.items(), key=lambda item: -item[1][1]):
+        yield f"{step:<28}{number:>10,}{megabytes(size):>12}"
+    number, size = (sum(column) for column in zip((0, 0), *totals.values(), strict=True))
+    yield f"{'total':<28}{number:>10,}{megabytes(size):>12}"
+    if unfinished := _bytes_below(store.root / "tmp"):
+        yield f"{'unfinished work':<38}{megabytes(unfinished):>12}"
+    if answers := sum(path.stat().st_size for path in store.root.glob(f"{COMPLETIONS}*")):
+        yield f"{'answers of language models':<38}{megabytes(answers):>12}"
+
+
+def damaged_entries(store: Store) -> Iterator[tuple[StoreEntry, list[str]]]:
+    """Yield the artifacts that are damaged, with the files that are; every byte is read."""
+    for entry in store.entries():
+        if files := store.damage(entry.name):
+            yield entry, files
+
+
+def unneeded_entries(store: Store, runs: Iterable[Path], days: float) -> list[StoreEntry]:
+    """Return the artifacts that no run needs and that nothing has used for so many days.
+
+    Args:
+        store: that holds them.
+        runs: run folders, and folders of run folders.
+        days: runs at work, and those whose folders are elsewhere, show by using them.
+    """
+    needed, since = needed_names(runs), time.time() - days * DAY_SECONDS
+    return [e for e in store.entries() if e.name not in needed and e.used < since]
+
+
+def needed_names(runs: Iterable[Path]) -> set[str]:
+    """Return the folders of the artifacts that runs are made of."""
+    names: set[str] = set()
+    for manifest in filter(None, map(read_manifest, _run_folders(runs))):
+        names |= {str(name) for name in manifest["artifacts"].values()}
+        for stage in manifest["stages"]:
+            step = stage["stage"].partition(" (")[0]
+            names |= {f"{step}-{key[:KEY_CHARS]}" for key in stage["keys"]}
+    return names
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes in MB."""
+    return f"{size / 1e6:,.1f}"
+
+
+def total_line(entries: Sequence[StoreEntry], what: str) -> str:
+    """Return how many artifacts there are and what they take, in words."""
+    size = megabytes(sum(entry.bytes for entry in entries))
+    return f"{len(entries):,} {'artifact' if len(entries) == 1 else 'artifacts'} {what}, {size} MB"
+
+
+def _run_folders(places: Iterable[Path]) -> Iterator[Path]:
+    for place in places:
+        yield place
+        if place.is_dir():
+            yield from (path for path in sorted(place.iterdir()) if path.is_dir())
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
