@@ -24,7 +24,6 @@ from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 from tests.s3server import use_s3
 
 
-
 @pytest.fixture
 def runs(tmp_path: Path, tiny: Path) -> tuple[Path, Config]:
     """A folder with the run of a recipe, beside its store, and the recipe."""
