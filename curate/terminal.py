@@ -18,6 +18,7 @@ from curate.core.bucket import open_store
 from curate.core.console import console
 from curate.core.escape import printable
 from curate.core.store import Artifact, Computation
+from curate.pipeline.engine import Submit, inline
 from curate.pipeline.run import RunResult
 
 
@@ -49,22 +50,28 @@ def show_log() -> None:
 
 
 def run_with_progress(
-    config: Config, out: Path | None, *, overwrite: bool = False, command: str | None = None
+    config: Config,
+    out: Path | None,
+    submit: Submit | None = None,
+    *,
+    overwrite: bool = False,
+    command: str | None = None,
 ) -> RunResult:
-    """Run a recipe on its store alone and show, on a terminal, which step is at work.
+    """Run a recipe and show, on a terminal, which step is at work.
 
-    Its arguments are those of curate.pipeline.curation.run_curation.
+    Its arguments are those of curate.pipeline.curation.run_curation, and the engine that computes the
+    steps; by default one after the other in this process.
     """
     # The report draws with altair, which `curate check` does not need.
     from curate.pipeline.curation import run_curation  # noqa: PLC0415
 
-    store, status = open_store(config.store), StepStatus(config.name)
+    status, submit = StepStatus(config.name), submit or inline(open_store(config.store))
 
     def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
-        artifacts = []
-        for number, step in enumerate(steps, start=1):
+        artifacts, waits = [], [submit(step) for step in steps]
+        for number, (step, wait) in enumerate(zip(steps, waits, strict=True), start=1):
             with status.step(step.name, number, len(steps)):
-                artifacts.append(store.ensure(step))
+                artifacts.append(wait())
         return artifacts
 
     with status.live():

@@ -21,12 +21,16 @@ EXTRAS = {
     extra: [Requirement(line) for line in lines]
     for extra, lines in PROJECT["optional-dependencies"].items()
 }
-INSTALLED = EXTRAS["dev"] + EXTRAS["prefect"]
+INSTALLED = EXTRAS["dev"] + EXTRAS["prefect"] + EXTRAS["ray"] + EXTRAS["dask"]
 EVERY = [*LIBRARY, *(requirement for extra in EXTRAS.values() for requirement in extra)]
 OWN = {"curate", "flows", "tests", "data", "reference"}
 # The extras that a folder may import from, beside the library's own dependencies.
 ORCHESTRATION = "curate/orchestration"
-USED = {"curate": ["vllm", "names", "eval"], ORCHESTRATION: ["prefect"], "flows": ["prefect"]}
+USED = {
+    "curate": ["vllm", "names", "eval"],
+    ORCHESTRATION: ["prefect", "ray", "dask"],
+    "flows": ["prefect"],
+}
 
 
 def floor(requirement: Requirement) -> Version | None:

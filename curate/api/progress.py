@@ -8,22 +8,23 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from curate.core.store import Artifact, Computation, Store
+from curate.core.store import Artifact, Computation
+from curate.pipeline.engine import Submit
 
 
 class NotebookProgress:
-    """Runs calls on a store, one after the other, and shows in a notebook which one is at work."""
+    """Lets an engine compute calls, and shows in a notebook which one is waited for."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, submit: Submit) -> None:
+        self._submit = submit
         self._display = notebook_display()
 
     def __call__(self, computations: Sequence[Computation]) -> list[Artifact]:
         """Return the artifacts of computations, made now or found, in their order."""
-        artifacts = []
-        for number, computation in enumerate(computations, start=1):
-            self._show(progress_html(computation.name, number, len(computations)))
-            artifacts.append(self._store.ensure(computation))
+        artifacts, waits = [], [self._submit(one) for one in computations]
+        for number, (one, wait) in enumerate(zip(computations, waits, strict=True), start=1):
+            self._show(progress_html(one.name, number, len(computations)))
+            artifacts.append(wait())
         self._show("")
         return artifacts
 

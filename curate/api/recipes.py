@@ -8,6 +8,7 @@ from curate.api.session import STORE, recipe_of
 from curate.config.loading import load_config
 from curate.config.recipe import Config
 from curate.core.bucket import open_store
+from curate.orchestration.engines import open_engine
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 
@@ -33,5 +34,5 @@ def run(
     else:
         config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
     folder = None if out is None else Path(out)
-    progress = NotebookProgress(open_store(config.store))
-    return run_curation(config, folder, progress, overwrite=overwrite)
+    with open_engine(config.run, open_store(config.store)) as submit:
+        return run_curation(config, folder, NotebookProgress(submit), overwrite=overwrite)

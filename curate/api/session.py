@@ -9,6 +9,7 @@ from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.core.params import Params
 from curate.pipeline.curation import read_inputs, run_stages
+from curate.pipeline.engine import inline
 from curate.pipeline.run import Run
 
 STORE = ".curate/store"
@@ -37,7 +38,7 @@ def written_settings(params: Params) -> dict[str, Any]:
 def started_run(recipe: Config) -> Run:
     """Return a run of a recipe that has read its inputs and let its stages judge them."""
     store = open_store(recipe.store)
-    run = Run(recipe, store, NotebookProgress(store))
+    run = Run(recipe, store, NotebookProgress(inline(store)))
     read_inputs(run)
     run_stages(run)
     return run

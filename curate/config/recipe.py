@@ -37,6 +37,7 @@ from curate.config.checks import (
 )
 from curate.config.faults import KeyFault
 from curate.config.names import GENERATE, stage_names
+from curate.config.running import RunSettings
 from curate.core.bucket import check_address
 from curate.core.credentials import find_secret, leaves
 from curate.core.methods import load_plugin, methods_in
@@ -65,6 +66,8 @@ from curate.selectors.race import RaceParams
 LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
+# The keys that change nothing of what a run comes to.
+PLACES = {"store", "run"}
 
 
 class IngestSettings(Params):
@@ -150,6 +153,7 @@ class Config(Params):
         description="folder of artifacts, shared by runs, or the URL of one in a bucket",
         examples=["/data/curate-store", "s3://bucket/curate"],
     )
+    run: RunSettings = RunSettings()
 
     @classmethod
     def model_validate(cls, obj: Any, **settings: Any) -> Self:

@@ -385,6 +385,13 @@ class CallRunner:
         """Return the stored results of one call for each value of the first argument, in their order."""
         return self.results([function.call(value, *args, **kwargs) for value in values])
 
+    def side_by_side(self, function: Callable[[Any, V], T], values: Sequence[V]) -> list[T]:
+        """Return what a function makes of this run and each value, in their order.
+
+        The parts do not depend on one another; here they are one after the other.
+        """
+        return [function(self, value) for value in values]
+
 
 class StoreRunner(CallRunner):
     """Runs cached calls on a store, one after the other."""

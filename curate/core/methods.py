@@ -29,6 +29,8 @@ from curate.core.errors import UserError
 from curate.core.params import Params
 
 ENTRY_POINTS = "curate.methods"
+# How the modules of plugins are called: by their files.
+PLUGIN = "curate_plugin_"
 
 
 class Method(Params):
@@ -132,6 +134,12 @@ def load_methods() -> None:
             ) from error
 
 
+def loaded_plugins() -> list[Path]:
+    """Return the files that load_plugin has imported."""
+    modules = (m for name, m in sys.modules.items() if name.startswith(PLUGIN))
+    return [Path(str(module.__file__)) for module in modules]
+
+
 @cache
 def load_plugin(path: Path) -> None:
     """Import a Python file whose methods a recipe uses.
@@ -141,7 +149,7 @@ def load_plugin(path: Path) -> None:
     """
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"plugins: {path} is no Python file")
-    name = f"curate_plugin_{path.stem}"
+    name = f"{PLUGIN}{path.stem}"
     other = getattr(sys.modules.get(name), "__file__", None) or path
     if Path(other).resolve() != path.resolve():
         raise UserError(f"plugins: {path} and {other} are of the same name; rename one")

@@ -1,6 +1,6 @@
 """What a method is given to work with: a run's tables and models, and calls whose results are stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from curate.core.calls import Cached, CachedCall, Table
@@ -49,6 +49,10 @@ class StepRun(Protocol):
         **kwargs: P.kwargs,
     ) -> list[T]:
         """Return the stored results of one call for each value of the first argument, in their order."""
+        ...
+
+    def side_by_side(self, function: Callable[[Any, V], T], values: Sequence[V]) -> list[T]:
+        """Return what a function makes of this run and each value, none of which needs another."""
         ...
 
     @property

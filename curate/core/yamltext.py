@@ -16,6 +16,7 @@ MOST_VALUES = 20_000
 DEEPEST = 64
 LONGEST_NUMBER = 100
 EXCERPT_CHARS = 80
+BOOLEAN, TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 REFUSED_TAGS = ("binary", "set", "omap", "pairs")
 
 
@@ -87,6 +88,14 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=_too_many(), problem_mark=mark)
         node = super().compose_node(parent, index)
         self._levels -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """Compose a mapping, whose keys are names: `on` is one, and not a way to write true."""
+        node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if key.tag == BOOLEAN:
+                key.tag = TEXT
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

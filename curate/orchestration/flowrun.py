@@ -6,15 +6,16 @@ Prefect watches the run; the run does not need it. Where Prefect fails, the run 
 import logging
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
+from curate.orchestration.engines import run_on_engine
 from curate.orchestration.local import local_server
 from curate.pipeline.curation import read_result
 from curate.pipeline.run import RunResult
-from curate.terminal import run_with_progress
 
 LOG = logging.getLogger("curate")
 
@@ -25,8 +26,14 @@ def run_flow(
     """Run a recipe to the end as a flow and write its run folder; see pipeline.curation.run_curation.
 
     Raises:
-        UserError: an input or the config is at fault, or no Prefect API is at PREFECT_API_URL.
+        UserError: an input or the config is at fault, Prefect is not installed, or no Prefect API is
+            at PREFECT_API_URL.
     """
+    if find_spec("prefect") is None:
+        raise UserError(
+            "a run as a flow (--prefect, PREFECT_API_URL) needs Prefect, which is not installed: "
+            "pip install 'curate-data[prefect]'"
+        )
     options = {"overwrite": overwrite, "command": command}
     try:
         if os.environ.get("PREFECT_API_URL"):
@@ -40,7 +47,7 @@ def run_flow(
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         LOG.warning("Prefect failed (%s); the run goes on without it", reason)
-        return run_with_progress(config, out, overwrite=overwrite, command=command)
+        return run_on_engine(config, out, overwrite=overwrite, command=command)
 
 
 def _call_flow(

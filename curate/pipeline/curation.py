@@ -177,7 +177,9 @@ def _fetch_models(run: Run) -> None:
 
 def read_inputs(run: Run) -> None:
     """Read the recipe's files: pool, target, eval, protected and watch sets."""
-    read = {name: Table(run.result(call), "rows") for name, call in input_calls(run.config).items()}
+    calls = input_calls(run.config)
+    artifacts = run.results(list(calls.values()))
+    read = {name: Table(one, "rows") for name, one in zip(calls, artifacts, strict=True)}
     run.rows, run.target, run.prompts = read["pool"], read.get("target"), read.get("prompts")
     if run.config.race is not None:
         check_halves(read["eval"])

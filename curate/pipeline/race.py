@@ -4,12 +4,11 @@ Scores and rankings are made by the methods (curate.selectors), the choice by fi
 (curate.proof.race).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import UserError
 from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.selectors.compared import candidate_names
@@ -17,7 +16,7 @@ from curate.selectors.race import RaceParams
 from curate.selectors.selection import SelectionResult
 
 PART = "race"
-Rank = Callable[[Selector], SelectionResult]
+RankAll = Callable[[Sequence[tuple[str, Selector]]], list[SelectionResult]]
 Standings = Callable[[dict[str, SelectionResult]], Artifact]
 
 
@@ -69,23 +68,19 @@ class RaceResult:
         }
 
 
-def hold_race(params: RaceParams, rank: Rank, prove: Standings) -> RaceResult:
+def hold_race(params: RaceParams, rank: RankAll, prove: Standings) -> RaceResult:
     """Let every candidate select, and return the race between them.
 
     Args:
         params: the race.
-        rank: makes the selection of a candidate.
+        rank: makes the selections of the candidates, given by their places in the recipe.
         prove: returns the standings of the candidates, by name.
 
     Raises:
         UserError: a candidate cannot select, or the race cannot be held.
     """
-    chosen = {}
-    for i, (name, select) in enumerate(
-        zip(candidate_names(params), params.candidates, strict=True)
-    ):
-        try:
-            chosen[name] = rank(select)
-        except UserError as error:
-            raise UserError(f"select.of.{i} ({name}): {error}") from error
+    names = candidate_names(params)
+    places = [f"select.of.{i} ({name})" for i, name in enumerate(names)]
+    results = rank(list(zip(places, params.candidates, strict=True)))
+    chosen = dict(zip(names, results, strict=True))
     return RaceResult(chosen, prove(chosen))

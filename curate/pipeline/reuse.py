@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate.config.recipe import Config
+from curate.config.running import RunSettings
 from curate.core.bucket import is_bucket, open_store
 from curate.core.store import Artifact, Computation
 from curate.pipeline.curation import run_steps
@@ -36,7 +37,7 @@ def reused_artifacts(config: Config) -> list[Artifact]:
         return artifacts
 
     with _silent(), suppress(NotStoredError):
-        run_steps(Run(config, store, find_all))
+        run_steps(Run(config.model_copy(update={"run": RunSettings()}), store, find_all))
     return reused
 
 

@@ -6,15 +6,18 @@ around one. What is executed is not.
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from curate.config.recipe import Config
+from curate.config.running import INLINE
 from curate.core.calls import CallRunner, Table
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.ledger import kept_rows
@@ -30,11 +33,14 @@ from curate.models.load import (
     identify_embedder,
     prepare,
 )
+from curate.pipeline.branches import run_branches
 from curate.pipeline.race import RaceResult
 from curate.selectors.selection import SelectionResult
 
 ExecuteAll = Callable[[Sequence[Computation]], list[Artifact]]
 LOG = logging.getLogger("curate")
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Run(CallRunner):
     prepared: dict[str, Mapping[str, Table]] = field(default_factory=dict)
     selections: dict[str, SelectionResult] = field(default_factory=dict)
     race: RaceResult | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
     findings: dict[str, Artifact] = field(default_factory=dict)
     _artifacts_by_key: dict[str, Artifact] = field(default_factory=dict)
     _base: tuple[ModelLocation, str] | None = None
@@ -129,8 +136,42 @@ class Run(CallRunner):
         other.kept = kept_rows(self, self.rows, list(evidence.values()))
         return other
 
+    def side_by_side(self, function: Callable[["Run", V], T], values: Sequence[V]) -> list[T]:
+        """Return what a function makes of this run and each value, in their order.
+
+        Where the run has workers, each part gets a copy with a list of its own of what it makes. These
+        are put behind the run's in the order of the values, whichever part ends first.
+        """
+        if self.config.run.on == INLINE or len(values) < 2:
+            return [function(self, value) for value in values]
+        branches = [self._branch() for _ in values]
+        results = run_branches(function, branches, values, self.ended)
+        for branch in branches:
+            self._join(branch)
+        return results
+
+    def _branch(self) -> "Run":
+        branch = copy.copy(self)
+        branch.artifacts, branch.parts = [], []
+        branch._artifacts_by_key = dict(self._artifacts_by_key)
+        return branch
+
+    def _join(self, branch: "Run") -> None:
+        """Take over what a branch made and no branch before it did."""
+        for artifact, part in zip(branch.artifacts, branch.parts, strict=True):
+            if artifact.key not in self._artifacts_by_key:
+                self._artifacts_by_key[artifact.key] = artifact
+                self.artifacts.append(artifact)
+                self.parts.append(part)
+
     def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
-        """Return the artifacts of independent computations, in their order."""
+        """Return the artifacts of independent computations, in their order.
+
+        Raises:
+            CancelledError: the run ends, since another part of it failed.
+        """
+        if self.ended.is_set():
+            raise CancelledError
         keys = [step.key for step in computations]
         # What two methods have in common is made, and its cost told, once.
         new = {
@@ -138,8 +179,8 @@ class Run(CallRunner):
             for key, s in zip(keys, computations, strict=True)
             if key not in self._artifacts_by_key
         }
+        names = ", ".join(dict.fromkeys(step.name for step in new.values()))
         if len(new) > 1:
-            names = ", ".join(dict.fromkeys(step.name for step in new.values()))
             LOG.info("%s: %d steps", names, len(new))
         artifacts = self.execute_steps(list(new.values())) if new else []
         self._artifacts_by_key.update(zip(new, artifacts, strict=True))
@@ -147,7 +188,7 @@ class Run(CallRunner):
         self.parts.extend([self.part] * len(artifacts))
         reused = sum(artifact.cached for artifact in artifacts)
         if reused:
-            LOG.info("%s: %d of %d reused", artifacts[0].name, reused, len(artifacts))
+            LOG.info("%s: %d of %d reused", names, reused, len(artifacts))
         return [self._artifacts_by_key[key] for key in keys]
 
     def find_base(self) -> tuple[ModelLocation, str]:

@@ -1,6 +1,8 @@
 """The selection of a run: scores, diversity pairs, ranking; a race or a comparison of methods."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
 
 from curate.clean.semantic import SemanticStage
 from curate.core.calls import Table
@@ -101,7 +103,7 @@ def _hold_race(run: Run, params: RaceParams) -> None:
         material = proof_inputs(run, settings, CHOICE)
         return race(run, candidates, material, settings.values, params.rounds)
 
-    run.race = hold_race(params, lambda select: _rank(run, select, rank_by), prove)
+    run.race = hold_race(params, partial(run.side_by_side, _select_at), prove)
     run.findings["race"] = run.race.standings
     # The pairs that the candidates had to choose between are not those of the selection.
     run.prepared.pop("select", None)
@@ -121,19 +123,32 @@ def _find_pairs(run: Run, diversity: Diversity) -> Table:
 def compare_selections(run: Run) -> None:
     """Let the other methods choose, and measure all selections against each other and the target."""
     names = selection_names(run.config.select, run.config.compare)[1:]
-    for i, (name, params) in enumerate(zip(names, run.config.compare, strict=True)):
-        run.part = name
-        LOG.info("compare: %s", name)
-        try:
-            _choose(run, params, rank_by)
-        except UserError as error:
-            raise UserError(f"compare.{i} ({name}): {error}") from error
+    results = run.side_by_side(_compare, list(zip(count(), names, run.config.compare)))
+    run.selections.update(zip(names, results, strict=True))
     rankings = {name: chosen.ranking for name, chosen in run.selections.items()}
     if names:
+        run.part = "comparison"
         run.findings["comparison"] = run(write_comparison, run.rows, run.kept, run.tokens, rankings)
     if run.target is not None:
         run.part = "coverage"
         run.findings["coverage"] = measure_coverage(run, rankings).artifact
+
+
+def _compare(run: Run, compared: tuple[int, str, Selector]) -> SelectionResult:
+    """Return the selection of a method of `compare`: its number, its name, its settings."""
+    number, name, params = compared
+    run.part = name
+    LOG.info("compare: %s", name)
+    return _select_at(run, (f"compare.{number} ({name})", params))
+
+
+def _select_at(run: Run, placed: tuple[str, Selector]) -> SelectionResult:
+    """Return the selection of a method that stands at a place of the recipe, which its errors name."""
+    place, params = placed
+    try:
+        return _rank(run, params, rank_by)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def _similar_pairs(run: Run, diversity: Diversity) -> Mapping[str, Table]:

@@ -45,14 +45,19 @@ def prove_together(
     """
     limit = settings["lora"]["max_length"]
     shared = share_controls(selections, limit) if len(selections) > 1 else {}
-    proofs = {}
-    for name, (ranking, budget) in selections.items():
-        proofs[name] = prove(run, ranking, material, settings, budget, judged, shared.get(name))
-        material = replace(material, files={}, rankings={}, stages=())
-        settings = {**settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False}
-    if len(selections) == 1:
-        return next(iter(proofs.values()))
-    return run(write_together, proofs)
+    own, *_ = selections
+    plain = replace(material, files={}, rankings={}, stages=())
+    plain_settings: ProofValues = {
+        **settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False
+    }  # fmt: skip
+
+    def prove_one(part: ScoreRun, name: str) -> Artifact:
+        ranking, budget = selections[name]
+        given, values = (material, settings) if name == own else (plain, plain_settings)
+        return prove(part, ranking, given, values, budget, judged, shared.get(name))
+
+    proofs = dict(zip(selections, run.side_by_side(prove_one, list(selections)), strict=True))
+    return run(write_together, proofs) if len(proofs) > 1 else proofs[own]
 
 
 @cached_files(version=VERSION, name="proof-together")

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from curate.config.recipe import Config
+from curate.config.recipe import PLACES, Config
 from curate.core.escape import code, visible
 from curate.pool.trainer_recipes import FOLDER as RECIPES
 from curate.runs.folder import RunFolder
@@ -84,8 +84,8 @@ def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Itera
 
 def _recipe_text(recipe: Config) -> str:
     """Return a recipe as YAML; where a text in it commands readers, such as U+202E, all in ASCII."""
-    # Where the store is changes nothing of the rows, and is of one machine.
-    settings = with_public_paths(recipe.model_dump(mode="json", exclude={"store"}))
+    # Where rows are computed and stored changes nothing of them, and is of one machine.
+    settings = with_public_paths(recipe.model_dump(mode="json", exclude=PLACES))
     text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     return text if visible(text) == text else str(yaml.safe_dump(settings, sort_keys=False))
 

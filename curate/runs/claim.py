@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from curate.config.recipe import Config, recipe_model
+from curate.config.recipe import PLACES, Config, recipe_model
 from curate.core.errors import UserError
 from curate.core.runlock import FolderLock, locked
 from curate.runs.folder import read_manifest
@@ -100,7 +100,7 @@ def _changes(folder: Path, config: Config, overwrite: bool) -> list[str]:
 def changed_keys(folder: Path, config: Config) -> list[str]:
     """Return the keys in which a folder's run and a recipe differ; none where there is no run.
 
-    Where results are stored is no part of a recipe.
+    Where results are computed and stored changes none of them.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -113,7 +113,7 @@ def changed_keys(folder: Path, config: Config) -> list[str]:
         LOG.debug("%s: its recipe is of another version", folder)
     one, other = _flat(old), _flat(config.model_dump(mode="json"))
     keys = dict.fromkeys([*other, *one])
-    return [key for key in keys if key != "store" and one.get(key) != other.get(key)]
+    return [k for k in keys if k.partition(".")[0] not in PLACES and one.get(k) != other.get(k)]
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

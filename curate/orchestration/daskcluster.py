@@ -1,0 +1,97 @@
+"""Dask: steps in processes of this machine, or of a Dask cluster that has the store's folder.
+
+Clusters of other kinds (Slurm, Kubernetes, GPUs) are started by their classes: run.cluster. A cluster of
+this machine listens to it alone, and leaves neither process nor file behind.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import distributed
+from distributed.scheduler import KilledWorker
+
+from curate.config.running import RunSettings
+from curate.core.errors import UserError
+from curate.core.interrupt import scratch_folder
+from curate.core.store import Artifact, Computation, Store
+from curate.orchestration.jobs import RETRIES, Job, Outcome, raise_lost, raise_unable, run_job
+from curate.pipeline.engine import Submit, Wait
+
+
+@contextmanager
+def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
+    """Yield the engine of a Dask cluster, which ends with it where it was started for it.
+
+    Raises:
+        UserError: there is no cluster at the address, or no class of its name.
+    """
+    with open_client(settings) as client:
+
+        def submit(step: Computation) -> Wait:
+            future = client.submit(run_job, Job.of(store, step), pure=False)
+            return partial(_collect, store, step, future)
+
+        yield submit
+
+
+@contextmanager
+def open_client(settings: RunSettings) -> Iterator[distributed.Client]:
+    """Yield the client of a Dask cluster."""
+    scratch = scratch_folder(Path(tempfile.mkdtemp(prefix="curate-dask-")))
+    with scratch as folder, dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}):
+        if settings.address is not None:
+            with _connect(settings.address) as client:
+                yield client
+            return
+        with _started(settings, folder) as cluster, distributed.Client(cluster) as client:
+            yield client
+
+
+def _connect(address: str) -> distributed.Client:
+    try:
+        return distributed.Client(address, timeout=20)
+    except (OSError, ValueError) as error:
+        raise UserError(f"run.address: no Dask scheduler answers at {address} ({error})") from error
+
+
+def _started(settings: RunSettings, folder: Path) -> Any:
+    """Return a new cluster: of the recipe's class, or of this machine."""
+    if settings.cluster is None:
+        return distributed.LocalCluster(
+            n_workers=settings.many,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            local_directory=str(folder),
+            silence_logs="CRITICAL",
+        )
+    arguments = {key: value for key, value in settings.cluster.items() if key != "class"}
+    cluster = _cluster_class(settings.cluster["class"])(**arguments)
+    if settings.workers:
+        cluster.scale(settings.workers)
+    return cluster
+
+
+def _cluster_class(name: str) -> Any:
+    module, _, class_name = name.rpartition(".")
+    try:
+        return getattr(import_module(module), class_name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise UserError(f"run.cluster.class: there is no {name} here ({error})") from error
+
+
+def _collect(store: Store, step: Computation, future: distributed.Future) -> Artifact:
+    """Wait for a step's artifact."""
+    try:
+        outcome: Outcome = future.result()
+    except KilledWorker as error:
+        raise_lost(step, error)
+    except Exception as error:
+        raise_unable(step, error)
+    return outcome.result(store, step)

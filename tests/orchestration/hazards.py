@@ -1,0 +1,42 @@
+"""Steps for tests of engines: one whose worker dies, one that fails, one that logs."""
+
+import logging
+import os
+import signal
+from pathlib import Path
+
+import polars as pl
+
+from curate.core.calls import Counted, cached
+from curate.core.errors import UserError
+
+LOG = logging.getLogger("curate")
+
+
+@cached(version=1, name="test-number")
+def number(value: int) -> pl.DataFrame:
+    """Return a number and the process that wrote it."""
+    return pl.DataFrame({"value": [value]})
+
+
+@cached(version=1, name="test-process")
+def process(value: int) -> Counted[pl.DataFrame]:
+    """Return which process computes it, in the counts."""
+    return Counted(pl.DataFrame({"value": [value]}), {"process": os.getpid()})
+
+
+@cached(version=1, name="test-deaths")
+def deaths(folder: str, times: int) -> pl.DataFrame:
+    """Return the attempts it took, of which so many end with the death of their process."""
+    attempts = len(list(Path(folder).iterdir()))
+    if attempts < times:
+        Path(folder, str(attempts)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pl.DataFrame({"attempts": [attempts + 1]})
+
+
+@cached(version=1, name="test-fault")
+def fault(place: str) -> pl.DataFrame:
+    """Fail as a step does that finds a fault of the user's."""
+    LOG.warning("%s is read", place)
+    raise UserError(f"{place} is at fault")

@@ -1,0 +1,195 @@
+"""Engines on real clusters of two processes: the same bytes, errors and log lines; deaths of workers."""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import orjson
+import psutil
+import pytest
+
+from curate.config.running import RunSettings
+from curate.core.calls import FUNCTIONS, CachedCall, Table
+from curate.core.errors import UserError
+from curate.core.methods import load_plugin
+from curate.core.store import Artifact, Store
+from curate.orchestration.engines import open_engine
+from curate.pipeline.engine import Submit
+from tests.orchestration import hazards
+from tests.orchestration.workplace import (
+    REPO,
+    Workplace,
+    artifact_bytes,
+    environment,
+    pool_lines,
+    run_files,
+)
+from tests.terminal import INTERRUPTED, TerminalProcess, wait_until
+
+pytestmark = pytest.mark.system
+COMPARED = ["embed", "kcenter", "perplexity"]
+PLUGIN = """
+import polars as pl
+from curate.core.calls import cached
+
+@cached(version=1, name="test-plugin")
+def doubled(value: int) -> pl.DataFrame:
+    return pl.DataFrame({"value": [2 * value]})
+"""
+
+
+@dataclass(frozen=True)
+class OpenEngine:
+    store: Store
+    submit: Submit
+
+    def compute(self, *calls: CachedCall[Table]) -> list[Artifact]:
+        return [wait() for wait in [self.submit(call) for call in calls]]
+
+
+@pytest.fixture(scope="module", params=["ray", "dask"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenEngine]:
+    """Yield an engine of two processes; it leaves none behind, and listens to no other machine."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    settings = RunSettings.model_validate({"on": request.param, "workers": 2})
+    before = descendants()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPO))
+        with open_engine(settings, store) as submit:
+            yield OpenEngine(store, submit)
+            assert listening() <= {"127.0.0.1", "::1"}
+    _, alive = psutil.wait_procs(descendants() - before, timeout=20)
+    assert alive == []
+
+
+def descendants() -> set[psutil.Process]:
+    """Return the processes that this one has started, but for the tracker that Python gives each."""
+    family = psutil.Process().children(recursive=True)
+    return {one for one in family if "resource_tracker" not in " ".join(one.cmdline())}
+
+
+def listening() -> set[str]:
+    """Return the addresses that this process and those it started listen at."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in family
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def test_steps_are_computed_in_other_processes_and_found_afterwards(engine: OpenEngine) -> None:
+    calls = [hazards.process.call(value) for value in range(6)]
+    artifacts = engine.compute(*calls)
+    assert os.getpid() not in {artifact.counts["process"] for artifact in artifacts}
+    assert not any(artifact.cached for artifact in artifacts)
+    tables = [Table(artifact, "process").read()["value"].item() for artifact in artifacts]
+    assert tables == list(range(6))
+    assert all(engine.store.find(call) for call in calls)
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """Yield the module of a file with a step."""
+    path = tmp_path_factory.mktemp("plugin") / "doubling.py"
+    path.write_text(PLUGIN)
+    load_plugin(path)
+    yield sys.modules["curate_plugin_doubling"]
+    del sys.modules["curate_plugin_doubling"]
+    del FUNCTIONS["test-plugin"]
+
+
+def test_a_step_of_a_plugin_is_computed(engine: OpenEngine, plugin: ModuleType) -> None:
+    (artifact,) = engine.compute(plugin.doubled.call(21))
+    assert Table(artifact, "doubled").read()["value"].item() == 42
+
+
+def test_errors_and_log_lines_arrive(engine: OpenEngine, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "curate"), pytest.raises(UserError) as caught:
+        engine.compute(hazards.fault.call("pool.jsonl"))
+    assert str(caught.value) == "pool.jsonl is at fault"
+    assert "pool.jsonl is read" in caplog.messages
+
+
+def test_a_step_whose_worker_dies_is_computed_by_another(
+    engine: OpenEngine, tmp_path: Path
+) -> None:
+    (artifact,) = engine.compute(hazards.deaths.call(str(tmp_path), 1))
+    assert Table(artifact, "deaths").read()["attempts"].item() == 2
+
+
+def test_a_step_that_ends_every_worker_is_told_in_one_sentence(
+    engine: OpenEngine, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"test-deaths: 3 workers died over it .*run\.workers"):
+        engine.compute(hazards.deaths.call(str(tmp_path), 9))
+    assert len(list(tmp_path.iterdir())) == 3
+    (artifact,) = engine.compute(hazards.number.call(7))
+    assert Table(artifact, "number").read()["value"].item() == 7
+
+
+def comparing(workplace: Workplace) -> None:
+    """Write a recipe with some methods beside one another."""
+    workplace.write(pool_lines())
+    lines = "".join(f"  - {{method: {name}}}\n" for name in COMPARED)
+    with workplace.recipe.open("a") as recipe:
+        recipe.write(f"compare:\n{lines}")
+    text = workplace.recipe.read_text().replace("models: {", "models: {embedder: static, ")
+    workplace.recipe.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def inline(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """Return a workplace whose run has ended, computed step by step."""
+    workplace = Workplace(tmp_path_factory.mktemp("inline"), tiny)
+    comparing(workplace)
+    done = workplace.run()
+    assert done.returncode == 0, done.stderr
+    return workplace
+
+
+@pytest.mark.parametrize("on", ["threads", "ray", "dask"])
+def test_a_run_is_the_same_on_every_engine(inline: Workplace, tmp_path: Path, on: str) -> None:
+    workplace = Workplace(tmp_path / "place", inline.base)
+    comparing(workplace)
+    done = workplace.run("--set", f"run.on={on}", "--set", "run.workers=2")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert artifact_bytes(workplace.store) == artifact_bytes(inline.store)
+    assert run_files(workplace.out) == run_files(inline.out)
+    assert steps(workplace) == steps(inline)
+    assert "finetune: made in" in done.stderr
+
+
+def steps(workplace: Workplace) -> list[tuple[str, int]]:
+    """Return the steps of a run in the order in which its manifest tells them."""
+    manifest = orjson.loads((workplace.out / "manifest.json").read_bytes())
+    return [(stage["stage"], stage["steps"]) for stage in manifest["stages"]]
+
+
+def test_an_interrupted_run_leaves_no_cluster(inline: Workplace, tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path / "place", inline.base)
+    comparing(workplace)
+    shutil.copytree(inline.store, workplace.store)
+    terminal = TerminalProcess(
+        workplace.command("--set", "run.on=ray", "--set", "prove.lora.epochs=300"),
+        env=environment(),
+    )
+    try:
+        terminal.wait_for(lambda: "fine-tunes of 300 epochs" in terminal.read())
+        children = terminal.relatives()
+        terminal.press_control_c()
+        assert terminal.end()[0] == 130, terminal.output
+    finally:
+        terminal.kill()
+    assert terminal.output.count(INTERRUPTED) == 1
+    wait_until(lambda: not any(child.is_running() for child in children))
+    assert list((workplace.store / "tmp").iterdir()) == []
