@@ -13,7 +13,12 @@ import pyarrow as pa
 from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import Reason
 from curate.core.rows import find_fault
-from curate.pool.containers.jsonvalue import is_not_finite, parse_record, repeated_key
+from curate.pool.containers.jsonvalue import (
+    has_repeated_key,
+    is_not_finite,
+    parse_record,
+    repeated_key,
+)
 from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
 from curate.pool.layouts.plain import PlainReader
 from curate.pool.records import BEGINNING, LONGEST, Record
@@ -59,6 +64,7 @@ class FileReader:
         rows = _RowsOfRecords(self)
         for record in records:
             rows.add(record)
+        rows.note_repeated_keys()
         table = rows_table(rows.rows, self.source)
         return RecordBatch(self.file, table, rows.rejects, rows.layouts, empty, rows.repeated)
 
@@ -86,6 +92,7 @@ class _RowsOfRecords:
     rejects: list[Reject] = field(default_factory=list)
     layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     repeated: list[str] = field(default_factory=list)
+    _plain: list[tuple[Record, Any]] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
         file = record.file_name(self.by.file)
@@ -114,8 +121,8 @@ class _RowsOfRecords:
         row = self.by.plain.read(value) if type(value) is dict else None
         if row is None:
             return False
-        if record.raw and (key := repeated_key(record.raw, value)):
-            self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+        if record.raw:
+            self._plain.append((record, value))
         self.layouts[row.layout, row.fields] += 1
         origin = row.origin or file.split(".")[0]
         row_id = self.by.row_id(record)
@@ -125,9 +132,24 @@ class _RowsOfRecords:
     def _parsed(self, record: Record, file: str) -> ParsedRecord:
         value = value_of(record)
         assert self.by.reader is not None, "a record with a value has a reader"
-        if record.raw and isinstance(value, dict) and (key := repeated_key(record.raw, value)):
-            self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+        if record.raw and isinstance(value, dict):
+            self._note_repeated_key(record, value)
         return self.by.reader.read(value)
+
+    def note_repeated_keys(self) -> None:
+        """Note the records of plain texts that have a key twice, once all are added."""
+        raws, values = (
+            [record.raw for record, _ in self._plain],
+            [value for _, value in self._plain],
+        )
+        if has_repeated_key(raws, values):
+            for record, value in self._plain:
+                self._note_repeated_key(record, value)
+
+    def _note_repeated_key(self, record: Record, value: Any) -> None:
+        if key := repeated_key(record.raw, value):
+            file = record.file_name(self.by.file)
+            self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
 
 
 def value_of(record: Record) -> Any:

@@ -1,13 +1,12 @@
 """Rows as the columns of a table, built column by column: a frame of dictionaries takes much longer."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from curate.core.rows import MESSAGES, PLAIN_TURN, SCHEMA, Message
-from curate.pool.rowhashes import row_hashes
+from curate.core.rows import MESSAGES, SCHEMA, Message
+from curate.pool.rowhashes import PlainTurns, row_hashes
 
 
 class SourceRow(NamedTuple):
@@ -24,11 +23,14 @@ class SourceRow(NamedTuple):
 def rows_table(rows: Sequence[SourceRow], source: str) -> pa.Table:
     """Return rows of one source as a table (curate.core.rows.SCHEMA)."""
     count = len(rows)
-    conversations = [row.messages for row in rows]
-    content_hashes, text_hashes = row_hashes(conversations, [row.tools for row in rows])
+    conversations, tools = [row.messages for row in rows], [row.tools for row in rows]
+    turns = PlainTurns.of(conversations)
+    content_hashes, text_hashes = (
+        turns.hashes() if turns and not any(tools) else row_hashes(conversations, tools)
+    )
     columns = {
         "row_id": [row.row_id for row in rows],
-        "tools": [row.tools for row in rows],
+        "tools": tools,
         "rejected": [row.rejected for row in rows],
         "content_hash": content_hashes,
         "text_hash": text_hashes,
@@ -37,28 +39,22 @@ def rows_table(rows: Sequence[SourceRow], source: str) -> pa.Table:
     }
     arrays = {name: pa.array(column, SCHEMA.field(name).type) for name, column in columns.items()}
     arrays |= {
-        "messages": messages_array(conversations),
+        "messages": plain_messages(turns) if turns else pa.array(conversations, MESSAGES),
         "source": pa.repeat(source, count),
-        "parents": pa.array([[]] * count, SCHEMA.field("parents").type),
+        "parents": pa.ListArray.from_arrays(
+            pa.nulls(count + 1, pa.int32()).fill_null(0), pa.array([], pa.string())
+        ).cast(SCHEMA.field("parents").type),
     }
     return pa.table(
         [arrays.get(field.name, pa.nulls(count, field.type)) for field in SCHEMA], schema=SCHEMA
     )
 
 
-def messages_array(conversations: Sequence[Sequence[Message]]) -> pa.Array:
-    """Return conversations as a column; where all turns are plain, from columns of roles and texts."""
-    turns = [turn for conversation in conversations for turn in conversation]
-    if any(len(turn) > PLAIN_TURN for turn in turns):
-        return pa.array(conversations, MESSAGES)
+def plain_messages(turns: PlainTurns) -> pa.Array:
+    """Return turns that are a role and a text each as the column of messages."""
     role, content, *others = MESSAGES.value_type
     values = pa.StructArray.from_arrays(
-        [
-            pa.array([turn["role"] for turn in turns], role.type),
-            pa.array([turn["content"] for turn in turns], content.type),
-            *(pa.nulls(len(turns), field.type) for field in others),
-        ],
+        [turns.roles, turns.texts, *(pa.nulls(len(turns.texts), field.type) for field in others)],
         fields=[role, content, *others],
     )
-    offsets = pa.array(accumulate(map(len, conversations), initial=0), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, type=MESSAGES)
+    return pa.ListArray.from_arrays(pa.array([0, *turns.ends], pa.int32()), values, type=MESSAGES)

@@ -7,8 +7,10 @@ characters, what is hashed is put together for all rows by polars, in one piece:
 import hashlib
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple, Self
 
 import polars as pl
+import pyarrow as pa
 
 from curate.core.rows import PLAIN_TURN, Message, content_hash, normalise, text_hash, trim_ends
 
@@ -21,6 +23,32 @@ USUAL = (
 )
 
 
+class PlainTurns(NamedTuple):
+    """Turns of several rows, one after the other, each a role and a text.
+
+    ends: where the turns of each row end.
+    """
+
+    roles: pa.StringArray
+    texts: pa.StringArray
+    ends: Sequence[int]
+
+    @classmethod
+    def of(cls, conversations: Sequence[Sequence[Message]]) -> Self | None:
+        """Return the turns of rows; None if one says more than a text."""
+        turns = [turn for conversation in conversations for turn in conversation]
+        if not all([len(turn) == PLAIN_TURN for turn in turns]):
+            return None
+        roles = pa.array([turn["role"] for turn in turns], pa.string())
+        texts = pa.array([turn["content"] for turn in turns], pa.string())
+        return cls(roles, texts, list(accumulate(map(len, conversations))))
+
+    def hashes(self) -> tuple[list[str], list[str]]:
+        """Return the content hash and the text hash of each row, which has no tools."""
+        frame = _hashed_texts(self.roles, self.texts)
+        return _digests(frame["content"], self.ends), _digests(frame["text"], self.ends)
+
+
 def row_hashes(
     conversations: Sequence[Sequence[Message]], tools: Sequence[str | None]
 ) -> tuple[list[str], list[str]]:
@@ -30,56 +58,40 @@ def row_hashes(
         conversations: the turns of each row.
         tools: the tools of each row, as JSON.
     """
-    plain = [
-        not own and all([len(turn) == PLAIN_TURN for turn in turns])
-        for turns, own in zip(conversations, tools, strict=True)
-    ]
-    hashes = iter(
-        _plain_hashes(
-            [turns for turns, is_plain in zip(conversations, plain, strict=True) if is_plain]
-        )
+    rows = list(zip(conversations, tools, strict=True))
+    plain = [not own and all([len(turn) == PLAIN_TURN for turn in turns]) for turns, own in rows]
+    turns_of_plain = PlainTurns.of(
+        [turns for (turns, _), is_plain in zip(rows, plain, strict=True) if is_plain]
     )
+    assert turns_of_plain is not None, "others are left out"
+    hashes = zip(*turns_of_plain.hashes(), strict=True)
     pairs = [
         next(hashes) if is_plain else (content_hash(turns, own), text_hash(turns, own))
-        for turns, own, is_plain in zip(conversations, tools, plain, strict=True)
+        for (turns, own), is_plain in zip(rows, plain, strict=True)
     ]
     return [content for content, _ in pairs], [text for _, text in pairs]
 
 
-def _plain_hashes(conversations: Sequence[Sequence[Message]]) -> list[tuple[str, str]]:
-    """Return both hashes of rows whose turns are a role and a text each."""
-    frame = _hashed_texts(
-        [turn["role"] for turns in conversations for turn in turns],
-        [turn["content"] for turns in conversations for turn in turns],
-    )
-    ends = list(accumulate(map(len, conversations)))
-    return list(zip(_digests(frame["content"], ends), _digests(frame["text"], ends), strict=True))
-
-
-def _hashed_texts(roles: Sequence[str], texts: Sequence[str]) -> pl.DataFrame:
+def _hashed_texts(roles: pa.StringArray, texts: pa.StringArray) -> pl.DataFrame:
     """Return what of each turn goes into the content hash, and what into the text hash."""
-    text = pl.col("text")
+    role, text, content = pl.col("role"), pl.col("text"), pl.col("content")
     spaced = text.str.replace_all("\n\n", " ", literal=True).str.replace_all(
         "\n", " ", literal=True
     )
-    frame = pl.DataFrame({"role": roles, "text": texts}, {"role": pl.String, "text": pl.String})
-    frame = frame.with_columns(content=spaced)
-    content = pl.col("content")
-    unusual = (
-        text.str.contains(f"[^{USUAL}]")
+    frame = pl.DataFrame({"role": pl.Series(roles), "text": pl.Series(texts)})
+    frame = frame.with_columns(content=spaced).with_columns(
+        unusual=text.str.contains(f"[^{USUAL}]")
         | content.str.contains("  ", literal=True)
         | content.str.starts_with(" ")
         | content.str.ends_with(" ")
     )
-    frame = frame.with_columns(unusual=unusual)
-    if frame["unusual"].any():
-        others = frame["unusual"].arg_true()
-        slow = [texts[i] for i in others]
+    unusual = frame["unusual"].arg_true()
+    if len(unusual):
+        slow = [texts[i].as_py() for i in unusual]
         frame = frame.with_columns(
-            content=frame["content"].scatter(others, [normalise(each) for each in slow]),
-            text=frame["text"].scatter(others, [trim_ends(each) for each in slow]),
+            content=frame["content"].scatter(unusual, [normalise(each) for each in slow]),
+            text=frame["text"].scatter(unusual, [trim_ends(each) for each in slow]),
         )
-    role = pl.col("role")
     length = text.str.len_chars().cast(pl.String)
     return frame.select(
         content=pl.concat_str(role, pl.lit("\x1f"), content, pl.lit("\x1e")),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -60,19 +61,27 @@ def is_not_finite(raw: bytes, value: Any, field: str) -> bool:
     return re.search(name + rb"\s*:\s*-?(?:NaN|Infinity)\b", raw) is not None
 
 
+def has_repeated_key(raws: Sequence[bytes], values: Sequence[Any]) -> bool:
+    """Return whether an object in one of these JSON texts may have a key twice; `repeated_key` tells.
+
+    A pair that was lost took its colon with it: then they have others than the values written again.
+    """
+    joined = b"\n".join(raws)
+    try:
+        colons = orjson.dumps(values).count(b":")
+    except TypeError:
+        # A long integer or deep nesting.
+        return True
+    return joined.count(b":") != colons or (b"\\" in joined and COLON in joined)
+
+
 def repeated_key(raw: bytes, value: Any) -> str | None:
     """Return a key that an object in this JSON text has twice; the last one counts.
 
-    A pair that was lost took its colon with it: the text is parsed once more only where it has others
-    than the value written again.
+    The text is parsed once more only where it may be so.
     """
-    try:
-        same = raw.count(b":") == orjson.dumps(value).count(b":")
-        if same and (b"\\" not in raw or COLON not in raw):
-            return None
-    except TypeError:
-        # A long integer or deep nesting: looked at again.
-        pass
+    if not has_repeated_key([raw], value):
+        return None
     repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

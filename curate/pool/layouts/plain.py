@@ -20,8 +20,9 @@ from curate.core.jsontext import dump_json
 from curate.core.rows import Message, find_fault
 from curate.pool.layouts.choices import COLUMN
 from curate.pool.layouts.example import Record, RecordFault
-from curate.pool.layouts.glaive import CHAT
+from curate.pool.layouts.glaive import CHAT, SAMPLE
 from curate.pool.layouts.messages import JSON_STARTS, STRING_FIELDS
+from curate.pool.layouts.moss import PLAIN
 from curate.pool.layouts.pairs import PairLayout
 from curate.pool.layouts.reader import NAMED_LAYOUTS, Conversation, RecordReader
 from curate.pool.layouts.registry import LAYOUTS
@@ -31,8 +32,10 @@ from curate.pool.layouts.turn import TURN_KEYS
 from curate.pool.layouts.unread import MESSAGE_FIELDS, TEMPLATE_FIELD, is_conversational
 
 MAX_FORMS = 1_000
-# Fields whose texts decide how a record is read.
-DECIDING_FIELDS = frozenset({"label", TEMPLATE_FIELD, CHAT, *STRING_FIELDS, *TEXT_FIELDS})
+# Fields whose texts decide how a record is read; a layout that looks into a text adds its field.
+DECIDING_FIELDS = frozenset(
+    {"label", TEMPLATE_FIELD, CHAT, SAMPLE, PLAIN, *STRING_FIELDS, *TEXT_FIELDS}
+)
 PROBES: Mapping[type, Any] = {int: 7, bool: True, type(None): None}
 PROBE_TURNS = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "welcome"}]
 # What the marks of a transcript begin with.

@@ -22,10 +22,11 @@ NAMES = sorted(
     {
         *SPOKEN_FIELDS, *ORIGIN_FIELDS, *CHOSEN, *CHOSEN.values(),
         *(name for pair in PAIRS for name in (pair.prompt, pair.response, *pair.contexts, *pair.needs)),
-        *(name for each in COMPARISONS for name in (each.prompt, *each.answers, each.verdict) if name),
+        *(name for each in COMPARISONS for name in (each.prompt, *each.answers, *each.verdict) if name),
         *("id", "score", "label", "chat", "tools", "functions", "reasoning", "images", "data"),
         *("A", "B", "option_a", "option_b", "choice1", "choice2", "answerKey", "correct_answer"),
         *("chat_template_kwargs", "content", "transcript", "Instruction", "Output", "Question"),
+        *("sample", "plain_text", "deepseek_reasoning", "generations", "completions", "prefix"),
         *("Answer", "CATEGORY", "custom_id", "body", "replies", "refusal", "weight", "Definition"),
     }
 )  # fmt: skip
@@ -35,6 +36,7 @@ TEXTS = st.sampled_from(
      "Human: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", "Human: a\nAssistant: b\nHuman: ",
      "USER: hi\n\n\nASSISTANT: yes <|endoftext|>",
      "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n",
+     "SYSTEM: s\nUSER: hi\n\n\nASSISTANT: yes", "[Human]: Hi<eoh> [MOSS]: Hello<eoa>", "off",
      "[INST] q [/INST] a", "### Human: q### Assistant: a", "Answer it", "System: s"]
 )  # fmt: skip
 VALUES = TEXTS | st.text(max_size=4) | st.none() | st.booleans() | st.integers(-2, 3)
