@@ -10,17 +10,21 @@ or [. Passages end where a sentence does, as long as that leaves them at least h
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import regex
+from pydantic import BeforeValidator, Field
 
-from curate.core.errors import UserError
+from curate.core.errors import UserError, named_key
 from curate.core.jsontext import JsonLimit
 from curate.core.localfiles import changed
+from curate.core.params import Params
 from curate.pool.containers.jsonvalue import parse_record
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
+from curate.pool.entries import find_source
 from curate.pool.files import PoolFile, find_files, is_folder, is_read, open_checked, read_head
+from curate.pool.hubaddress import parse_address
 from curate.pool.records import BOM, LONGEST, Record, read_records
 
 TEXT_SUFFIXES = (".txt", ".md", ".text")
@@ -38,21 +42,43 @@ class Passage:
     text: str
 
 
-def read_passages(path: str, words: int, digests: Mapping[str, str] | None = None) -> list[Passage]:
-    """Return the passages of all documents that a file, folder or glob holds, in order.
+class CorpusFiles(Params):
+    """Where the documents of a corpus are: its path alone, or a data set of the hub with its split."""
+
+    path: str = Field(
+        description="file, folder or glob, URL of fsspec, or a data set of the Hugging Face Hub",
+        examples=["docs/*.md", "s3://bucket/docs/", "owner/name"],
+    )
+    split: str | None = Field(None, description="split of a data set", examples=["train"])
+    config: str | None = Field(None, description="configuration of a data set", examples=["en"])
+    revision: str | None = Field(
+        None, description="branch, tag or commit of a data set of the hub", examples=["v1.0"]
+    )
+
+
+Corpus = Annotated[
+    CorpusFiles, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)
+]
+
+
+def read_passages(
+    corpus: CorpusFiles, words: int, digests: Mapping[str, str] | None = None
+) -> list[Passage]:
+    """Return the passages of all documents of a corpus, in order.
 
     Args:
-        path: as the pool's paths are; in folders, JSON Lines, JSON, .txt and .md files are read.
+        corpus: where they are; in folders, JSON Lines, JSON, .txt and .md files are read.
         words: the most that a passage may have.
         digests: what the files must still have, by their names.
 
     Raises:
         UserError: nothing is there, a record has no text, a file cannot be read or has changed.
     """
-    files = find_corpus(path)
+    files = find_corpus(corpus)
     if digests is not None:
-        if [file.name for file in files] != list(digests):
-            raise changed(path)
+        pinned = {file.name: file.digest for file in files if file.pinned}
+        if [file.name for file in files] != list(digests) or not pinned.items() <= digests.items():
+            raise changed(corpus.path)
         files = [replace(file, digest=digests[file.name]) for file in files]
     passages = [
         Passage(name if k == 0 else f"{name}#{k + 1}", text)
@@ -61,14 +87,21 @@ def read_passages(path: str, words: int, digests: Mapping[str, str] | None = Non
         for k, text in enumerate(cut(document, words))
     ]
     if not passages:
-        raise UserError(f"corpus: {path} has no text at all")
+        raise UserError(f"corpus: {corpus.path} has no text at all")
     return passages
 
 
-def find_corpus(path: str) -> list[PoolFile]:
-    """Return the files of a corpus, sorted by name."""
-    if not is_folder(path):
-        return find_files(path)
+def find_corpus(corpus: CorpusFiles) -> list[PoolFile]:
+    """Return the files of a corpus, sorted by name.
+
+    Raises:
+        UserError: nothing is there, or a data set has several splits and none is named.
+    """
+    path, plain = corpus.path, not (corpus.split or corpus.config or corpus.revision)
+    if not plain or parse_address(path) or not is_folder(path):
+        with named_key("corpus"):
+            files, _ = find_source(path, corpus.split, corpus.config, corpus.revision)
+        return list(files)
     files = [
         file
         for file in find_files(path.rstrip("/") + "/**")

@@ -24,7 +24,7 @@ from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_batches
 from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
-from curate.generate.corpus import find_corpus
+from curate.generate.corpus import CorpusFiles, find_corpus
 from curate.generate.generation import Generation, Generator, read_examples
 from curate.generate.settings import GenerationSettings
 from curate.generate.sift import (
@@ -156,11 +156,16 @@ def _prompts(
 def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]]:
     """Return name and digest of each file that a method reads, by the parameter that names it."""
     reads = find_method(Generator, str(params["method"])).reads
-    paths = {name: str(params[name]) for name in reads if params[name] is not None}
+    sources = {name: params[name] for name in reads if params[name] is not None}
     return {
-        name: [(file.name, digest_url(file)) for file in find_corpus(path)]
-        for name, path in paths.items()
+        name: [(file.name, file.digest or digest_url(file)) for file in find_corpus(corpus)]
+        for name, corpus in zip(sources, map(_corpus, sources.values()), strict=True)
     }
+
+
+def _corpus(value: JSON) -> CorpusFiles:
+    """Return what a method's parameters say of a corpus: its path, or that with its split and so on."""
+    return CorpusFiles.model_validate({"path": value} if isinstance(value, str) else value)
 
 
 @cached_files(version=VERSION, name="generate", wants=engine_wants)

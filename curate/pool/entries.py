@@ -71,15 +71,26 @@ def find_entry(entry: RowFile) -> tuple[Sequence[PoolFile], HubIdentity | None]:
     Raises:
         UserError: nothing is there, or there are several splits or configurations and none is named.
     """
-    address = parse_address(entry.path, entry.revision)
+    return find_source(entry.path, entry.split, entry.config, entry.revision)
+
+
+def find_source(
+    path: str, split: str | None, config: str | None, revision: str | None
+) -> tuple[Sequence[PoolFile], HubIdentity | None]:
+    """Return the files of a path, URL or data set of the hub, and of which data set they are.
+
+    Raises:
+        UserError: nothing is there, or there are several splits or configurations and none is named.
+    """
+    address = parse_address(path, revision)
     if address is None:
-        if entry.revision:
+        if revision:
             raise UserError(
-                f"{entry.path} is no data set of the hub (owner/name), and only those have a "
-                f"`revision:`; leave out {entry.revision!r}"
+                f"{path} is no data set of the hub (owner/name), and only those have a "
+                f"`revision:`; leave out {revision!r}"
             )
-        return find_files(entry.path, entry.split, entry.config), None
-    hub = find_hub_files(address, entry.config, entry.split)
+        return find_files(path, split, config), None
+    hub = find_hub_files(address, config, split)
     return hub.files, _hub_identity(hub)
 
 

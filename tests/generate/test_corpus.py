@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import UserError
-from curate.generate.corpus import cut, read_passages
+from curate.generate.corpus import CorpusFiles, cut, read_passages
+from curate.generate.methods.craft import CraftGenerator
+from curate.generate.step import method_source
+from tests.httpserver import serving
+from tests.hubcache import cache_dataset
 
 
 def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
@@ -22,7 +29,7 @@ def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps([{"content": "Fourth."}]))
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Fifth."}'))
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    passages = read_passages(str(tmp_path), 50)
+    passages = read_passages(CorpusFiles(path=str(tmp_path)), 50)
     assert [(p.passage_id, p.text) for p in passages] == [
         ("corpus/a/notes.txt", "First line.\nSecond line."),
         ("corpus/b.jsonl:1", "One."),
@@ -31,11 +38,11 @@ def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
         ("corpus/c.json:1", "Fourth."),
         ("corpus/d.jsonl.gz:1", "Fifth."),
     ]
-    assert [p.text for p in read_passages(str(tmp_path / "a" / "*.txt"), 2)] == [
+    assert [p.text for p in read_passages(CorpusFiles(path=str(tmp_path / "a" / "*.txt")), 2)] == [
         "First line.",
         "Second line.",
     ]
-    one = read_passages(str(tmp_path / "b.jsonl"), 50)
+    one = read_passages(CorpusFiles(path=str(tmp_path / "b.jsonl")), 50)
     assert [p.passage_id for p in one] == [
         "corpus/b.jsonl:1",
         "corpus/b.jsonl:3",
@@ -46,7 +53,7 @@ def test_json_lines_and_plain_texts(tmp_path: Path) -> None:
 def test_long_documents_are_cut_at_sentences(tmp_path: Path) -> None:
     text = "One two three. Four five six seven. Eight nine\nten eleven twelve thirteen."
     (tmp_path / "t.txt").write_text(text)
-    passages = read_passages(str(tmp_path / "t.txt"), 8)
+    passages = read_passages(CorpusFiles(path=str(tmp_path / "t.txt")), 8)
     assert [(p.passage_id, p.text) for p in passages] == [
         ("corpus/t.txt", "One two three. Four five six seven."),
         ("corpus/t.txt#2", "Eight nine\nten eleven twelve thirteen."),
@@ -78,9 +85,64 @@ def test_nothing_is_lost(text: str, words: int) -> None:
 def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        read_passages(str(tmp_path), 50)
+        read_passages(CorpusFiles(path=str(tmp_path)), 50)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="file or folder is at"):
-        read_passages(str(tmp_path / "none"), 50)
+        read_passages(CorpusFiles(path=str(tmp_path / "none")), 50)
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def documents(*texts: str) -> bytes:
+    return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub with a data set of documents in it, and no network."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    files = {"train.jsonl": documents("Tides.", "Moons."), "test.jsonl": documents("Suns.")}
+    cache_dataset(tmp_path / "hub", "owner/docs", files, OLD)
+    return tmp_path / "hub"
+
+
+def test_a_data_set_of_the_hub_is_a_corpus(hub: Path) -> None:
+    craft = CraftGenerator.model_validate({"corpus": {"path": "owner/docs", "split": "train"}})
+    passages = read_passages(craft.corpus, 50)
+    assert [(p.passage_id, p.text) for p in passages] == [
+        ("corpus/train/train.jsonl:1", "Tides."),
+        ("corpus/train/train.jsonl:2", "Moons."),
+    ]
+    by_path = CraftGenerator.model_validate({"corpus": "hf://datasets/owner/docs/te*.jsonl"})
+    assert [p.text for p in read_passages(by_path.corpus, 50)] == ["Suns."]
+    with pytest.raises(UserError, match=r"corpus: owner/docs has several splits \(.*`split: "):
+        read_passages(CorpusFiles(path="owner/docs"), 50)
+
+
+def test_a_corpus_whose_branch_has_moved_is_another(hub: Path) -> None:
+    corpus = CorpusFiles(path="owner/docs", split="train")
+    source = method_source({"method": "craft", "corpus": corpus.model_dump()}, None)
+    assert source.files == {"corpus": [("train/train.jsonl", OLD)]}
+    digests = dict(source.files["corpus"])
+    assert len(read_passages(corpus, 50, digests)) == 2
+    cache_dataset(hub, "owner/docs", {"train.jsonl": documents("Stars.")}, NEW)
+    with pytest.raises(UserError, match="owner/docs"):
+        read_passages(corpus, 50, digests)
+
+
+def test_a_page_of_the_web_is_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "tides.md").write_text("The moon pulls.")
+    (tmp_path / "more.jsonl").write_bytes(documents("The sun too."))
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as url:
+        passages = read_passages(CorpusFiles(path=f"{url}/"), 50)
+        assert {p.passage_id: p.text for p in passages} == {
+            "corpus/more.jsonl:1": "The sun too.",
+            "corpus/tides.md": "The moon pulls.",
+        }
+        one = read_passages(CorpusFiles(path=f"{url}/tides.md"), 50)
+        assert [p.passage_id for p in one] == ["corpus/tides.md"]

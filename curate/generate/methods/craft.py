@@ -45,7 +45,7 @@ from curate.generate.choices import (
     options_schema,
     with_options,
 )
-from curate.generate.corpus import Passage, read_passages
+from curate.generate.corpus import Corpus, Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
@@ -69,9 +69,10 @@ class CraftGenerator(Generator):
     reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["craft"] = "craft"
-    corpus: str = Field(
-        description="file, folder or glob of JSON Lines or plain text documents",
-        examples=["docs/*.md"],
+    corpus: Corpus = Field(
+        description="documents, as records with a text or as plain text: a file, folder or glob, a URL, "
+        "or a data set of the Hugging Face Hub",
+        examples=["docs/*.md", {"path": "owner/name", "split": "train"}],
     )
     documents: int = Field(200, ge=1, description="passages to write an example from")
     words: int = Field(300, ge=20, description="of a passage at most")

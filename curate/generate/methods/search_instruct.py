@@ -33,7 +33,7 @@ from curate.core.methods import method
 from curate.core.rows import Message
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.corpus import Passage, read_passages
+from curate.generate.corpus import Corpus, Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of
 from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
@@ -58,9 +58,10 @@ class SearchInstructGenerator(Generator):
     reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     method: Literal["search_instruct"] = "search_instruct"
-    corpus: str = Field(
-        description="file, folder or glob of JSON Lines or plain text documents",
-        examples=["docs/*.md"],
+    corpus: Corpus = Field(
+        description="documents, as records with a text or as plain text: a file, folder or glob, a URL, "
+        "or a data set of the Hugging Face Hub",
+        examples=["docs/*.md", {"path": "owner/name", "split": "train"}],
     )
     rounds: int = Field(40, ge=1, description="times that new questions are asked for")
     seeds: int = Field(5, ge=1, description="target prompts shown each time")
