@@ -370,11 +370,13 @@ def check(
     from curate.estimate.lines import minutes_range
     from curate.estimate.recipe import estimate
     from curate.pipeline.inputs import input_calls
+    from curate.pool.remotecopies import remote_copies
 
     # Files are looked for once: what is left out is named once, and no branch moves in between.
-    calls = input_calls(recipe)
-    _say_files(recipe, calls)
-    lines = estimate(recipe, calls)
+    with remote_copies():
+        calls = input_calls(recipe)
+        _say_files(recipe, calls)
+        lines = estimate(recipe, calls)
     generates_rows = any(line.up_to for line in lines)
     wide = 17 if generates_rows else 10
     say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")

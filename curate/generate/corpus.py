@@ -57,7 +57,11 @@ class CorpusFiles(Params):
 
 
 Corpus = Annotated[
-    CorpusFiles, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)
+    CorpusFiles,
+    BeforeValidator(
+        lambda value: {"path": value} if isinstance(value, str) else value,
+        json_schema_input_type=str | CorpusFiles,
+    ),
 ]
 
 

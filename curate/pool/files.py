@@ -25,11 +25,8 @@ from curate.core.remotefaults import remote_fault
 from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
 from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
-from curate.pool.remote import (
-    is_remote_folder,
-    list_remote,
-    open_remote,
-)
+from curate.pool.remote import is_remote_folder, list_remote
+from curate.pool.remotecopies import open_copy
 
 LOG = logging.getLogger("curate")
 FORMS = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".ipc", ".csv", ".tsv")
@@ -207,7 +204,7 @@ def _open(url: str) -> IO[bytes]:
     """Open a file by its literal path: nothing in it is a pattern."""
     if url.startswith(LOCAL):
         return Path(url.removeprefix(LOCAL)).open("rb")
-    return open_remote(url)
+    return open_copy(url)
 
 
 @contextmanager
