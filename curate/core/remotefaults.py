@@ -17,7 +17,7 @@ CREDENTIALS = {
     "kind AWS_ENDPOINT_URL; FSSPEC_S3='{\"anon\": true}' reads a public bucket",
     "gcs": 'set GOOGLE_APPLICATION_CREDENTIALS; FSSPEC_GCS=\'{"token": "anon"}\' reads a public bucket',
     "azure": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and "
-    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY, or run `az login`; AZURE_STORAGE_ANON=true reads a public container",
 }
 REFUSALS = frozenset(
     ("NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError", "PermissionError",

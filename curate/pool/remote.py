@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import fsspec
 
+from curate.core.azurelogin import check_login
 from curate.core.remotefaults import reaching
 from curate.pool.globs import glob_depth, glob_matcher, split_glob
 
@@ -58,7 +59,7 @@ def list_remote(path: str) -> RemotePlace:
         UserError: it cannot be reached.
     """
     with reaching(path):
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = _connected(path)
         _, *chained = path.split("::")
         if _is_alone(filesystem, root):
             start = root.partition("?")[0].rfind("/") + 1
@@ -77,6 +78,13 @@ def list_remote(path: str) -> RemotePlace:
         if pattern:
             names = list(filter(glob_matcher(pattern, path), names))
         return RemotePlace(filesystem, chained, base, names, pattern)
+
+
+def _connected(path: str) -> tuple[Any, str]:
+    """Return the file system of an address, and the path in it."""
+    filesystem, root = fsspec.core.url_to_fs(path)
+    check_login(filesystem)
+    return filesystem, root
 
 
 def _is_alone(filesystem: Any, root: str) -> bool:
@@ -102,13 +110,13 @@ def is_remote_folder(path: str) -> bool:
     if path.startswith(WEB):
         return path.endswith("/")
     with reaching(path):
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = _connected(path)
         return bool(filesystem.isdir(root))
 
 
 def open_remote(url: str) -> IO[bytes]:
     """Open a file by its literal address, to be read in any order."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = _connected(url)
     if not url.startswith(WEB) or filesystem.info(path).get("partial"):
         handle: IO[bytes] = filesystem.open(path, "rb")
         return handle

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -123,6 +125,27 @@ def test_a_server_that_is_not_there_is_told(bucket: str, monkeypatch: pytest.Mon
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(UserError, match=rf"{bucket}/pool: cannot be reached"):
         find_files(f"{bucket}/pool")
+
+
+# --- Azure --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["abfs://box/pool/", "az://box@acct.dfs.core.windows.net/a.jsonl"])
+def test_missing_keys_of_azure_are_told_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    adlfs = pytest.importorskip("adlfs", reason="the driver of abfs://")
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acct")
+    # Of all logins that of environment variables alone, so that no other machine is asked.
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
+    start = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"no login of Azure gave a token.*AZURE_STORAGE_ACCOUNT_KEY"
+    ):
+        find_files(url)
+    assert time.monotonic() - start < 10
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
 
 
 # --- the web ------------------------------------------------------------------------------------
