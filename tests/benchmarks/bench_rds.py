@@ -32,6 +32,7 @@ from curate.selectors.rounds import best_first, round_robin
 REPO = Path(__file__).parents[2]
 MAX_LENGTH = 2048
 TARGETS = 20
+LOOP = "one by one, float32"
 
 
 def read_rows(count: int, paths: list[str]) -> list[list[Message]]:
@@ -72,31 +73,46 @@ def agreement(scores: np.ndarray, truth: np.ndarray) -> str:
     )
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+def measure(count: int, paths: list[str]) -> dict[str, Any]:
+    """Encode rows in each way and print speeds and agreement; return the figures."""
     folder = prepare(find_model("smollm2-135m"))
-    rows = tokenise(load_tokenizer(folder), read_rows(count, sys.argv[2:]), MAX_LENGTH)
+    rows = tokenise(load_tokenizer(folder), read_rows(count, paths), MAX_LENGTH)
     tokens = sum(map(len, rows))
     print(f"{len(rows)} rows, {tokens} tokens, {torch.get_num_threads()} threads", flush=True)
     auto = choose_dtype("auto")
     runs: dict[str, Callable[[], NDArray[Any]]] = {
-        f"batched, {auto}": lambda: encode(load_trunk(folder, auto), rows),
-        "one by one, float32": lambda: one_by_one(folder, rows),
+        "batched, float32": lambda: encode(load_trunk(folder, "float32"), rows),
+        LOOP: lambda: one_by_one(folder, rows),
     }
     if auto != "float32":
-        runs["batched, float32"] = lambda: encode(load_trunk(folder, "float32"), rows)
+        runs[f"batched, {auto}"] = lambda: encode(load_trunk(folder, auto), rows)
     speeds: dict[str, float] = {}
     scores: dict[str, NDArray[Any]] = {}
+    peaks: dict[str, float] = {}
     for name, run in runs.items():
         load_trunk(folder, auto if auto in name else "float32")
         with peak_memory() as peak:
             started = time.perf_counter()
             scores[name] = cosines(run())
             speeds[name] = tokens / (time.perf_counter() - started)
+        peaks[name] = peak[0]
         print(f"{name:<22} {speeds[name]:8.0f} tokens/s  peak {peak[0]:6.0f} MiB", flush=True)
-    for name in (name for name in runs if "batched" in name):
-        ratio = speeds[name] / speeds["one by one, float32"]
-        print(f"{name:<22} x{ratio:.2f}  {agreement(scores[name], scores['one by one, float32'])}")
+    batched = [name for name in runs if name != LOOP]
+    for name in batched:
+        ratio = speeds[name] / speeds[LOOP]
+        print(f"{name:<22} x{ratio:.2f}  {agreement(scores[name], scores[LOOP])}")
+    return {
+        "rows": len(rows),
+        "tokens": tokens,
+        "tokens_a_second": {name: round(speed) for name, speed in speeds.items()},
+        "ratio": {name: round(speeds[name] / speeds[LOOP], 2) for name in batched},
+        "difference": {n: float(np.abs(scores[n] - scores[LOOP]).max()) for n in batched},
+        "peak_mb": round(max(peaks.values())),
+    }
+
+
+def main() -> None:
+    measure(int(sys.argv[1]) if len(sys.argv) > 1 else 200, sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""A large pool through everything that needs no language model: seconds and peak memory of one process.
+
+    python tests/benchmarks/bench_pool.py OUT [--rows 1000000] [--part whole|clean]
+
+Synthetic rows (synthetic_rows.py). `whole` is a recipe with exact, fuzzy, leaks, rules, a selection by
+embed and the report; `clean` is ingest, exact and fuzzy alone, for ten million rows and more. Memory is
+the largest resident set of the process that runs it. pool-PART.json is written to OUT.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from synthetic_rows import write_pool
+
+from curate.config.recipe import Config
+from curate.core.threads import usable_cores
+from curate.pipeline.curation import run_curation
+
+EXAMPLES, EVAL_ROWS = 20, 200
+# Thousands far beyond those of any pool.
+TARGET_SEED, EVAL_SEED = 10_000_000, 20_000_000
+
+
+def recipe(folder: Path, part: str) -> Config:
+    """Return the recipe of a part."""
+    settings: dict[str, Any] = {
+        "name": part,
+        "pool": [{"path": str(folder / "pool.jsonl"), "source": "made"}],
+        "stages": ["exact", "fuzzy"],
+        "store": str(folder / "store"),
+    }
+    if part == "whole":
+        settings |= {
+            "target": {"path": str(folder / "target.jsonl"), "eval": str(folder / "eval.jsonl")},
+            "stages": ["exact", "fuzzy", "leaks", "rules"],
+            "select": {"method": "embed", "budget": {"rows": 400}},
+        }
+    return Config.model_validate(settings)
+
+
+def measure(folder: Path, part: str) -> dict[str, float]:
+    """Run a part on the pool of a folder, in this process."""
+    clock, cores = time.perf_counter(), time.process_time()
+    children = _children_seconds()
+    run_curation(recipe(folder, part), folder / "run")
+    return {
+        "seconds": time.perf_counter() - clock,
+        "cpu_seconds": time.process_time() - cores + _children_seconds() - children,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(out: Path, rows: int = 1_000_000, part: str = "whole") -> dict[str, Any]:
+    """Measure, write pool-PART.json to a folder, and return what it holds."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        folder = Path(name)
+        write_pool(folder / "pool.jsonl", rows)
+        write_pool(folder / "target.jsonl", EXAMPLES, TARGET_SEED)
+        write_pool(folder / "eval.jsonl", EVAL_ROWS, EVAL_SEED)
+        size = os.path.getsize(folder / "pool.jsonl")
+        done = subprocess.run(
+            [sys.executable, __file__, "_measure", name, part],
+            check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        stored = sum(p.stat().st_size for p in (folder / "store").rglob("*") if p.is_file())
+        shutil.rmtree(folder / "store")
+    measured = {key: round(value, 1) for key, value in json.loads(done.stdout).items()}
+    figures = {"part": part, "rows": rows, "cores": usable_cores(), "pool_mb": round(size / 1e6, 1),
+               "store_mb": round(stored / 1e6, 1), **measured}  # fmt: skip
+    (out / f"pool-{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures), flush=True)
+    return figures
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["_measure"]:
+        print(json.dumps(measure(Path(sys.argv[2]), sys.argv[3])))
+        sys.exit()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--part", choices=["whole", "clean"], default="whole")
+    given = parser.parse_args()
+    main(given.out, given.rows, given.part)
