@@ -3,6 +3,7 @@
 # make docs         build the site of the documentation, .site/index.html; a broken link fails
 # make lock         record code and results of every stored step, after a change that keeps the results
 # make audit        known vulnerabilities of the pinned versions, where the database of advisories can be asked
+# make bench        measure every bar of speed and memory, hours; BENCH=--quick takes minutes; results in .bench
 # make vllm         test the vllm engine, in an environment of its own
 # make trainers     test the recipes of trainers, each in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
@@ -17,7 +18,7 @@ FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast python lint docs lock audit chromium vllm trainers floors clean
+.PHONY: quickstart test fast python lint docs lock audit bench chromium vllm trainers floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
@@ -49,6 +50,10 @@ lock: .venv/developed
 # What is accepted, and why, stands in pyproject.toml under tool.audit.accepted.
 audit: .venv/developed
 	.venv/bin/python -m tests.audit
+
+BENCH ?=
+bench: .venv/developed
+	.venv/bin/python tests/benchmarks/bench.py .bench $(BENCH)
 
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
@@ -127,4 +132,4 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 
 clean:
-	rm -rf .venv .venv-floors .venv-vllm $(TRAINERS:%=.venv-%) $(OTHER_PYTHONS:%=.venv-%) .curate .cache .site docs/reference runs
+	rm -rf .venv .venv-floors .venv-vllm $(TRAINERS:%=.venv-%) $(OTHER_PYTHONS:%=.venv-%) .curate .cache .site .bench docs/reference runs

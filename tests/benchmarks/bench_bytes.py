@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ def run(folder: Path, model: Path, name: str) -> dict[str, bytes]:
     return artifact_bytes(workplace.store)
 
 
-def main(out: Path) -> dict[str, Any]:
+def main(out: Path, variants: Sequence[str] = tuple(VARIANTS)) -> dict[str, Any]:
     """Run every variant, write bytes.json to a folder, and return what it holds."""
-    names = [name for name in VARIANTS if name != "as a flow" or find_spec("prefect")]
+    names = [name for name in variants if name != "as a flow" or find_spec("prefect")]
     with tempfile.TemporaryDirectory() as folder:
         model = write_tiny_model(Path(folder) / "model")
         first, *others = [run(Path(folder), model, name) for name in names]

@@ -1,11 +1,11 @@
-"""A cascade against its last method on all rows: time of scoring, and how much of the selection is the same.
+"""A cascade against its last method on all rows: the time of scoring, and what both select.
 
     python tests/benchmarks/bench_cascade.py OUT [--rows 900] [--keep 0.2] [--selected 48]
 
-The bundled pool, target and SmolLM2-135M. `cascade: [{embed, keep}, {rds}]` and `rds` score the same rows,
-each with a store of its own, after a pass that loads both models and is not timed. The ratio of their
-times is what counts. The overlap is the share of the selection by `rds` that the cascade selects as
-well. cascade.json is written to OUT.
+The bundled pool, target and SmolLM2-135M. `cascade: [{embed, keep}, {rds}]` and `rds` score the same
+rows, each with a store of its own, after a pass that loads both models and is not timed. The ratio of
+their times is what counts. The overlap is the share of the selection by `rds` that the cascade selects
+as well. cascade.json is written to OUT.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
-from curate.core.store import Store, peak_memory
+from curate.core.memory import peak_memory
+from curate.core.store import Store
 from curate.pipeline import curation
 from curate.pipeline.run import Run
 
@@ -39,7 +40,7 @@ def recipe(store: Path, rows: int, select: dict[str, Any]) -> Config:
 
 
 def score(store: Path, rows: int, select: dict[str, Any], selected: int) -> dict[str, Any]:
-    """Score the rows by a method; return the best, seconds of the clock and of cores, and peak memory."""
+    """Score the rows by a method; return the best rows, seconds and peak memory."""
     kept = Store(store)
     run = Run(recipe(store, rows, select), kept, lambda steps: [kept.ensure(s) for s in steps])
     curation.read_inputs(run)

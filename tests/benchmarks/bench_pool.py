@@ -9,7 +9,6 @@ the largest resident set of the process that runs it. pool-PART.json is written 
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -72,7 +71,7 @@ def main(out: Path, rows: int = 1_000_000, part: str = "whole") -> dict[str, Any
         write_pool(folder / "pool.jsonl", rows)
         write_pool(folder / "target.jsonl", EXAMPLES, TARGET_SEED)
         write_pool(folder / "eval.jsonl", EVAL_ROWS, EVAL_SEED)
-        size = os.path.getsize(folder / "pool.jsonl")
+        size = (folder / "pool.jsonl").stat().st_size
         done = subprocess.run(
             [sys.executable, __file__, "_measure", name, part],
             check=True, stdout=subprocess.PIPE, text=True,
