@@ -2,7 +2,7 @@
 
 SemDeDup (Abbas et al. 2023, arXiv:2303.09540, section 3) looks for twins inside the cells of k-means and
 drops a row for any twin, also a dropped one. Here no twin across cells is missed (see
-curate.models.neighbours), and a row is dropped only for a kept one, as at all levels.
+curate.models.neighbours) up to `exact_rows`, and a row is dropped only for a kept one, as at all levels.
 
 What counts as the same meaning is up to the embedder. The static one sees words without their order:
 at 0.9, the same passage under two questions is one row to it. Embedders of any kind hardly see numbers:
@@ -38,10 +38,11 @@ from curate.core.calls import Table, cached_files
 from curate.core.fixedpoint import cosines_of_pairs
 from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
+from curate.core.numerals import number, percent
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.runrecord import StageRecord
-from curate.core.section import Quote, Section
+from curate.core.section import Quote, Section, note
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
@@ -49,13 +50,15 @@ from curate.core.wants import ONE_GPU
 from curate.core.workload import Workload
 from curate.models.embed import embed_survivors, embed_texts
 from curate.models.index import index_rows, read_vectors
-from curate.models.neighbours import Neighbours, find_pairs
+from curate.models.neighbours.allpairs import EXACT_ROWS, SAMPLED_ROWS, find_pairs
+from curate.models.neighbours.paircollector import Neighbours
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 
 LOG = logging.getLogger("curate")
 VERSION = 5
 MODEL = "lm"
+RECALL, SEARCH = "recall", "search"
 MODEL_LENGTH = 2_048
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
@@ -85,6 +88,12 @@ class SemanticStage(GuardedDedupParams, Stage):
         "in rds; models.embedder if not given",
         examples=["minilm"],
     )
+    exact_rows: int = Field(
+        EXACT_ROWS,
+        gt=0,
+        description="rows up to which all pairs are compared; of more, each row is compared with the "
+        "nearest cells of rows, and the report tells the share of pairs that this finds",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -108,12 +117,24 @@ class SemanticStage(GuardedDedupParams, Stage):
         name = None if self.embedder == MODEL else self.embedder
         model = run.embedder(name) if "responses" in self.guards else None
         blocks = _vectors(run, data, self)
-        pairs = run(write_pairs, data, blocks, self.compare, self.floor, self.guards, model)
-        return {name: Table(pairs, name) for name in ("pairs", "differing")}
+        limit = self.exact_rows if data.rows.height > self.exact_rows else None
+        pairs = run(write_pairs, data, blocks, self.compare, self.floor, self.guards, model, limit)
+        _warn_of_misses(pairs.counts)
+        tables = ("pairs", "differing", *([SEARCH] if RECALL in pairs.counts else []))
+        return {name: Table(pairs, name) for name in tables}
 
     def section(self, record: StageRecord) -> Section:
         """Return what was merged, the border, and what other thresholds would drop."""
-        return duplicates_section(record, self.compared_texts(record.embedder))
+        section = duplicates_section(record, self.compared_texts(record.embedder))
+        if not record.has(SEARCH):
+            return section
+        recall = record.table(SEARCH).collect()[RECALL].item()
+        words = (
+            f"More than {number(self.exact_rows)} rows could be pairs, so each was compared with the "
+            f"nearest cells of rows: on a sample that found {percent(recall)} of all pairs. A higher "
+            "exact_rows finds all."
+        )
+        return replace(section, blocks=(*section.blocks[:2], note(words), *section.blocks[2:]))
 
     def compared_texts(self, default: str) -> ComparedTexts:
         """Return how rows are compared, in words; `default` is the run's embedder."""
@@ -141,6 +162,17 @@ def _vectors(run: StepRun, data: StageInputs, params: SemanticStage) -> list[Tab
     return index_rows(run, data.rows, data.positions(), MODEL_LENGTH)
 
 
+def _warn_of_misses(counts: Counts) -> None:
+    """Say on every run that not all pairs were looked for."""
+    if RECALL in counts:
+        LOG.warning(
+            "semantic: of so many rows only those of near cells are compared: of the pairs of %s rows, "
+            "%.1f %% are found; raise `exact_rows` to find all",
+            SAMPLED_ROWS,
+            100 * counts[RECALL],
+        )
+
+
 @cached_files(
     version=VERSION,
     name="semantic-pairs",
@@ -155,41 +187,51 @@ def write_pairs(
     floor: float,
     guards: Sequence[Guard],
     model: EmbedderSource | None = None,
+    exact_rows: int | None = None,
 ) -> Counts:
     """Write every pair from the floor on; copies are paired with the first of them.
 
     Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart, for
-    which the model embeds their responses.
+    which the model embeds their responses. search.parquet tells the recall of a search among more than
+    exact_rows, which looks in near cells alone; None where all rows are fewer.
     """
     text = compared_text(compare).fill_null("").hash()
     rows = data.survivors().select("row_id", text=text, **guard_keys(compare, guards)).collect()
     vectors = read_vectors(blocks)
     if not np.isfinite(vectors).all():
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
-    pairs, near = _find_pairs(rows, vectors, guards, floor)
+    pairs, near = _find_pairs(rows, vectors, guards, floor, exact_rows or len(rows))
     responses = partial(_response_cosines, data.survivors(), model)
     alike, differing = split_pairs(pairs, rows, guards, floor, responses)
     pair_table(rows["row_id"], alike).write_parquet(out / "pairs.parquet")
     differing_table(rows["row_id"], differing).write_parquet(out / "differing.parquet")
+    recall = {} if near.recall is None else {RECALL: near.recall}
+    if recall:
+        pl.DataFrame(recall).write_parquet(out / f"{SEARCH}.parquet")
     return {
         "rows_in": len(rows),
         "pairs": len(alike.first),
         "differing": differing.height,
         "twins_allowed": near.most,
         "rows_with_more": near.capped,
+        **recall,
     }
 
 
 def _find_pairs(
-    rows: pl.DataFrame, vectors: NDArray[np.float32], guards: Sequence[Guard], floor: float
+    rows: pl.DataFrame,
+    vectors: NDArray[np.float32],
+    guards: Sequence[Guard],
+    floor: float,
+    exact_rows: int,
 ) -> tuple[Pairs, Neighbours]:
     """Return the pairs of copies and of similar rows, and the latter as they were found."""
     # A column beside them, since there may be no guards.
     guard = rows.with_columns(none=0).select("none", *guards).hash_rows()
     first = first_copies(rows["text"], guard, vectors)
     copies = np.flatnonzero(first != np.arange(len(first)))
-    near = find_pairs(vectors, _groups(rows, copies), floor)
+    near = find_pairs(vectors, _groups(rows, copies), floor, exact_rows=exact_rows)
     if near.capped:
         LOG.warning(
             "semantic: %d rows are similar to more than %d others; only the nearest are compared, so "

@@ -3,7 +3,6 @@
 row_id | eval_id | similarity
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,18 @@ from numpy.typing import NDArray
 
 from curate.clean.overlaps import read_eval_rows
 from curate.core.calls import cached_files
-from curate.core.fixedpoint import cosines
 from curate.core.keyed import EmbedderSource
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.wants import ONE_GPU
 from curate.models.embed import embed_texts
+from curate.models.neighbours.nearest import nearest
 from curate.overlap.units import user_text
 
 VERSION = 3
 BATCH_ROWS = 4_096
 # Eval examples that are listed for a row.
 MOST = 5
-# Similarities that are held at a time.
-CELLS = 1 << 23
 SCHEMA = pl.Schema({"row_id": pl.String(), "eval_id": pl.String(), "similarity": pl.Float64()})
 
 
@@ -82,24 +79,12 @@ def find_nearest(
     Returns:
         turn and prompt (numbers of vectors), similarity (cosine, to six decimals).
     """
-    size = max(CELLS // max(len(prompts), 1), 1)
-    parts = [_nearest(vectors[i : i + size], prompts, i) for i in range(0, len(vectors), size)]
-    empty = {"turn": pl.Int64, "prompt": pl.Int64, "similarity": pl.Float64}
-    pairs = pl.concat([pl.DataFrame(schema=empty), *(part for one in parts for part in one)])
+    best, cosines = nearest(vectors, [prompts], MOST, rounded=False)
+    turn = np.repeat(np.arange(len(vectors)), best.shape[1])
+    # Rounded, so that a text is as similar to itself as `warn: 1` asks.
+    similarity = np.round(cosines.ravel(), 6)
+    pairs = pl.DataFrame({"turn": turn, "prompt": best.ravel(), "similarity": similarity})
     return pairs.filter(pl.col("similarity") >= floor)
-
-
-def _nearest(
-    vectors: NDArray[np.float32], prompts: NDArray[np.float32], start: int
-) -> Iterator[pl.DataFrame]:
-    similarity = cosines(vectors, prompts)
-    turn = np.arange(len(vectors))
-    for _ in range(min(MOST, len(prompts))):
-        best = similarity.argmax(axis=1)
-        # Rounded, so that a text is as similar to itself as `warn: 1` asks.
-        value = np.round(similarity[turn, best], 6)
-        yield pl.DataFrame({"turn": turn + start, "prompt": best, "similarity": value})
-        similarity[turn, best] = -np.inf
 
 
 def _best_of_rows(row: pl.Series, turn_pairs: pl.DataFrame) -> pl.DataFrame:

@@ -7,8 +7,9 @@ import polars as pl
 from curate.core.errors import UserError
 from curate.core.rows import prompt_text, response_text
 from curate.generate.generation import SeedExample
-from curate.generate.retrieve import embed_blocks, nearest
+from curate.generate.retrieve import embed_blocks
 from curate.generate.sift import Embed
+from curate.models.neighbours.nearest import nearest
 
 BLOCK_ROWS = 4_096
 

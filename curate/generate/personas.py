@@ -7,14 +7,11 @@ CC BY-NC-SA 4.0 and not in here; a file of such lines can be given instead.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from curate.core.errors import UserError
-from curate.core.fixedpoint import cosines
 from curate.core.localfiles import read_text
-from curate.generate.retrieve import DECIMALS
 from curate.generate.sift import Embed
 from curate.llm.prompts import BUILT_IN
+from curate.models.neighbours.nearest import nearest
 
 PERSONAS = BUILT_IN / "aide" / "personas.txt"
 
@@ -46,6 +43,5 @@ class Personas:
         """Return for each topic the personas of the largest cosine to it, best first."""
         if not topics:
             return []
-        near = np.round(cosines(self._embed(topics), self._vectors), DECIMALS)
-        order = np.argsort(-near, axis=1, kind="stable")[:, :most]
-        return [[self._personas[i] for i in row] for row in order]
+        numbers, _ = nearest(self._embed(topics), [self._vectors], most)
+        return [[self._personas[i] for i in row] for row in numbers]

@@ -1,10 +1,8 @@
-"""What is nearest: cosines in blocks, BM25 over the same texts, and one ranking made of both.
+"""Retrieval of texts: by cosines, by BM25 over the same texts, and by one ranking made of both.
 
-    numbers, cosines = nearest(queries, blocks_of(texts, embed), 5)     [Q, 5] each, best first
     hits = Retriever(texts, embed).find(["tides at full moon"], 5)
 
-Cosines are rounded to six decimals before they are compared and ties go to the earlier text, so the
-size of the blocks changes nothing. BM25 is Robertson & Zaragoza 2009 in the form of
+Cosines are searched as curate.models.neighbours does. BM25 is Robertson & Zaragoza 2009 in the form of
 curate.selectors.bm25. The two rankings become one by reciprocal ranks, 1 / (60 + rank) summed (Cormack,
 Clarke & Buettcher 2009), which needs no common scale of their scores.
 """
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate.core.fixedpoint import cosines
 from curate.generate.sift import Embed
+from curate.models.neighbours.nearest import nearest
 from curate.text.shingles import shingle
 from curate.text.term_weights import count_words, inverse_frequency, saturate
 
@@ -26,8 +25,6 @@ DECIMALS = 6
 K1, B = 1.2, 0.75
 RANKS = 60
 DEPTH = 100
-
-Ranking = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def embed_blocks(
@@ -42,32 +39,6 @@ def embed_blocks(
             held = []
     if held:
         yield embed(held)
-
-
-def nearest(
-    queries: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]], most: int
-) -> Ranking:
-    """Return the numbers of the rows nearest to each query, best first, and their products [Q, k].
-
-    Args:
-        queries: [Q, d]; unit vectors give cosines, the mean of unit vectors the mean of cosines.
-        blocks: unit vectors [n, d], block after block; no more than one is held.
-        most: how many for each query; k is less where there are fewer rows.
-    """
-    numbers = np.empty((len(queries), 0), dtype=np.int64)
-    products = np.empty((len(queries), 0))
-    start = 0
-    for block in blocks:
-        similarities = np.round(cosines(queries, block), DECIMALS)
-        here = np.broadcast_to(np.arange(start, start + len(block)), similarities.shape)
-        products = np.concatenate([products, similarities], axis=1)
-        numbers = np.concatenate([numbers, here], axis=1)
-        # Earlier rows stand before later ones, so a stable sort gives them the ties.
-        order = np.argsort(-products, axis=1, kind="stable")[:, :most]
-        products = np.take_along_axis(products, order, axis=1)
-        numbers = np.take_along_axis(numbers, order, axis=1)
-        start += len(block)
-    return numbers, products
 
 
 class Bm25:

@@ -15,8 +15,8 @@ before. A row whose prompt is alone says nothing. Prompts that are merely simila
 answers: there agreement finds responses that belong to another subject, not false ones.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,7 @@ from curate.answers.values import Check, find_form, same_value
 from curate.core.fixedpoint import cosines_of_pairs
 from curate.core.fixedpoint import paired_cosines as exact_cosines
 from curate.judge.measures import Floats
-from curate.models.nearest import nearest_rows
+from curate.models.neighbours.nearest import nearest_rows
 
 # From here on, with equal numbers, two prompts count as one.
 SAME = 0.95
@@ -40,11 +40,15 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class NeighbourPairs:
-    """Pairs of row numbers, `row` in order, with the cosine of their prompts."""
+    """Pairs of row numbers, `row` in order, with the cosine of their prompts.
+
+    `counts` has the recall of the search where it is not exact.
+    """
 
     row: NDArray[np.int64]
     other: NDArray[np.int64]
     cosine: Floats
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
@@ -60,11 +64,10 @@ def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
         nothing = np.empty(0, dtype=np.int64)
         return NeighbourPairs(nothing, nothing, np.empty(0))
     # Twice as many, so that of equal ones the search does not choose; and the row itself.
-    others, cosines = nearest_rows(prompts, min(2 * k + 1, count))
-    row = np.repeat(np.arange(count), others.shape[1])
-    candidates = pl.DataFrame(
-        {"row": row, "other": others.ravel(), "cosine": cosines.ravel().astype(np.float64)}
-    )
+    nearest = nearest_rows(prompts, min(2 * k + 1, count))
+    row = np.repeat(np.arange(count), nearest.numbers.shape[1])
+    cosine = nearest.cosines.ravel().astype(np.float64)
+    candidates = pl.DataFrame({"row": row, "other": nearest.numbers.ravel(), "cosine": cosine})
     rounded = pl.col("cosine").round(DECIMALS).clip(upper_bound=1.0)
     near = (
         candidates.with_columns(rounded)
@@ -73,7 +76,8 @@ def find_neighbours(prompts: Vectors, k: int, floor: float) -> NeighbourPairs:
         .group_by("row", maintain_order=True)
         .head(k)
     )
-    return NeighbourPairs(*(near[name].to_numpy() for name in ("row", "other", "cosine")))
+    row, other, cosine = (near[name].to_numpy() for name in ("row", "other", "cosine"))
+    return NeighbourPairs(row, other, cosine, nearest.counts)
 
 
 def agree(

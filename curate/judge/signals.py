@@ -40,7 +40,7 @@ from curate.judge.agreement import agree, find_neighbours, paired_cosines
 from curate.models.embed import embed_survivors
 from curate.models.index import read_vectors
 from curate.models.losses import check_finite, join_losses, survivor_losses
-from curate.models.nearest import search_identity
+from curate.models.neighbours.nearest import search_identity
 from curate.text.compared import compared_text
 
 VERSION = 4
@@ -123,7 +123,7 @@ def signals(
         [texts.select("row_id"), model_signals(given, alone), similarities], how="horizontal"
     ).select("row_id", *ORIENTATION, "tokens")
     missing = {name: table[name].null_count() for name in ORIENTATION}
-    return Counted(table, {"missing": missing, "not_comparable": unread})
+    return Counted(table, {"missing": missing, "not_comparable": unread, **near.counts})
 
 
 def model_signals(given: Sequence[Artifact], alone: Sequence[Artifact]) -> pl.DataFrame:

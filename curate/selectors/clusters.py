@@ -26,7 +26,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.lazy import lazy_module
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.models.nearest import faiss_kernels, one_faiss_thread
+from curate.models.neighbours.inverted import faiss_kernels, one_faiss_thread
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 

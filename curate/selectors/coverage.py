@@ -16,8 +16,7 @@ are one and the same there is no limit, and `state` is null.
 Cost: one pass of the embedder over the rows, shared with other steps; then rows x examples x width.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.run import ScoreRun
+from curate.models.neighbours.nearest import nearest
 from curate.selectors.comparison import KEPT
 from curate.selectors.pool_target import (
     PoolAndTarget,
@@ -43,6 +43,7 @@ DECIMALS = 6
 SAME = 1 - 1e-5
 
 Matrix = NDArray[np.float32]
+Cosines = NDArray[np.float64]
 
 
 def measure_coverage(run: ScoreRun, rankings: Mapping[str, Table]) -> Table:
@@ -74,60 +75,36 @@ def coverage(embedded: PoolAndTarget, rankings: Mapping[str, Table]) -> Counted[
     return Counted(table, counts)
 
 
-@dataclass
-class NearestRows:
-    """The nearest row to each target example so far, by its number; -1 where there is none."""
-
-    similarity: Matrix
-    number: NDArray[np.int64]
-
-    def update(self, similar: Matrix, numbers: NDArray[np.int64], order: NDArray[np.int64]) -> None:
-        """Take in rows: similarities [n, Q] and numbers [n], of equals the smaller by `order`."""
-        if not len(numbers):
-            return
-        first = similar.argmax(axis=0)
-        value, number = similar[first, np.arange(similar.shape[1])], numbers[first]
-        tied = (value == self.similarity) & (self.number >= 0)
-        better = (value > self.similarity) | (tied & (order[number] < order[self.number]))
-        self.similarity = np.where(better, value, self.similarity)
-        self.number = np.where(better, number, self.number)
-
-
 def nearest_rows(
     embedded: PoolAndTarget,
     target_embeddings: Matrix,
     ids: pl.Series,
     chosen: Mapping[str, NDArray[np.bool_]],
-) -> dict[str, tuple[pl.Series, Matrix]]:
-    """Return for each set of kept rows the nearest of them to every target example, and how near."""
-    order = ids.rank("ordinal").to_numpy().astype(np.int64)
-    best = {
-        name: NearestRows(
-            np.full(len(target_embeddings), -np.inf, np.float32),
-            np.full(len(target_embeddings), -1),
-        )
-        for name in chosen
-    }
+) -> dict[str, tuple[pl.Series, Cosines]]:
+    """Return for each set of kept rows the nearest of them to every target example, and how near.
+
+    Of equally near rows it is the one with the smallest id.
+    """
+    place = ids.rank("ordinal").to_numpy().astype(np.int64) - 1
+    by_id = ids.sort()
+    best: dict[str, tuple[pl.Series, Cosines]] = {}
+    for name, mask in chosen.items():
+        blocks, places = _blocks_of(embedded, mask), place[mask]
+        numbers, cosines = nearest(target_embeddings, blocks, 1, places=places)
+        rows = pl.Series(numbers[:, 0] if numbers.size else [None] * len(numbers), dtype=pl.Int64)
+        similarity = cosines[:, 0] if cosines.size else np.full(len(cosines), -np.inf)
+        best[name] = by_id.gather(rows), similarity
+    return best
+
+
+def _blocks_of(embedded: PoolAndTarget, mask: NDArray[np.bool_]) -> Iterator[Matrix]:
+    """Yield the embeddings of a set of the kept rows, in pool order."""
     start = 0
     for block in iter_pool_embeddings(embedded):
-        for at in range(0, len(block), BLOCK_ROWS):
-            part = block[at : at + BLOCK_ROWS]
-            similar = cosines(part, target_embeddings).round(DECIMALS).astype(np.float32)
-            numbers = np.arange(start + at, start + at + len(part))
-            # In the order of ids, the first of equals is the one with the smallest.
-            by_id = np.argsort(order[numbers])
-            similar, numbers = similar[by_id], numbers[by_id]
-            for name, mask in chosen.items():
-                in_set = mask[numbers]
-                best[name].update(similar[in_set], numbers[in_set], order)
+        yield block[mask[start : start + len(block)]]
         start += len(block)
-    if start != len(ids):
-        raise ValueError(f"{len(ids)} rows are kept, but {start} vectors are there")
-    return {name: (_ids_of(ids, one.number), one.similarity) for name, one in best.items()}
-
-
-def _ids_of(ids: pl.Series, numbers: NDArray[np.int64]) -> pl.Series:
-    return ids.gather(pl.Series(numbers, dtype=pl.Int64).replace(-1, None))
+    if start != len(mask):
+        raise ValueError(f"{len(mask)} rows are kept, but {start} vectors are there")
 
 
 def near_limit(target_embeddings: Matrix) -> float | None:
@@ -151,8 +128,8 @@ def near_limit(target_embeddings: Matrix) -> float | None:
 def _lines(
     name: str,
     targets: pl.Series,
-    nearest: tuple[pl.Series, Matrix],
-    nearest_kept: tuple[pl.Series, Matrix],
+    nearest_chosen: tuple[pl.Series, Cosines],
+    nearest_kept: tuple[pl.Series, Cosines],
     limit: float | None,
 ) -> pl.DataFrame:
     near = pl.lit(limit, dtype=pl.Float64)
@@ -160,10 +137,10 @@ def _lines(
         {
             "name": pl.repeat(name, len(targets), eager=True),
             "target_id": targets,
-            "row_id": nearest[0],
-            "similarity": nearest[1].astype(np.float64).round(DECIMALS),
+            "row_id": nearest_chosen[0],
+            "similarity": nearest_chosen[1],
             "kept_id": nearest_kept[0],
-            "kept_similarity": nearest_kept[1].astype(np.float64).round(DECIMALS),
+            "kept_similarity": nearest_kept[1],
         }
     ).with_columns(
         limit=near,

@@ -44,7 +44,7 @@ from curate.core.tables import rows_at_once, table_schema
 from curate.core.turntext import text_of_turn
 from curate.models.control import text_ids
 from curate.models.load import load_tokenizer, template_source
-from curate.models.neighbours import find_pairs
+from curate.models.neighbours.allpairs import find_pairs
 from curate.selectors.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
 VERSION = 2

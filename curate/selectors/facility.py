@@ -11,7 +11,7 @@ earlier is a bound, and only rows whose bound is on top are computed anew: the l
 A matrix of all with all has no place for a large pool, so a row counts only for rows that have it among
 their `neighbours` nearest; everything else is 0. That is f for another s, with the same guarantee. The
 nearest are exact up to 65,536 rows, beyond that they are those found in the nearest cells of an
-inverted file, which misses a few.
+inverted file, which misses a few: the share that it finds is measured on a sample (`recall`).
 
 Cost: rows^2 x width multiplications for the neighbours (rows^1.5 with cells), then some gains for each
 row of the order. Memory: 20 bytes for each of rows x neighbours, beside the vectors.
@@ -20,7 +20,8 @@ Pitfalls: gains follow density, so a cloud of near-copies is served first: dedup
 few relatives come last, be they rare or rubbish. k-center does the opposite.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -30,10 +31,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from curate.core.calls import Table, cached
+from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.run import ScoreRun
-from curate.models.nearest import nearest_rows, search_identity
+from curate.models.neighbours.nearest import NearestRows, nearest_rows, search_identity
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
 
@@ -74,14 +75,20 @@ class FacilitySelector(VectorParams):
 
 @dataclass(frozen=True)
 class GreedyOrder:
-    """The greedy order of facility location: row numbers, and the gain in f of each."""
+    """The greedy order of facility location: row numbers, and the gain in f of each.
+
+    `counts` has the recall of the search for neighbours where it is not exact.
+    """
 
     rows: NDArray[np.int64]
     gains: NDArray[np.float64]
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 @cached(version=VERSION, name="score-facility")
-def scores(embedded: PoolBlocks, neighbours: int, kernels: str | None = None) -> pl.DataFrame:
+def scores(
+    embedded: PoolBlocks, neighbours: int, kernels: str | None = None
+) -> Counted[pl.DataFrame]:
     """Return row_id, score (what the row added to f), nearest_id, place.
 
     `kernels` are what the search computes with, as far as they can change the result.
@@ -96,7 +103,7 @@ def scores(embedded: PoolBlocks, neighbours: int, kernels: str | None = None) ->
             "place": np.arange(1, len(order.rows) + 1),
         }
     )
-    return blank_out(frame, pool.blank[order.rows], BLANK)
+    return Counted(blank_out(frame, pool.blank[order.rows], BLANK), order.counts)
 
 
 def represent(vectors: NDArray[np.float32], neighbours: int) -> GreedyOrder:
@@ -106,24 +113,25 @@ def represent(vectors: NDArray[np.float32], neighbours: int) -> GreedyOrder:
         vectors: unit or zero vectors [N, d].
         neighbours: how many rows can stand for a row, itself included.
     """
-    rows, cosines = nearest_rows(vectors, min(neighbours, len(vectors)))
-    return order_lazily(served_rows(rows, cosines))
+    near = nearest_rows(vectors, min(neighbours, len(vectors)))
+    return replace(order_lazily(served_rows(near)), counts=near.counts)
 
 
-def served_rows(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> "csc_array":
+def served_rows(near: NearestRows) -> "csc_array":
     """Return similarities [N, N], sparse by columns: what row j can do for the rows i near to it.
 
     A row stands for itself in full, also where as many equal ones were found before it.
     """
+    rows = near.numbers.copy()
     count, width = rows.shape
     own = np.arange(count)[:, None]
     lacking = (rows != own).all(axis=1)
     rows[lacking, -1] = own[lacking, 0]
-    values = np.where(rows == own, np.float32(1), np.maximum(cosines, 0))
+    values = np.where(rows == own, np.float32(1), np.maximum(near.cosines, 0))
     values[rows < 0] = 0
-    near = np.maximum(rows, 0).astype(np.int32).ravel()
+    columns = np.maximum(rows, 0).astype(np.int32).ravel()
     starts = np.arange(0, count * width + 1, width)
-    return csr_array((values.ravel(), near, starts), shape=(count, count)).tocsc()
+    return csr_array((values.ravel(), columns, starts), shape=(count, count)).tocsc()
 
 
 def order_lazily(similarities: "csc_array") -> GreedyOrder:

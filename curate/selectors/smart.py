@@ -36,8 +36,8 @@ from curate.core.fixedpoint import fixed_point
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
-from curate.models.nearest import search_identity
-from curate.selectors.facility import NEIGHBOURS, represent
+from curate.models.neighbours.nearest import search_identity
+from curate.selectors.facility import NEIGHBOURS, GreedyOrder, represent
 from curate.selectors.mixture import By, read_groups
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.turns import interleave, weighted_round_robin
@@ -126,20 +126,24 @@ def write_orders(
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.argsort(numbers, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-    ordered = pl.concat([_order_within(pool, tasks, rows, neighbours) for rows in members])
+    orders = [represent(pool.vectors[rows], neighbours) for rows in members]
+    ordered = pl.concat(
+        [_task_table(pool, tasks, *pair) for pair in zip(members, orders, strict=True)]
+    )
     blank = pl.DataFrame({"row_id": pool.ids, "blank": pool.blank})
     frame = ordered.join(blank, on="row_id", how="left", maintain_order="left")
     frame.write_parquet(out / "orders.parquet")
     means = [pool.vectors[rows].mean(axis=0, dtype=np.float64) for rows in members]
     np.save(out / "means.npy", np.array(means), allow_pickle=False)
-    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(means)}
+    recalls = [order.counts["recall"] for order in orders if order.counts]
+    recall = {"recall": min(recalls)} if recalls else {}
+    return {"rows_in": frame.height, "rows_out": frame.height, "tasks": len(means), **recall}
 
 
-def _order_within(
-    pool: PoolEmbeddings, tasks: pl.Series, members: NDArray[np.int64], neighbours: int
+def _task_table(
+    pool: PoolEmbeddings, tasks: pl.Series, members: NDArray[np.int64], order: GreedyOrder
 ) -> pl.DataFrame:
     """Return row_id, task, place and gain of the rows of one task, by their numbers."""
-    order = represent(pool.vectors[members], neighbours)
     chosen = members[order.rows]
     return pl.DataFrame(
         {

@@ -18,9 +18,9 @@ from curate.core.calls import Table
 from curate.core.keyed import ModelSource
 from curate.core.ledger import evidence_of
 from curate.core.store import Store
-from curate.models import neighbours
 from curate.models.embed import unit
 from curate.models.load import ModelLocation, identify
+from curate.models.neighbours import allpairs
 from tests.conftest import StoreRun, row, run_stage, stored_rows, turns
 
 EGG = "How long do I have to boil an egg until it is hard?"
@@ -98,8 +98,8 @@ def test_no_kept_pair_reaches_the_threshold_and_no_drop_lacks_a_kept_twin(
     seed: int,
     brute_rows: int,
 ) -> None:
-    monkeypatch.setattr(neighbours, "BRUTE_ROWS", brute_rows)
-    monkeypatch.setattr(neighbours, "BRUTE_SHARE", 1.0)
+    monkeypatch.setattr(allpairs, "BRUTE_ROWS", brute_rows)
+    monkeypatch.setattr(allpairs, "BRUTE_SHARE", 1.0)
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(30, 8))
     vectors = points[rng.integers(0, 30, 400)] + rng.normal(size=(400, 8)) * 0.3
@@ -117,6 +117,28 @@ def test_no_kept_pair_reaches_the_threshold_and_no_drop_lacks_a_kept_twin(
     twins = evidence["duplicate_of"].drop_nulls().str.slice(1).cast(pl.Int64)
     assert set(twins) <= set(alive.tolist())
     assert pairs_of(run.store).height == np.triu(cosines >= 0.8, 1).sum()
+
+
+def test_beyond_the_exact_rows_the_share_of_pairs_that_is_found_is_measured(
+    run: StoreRun, given: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(60, 8))
+    vectors = points[rng.integers(0, 60, 600)] + rng.normal(size=(600, 8)) * 0.3
+    texts = [f"text {chr(0x4E00 + i)}" for i in range(len(vectors))]
+    given |= dict(zip(texts, vectors.tolist(), strict=True))
+    judge(run, texts, exact_rows=600)
+    every = pairs_of(run.store)
+    other = StoreRun(Store(run.store.root / "near"))
+    judge(other, texts, exact_rows=100)
+    some = pairs_of(other.store)
+    assert some.join(every, on=some.columns, how="anti").height == 0
+    (table,) = other.store.root.glob("semantic-pairs-*/search.parquet")
+    recall = pl.read_parquet(table)["recall"].item()
+    assert recall == pytest.approx(some.height / every.height, abs=0.02)
+    assert 0.9 < recall <= 1
+    assert f"{100 * recall:.1f} % are found" in caplog.text
+    assert not list(run.store.root.glob("semantic-pairs-*/search.parquet"))
 
 
 def test_the_order_of_rows_does_not_change_the_pairs(store: Store) -> None:

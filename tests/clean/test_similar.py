@@ -24,7 +24,7 @@ def test_the_most_similar_prompts_are_found_in_blocks_of_any_size(
 ) -> None:
     rng = np.random.default_rng(3)
     one, other = unit(rng, 40), unit(rng, prompts)
-    monkeypatch.setattr("curate.clean.similar.CELLS", cells)
+    monkeypatch.setattr("curate.models.neighbours.cells.BLOCK_COSINES", cells)
     pairs = find_nearest(one, other, 0.4)
     similarity_by_pair = {(t, p): s for t, p, s in pairs.iter_rows()}
     expected = {}

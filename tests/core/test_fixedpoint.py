@@ -18,13 +18,18 @@ PRODUCTS = """
 import hashlib
 import numpy as np
 from curate.core.fixedpoint import cosines
-from curate.models.neighbours import find_pairs
+from curate.models.neighbours.allpairs import find_pairs
+from curate.models.neighbours.nearest import nearest
 from curate.selectors.kcenter import choose_centres
 vectors = np.random.default_rng(0).standard_normal((3000, 96)).astype(np.float32)
 vectors /= np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
-pairs = find_pairs(vectors, np.zeros(len(vectors), dtype=np.int64), 0.3)
+one_group = np.zeros(len(vectors), dtype=np.int64)
+every = find_pairs(vectors, one_group, 0.3)
+some = find_pairs(vectors, one_group, 0.3, exact_rows=1_000)
 parts = [cosines(vectors, vectors[:50]), choose_centres(vectors, 200).rows]
-parts += [np.asarray(value) for value in vars(pairs).values()]
+parts += nearest(vectors[:50], [vectors], 20)
+for pairs in (every, some):
+    parts += [np.asarray(part) for part in vars(pairs).values() if part is not None]
 print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest())
 """
 

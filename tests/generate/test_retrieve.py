@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.generate.novelty import words_of
-from curate.generate.retrieve import Bm25, Retriever, embed_blocks, fuse, nearest
+from curate.generate.retrieve import Bm25, Retriever, embed_blocks, fuse
 from curate.models.embed import unit
+from curate.models.neighbours.nearest import nearest
 from tests.generate.generations import by_words
 
 

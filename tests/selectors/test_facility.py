@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from curate.core.store import Store
-from curate.models.nearest import nearest_rows
+from curate.models.neighbours.nearest import NearestRows, nearest_rows
 from curate.selectors.facility import order_lazily, represent, served_rows
 from tests.conftest import row, turns
 from tests.selectors.poolruns import EXACT, Matrix, check_contract, clumps, make_run, scored, unit
@@ -83,7 +83,8 @@ def test_greedy_is_within_1_minus_1_over_e_of_the_best(seed: int) -> None:
 
 def test_the_nearest_rows_are_exact_in_a_small_pool() -> None:
     vectors = unit(300, 16, 0)
-    rows, cosines = nearest_rows(vectors, 10)
+    near = nearest_rows(vectors, 10)
+    rows, cosines = near.numbers, near.cosines
     products = vectors @ vectors.T
     np.testing.assert_array_equal(rows, np.argsort(-products, axis=1)[:, :10])
     np.testing.assert_allclose(cosines, -np.sort(-products, axis=1)[:, :10], atol=1e-6)
@@ -91,11 +92,14 @@ def test_the_nearest_rows_are_exact_in_a_small_pool() -> None:
 
 def test_most_nearest_rows_are_found_in_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clumps([200] * 15, 24, 1.0, 2)
-    exact, _ = nearest_rows(vectors, 20)
-    monkeypatch.setattr("curate.models.nearest.EXACT_ROWS", 1_000)
-    rows, _ = nearest_rows(vectors, 20)
+    exact = nearest_rows(vectors, 20).numbers
+    monkeypatch.setattr("curate.models.neighbours.nearest.EXACT_ROWS", 1_000)
+    near = nearest_rows(vectors, 20)
+    rows = near.numbers
     recalls = [len(set(a) & set(b)) / 20 for a, b in zip(exact, rows, strict=True)]
     assert np.mean(recalls) > 0.9
+    assert near.recall == pytest.approx(np.mean(recalls), abs=0.02)
+    assert represent(vectors, 20).counts == {"recall": near.recall}
     assert sorted(represent(vectors, 20).rows) == list(range(3_000))
 
 
@@ -103,12 +107,12 @@ def test_rows_that_were_not_found_count_for_nothing() -> None:
     rows = np.array([[0, -1], [1, 0], [0, 1]])
     cosines = np.array([[1, -3], [1, 0.5], [0.75, 0.25]], dtype=np.float32)
     expected = [[1, 0, 0], [0.5, 1, 0], [0.75, 0, 1]]
-    assert served_rows(rows, cosines).toarray().tolist() == expected
+    assert served_rows(NearestRows(rows, cosines)).toarray().tolist() == expected
 
 
 def test_a_row_stands_for_itself_among_many_equal_ones() -> None:
     vectors = np.vstack([np.repeat(EXACT[:1], 30, axis=0), np.zeros((3, 4), dtype=np.float32)])
-    near = served_rows(*nearest_rows(vectors, 4))
+    near = served_rows(nearest_rows(vectors, 4))
     assert near.diagonal().tolist() == [1] * 33
     assert sorted(represent(vectors, 4).rows) == list(range(33))
 

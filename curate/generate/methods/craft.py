@@ -49,11 +49,12 @@ from curate.generate.corpus import Corpus, Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
-from curate.generate.retrieve import embed_blocks, nearest
+from curate.generate.retrieve import embed_blocks
 from curate.generate.sift import Embed
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text
 from curate.llm.structured import Answer
+from curate.models.neighbours.nearest import nearest
 
 VERSION = 1
 SHORTEST = 15
