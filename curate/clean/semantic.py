@@ -49,9 +49,10 @@ from curate.core.store import Counts
 from curate.core.wants import ONE_GPU
 from curate.core.workload import Workload
 from curate.models.embed import embed_survivors, embed_texts
-from curate.models.index import index_rows, read_vectors
+from curate.models.index import index_rows
 from curate.models.neighbours.allpairs import EXACT_ROWS, SAMPLED_ROWS, find_pairs
 from curate.models.neighbours.paircollector import Neighbours
+from curate.models.neighbours.stacked import AnyVectors, StackedVectors
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 
@@ -60,6 +61,7 @@ VERSION = 5
 MODEL = "lm"
 RECALL, SEARCH = "recall", "search"
 MODEL_LENGTH = 2_048
+VECTORS_AT_A_TIME = 65_536
 # Of two rows of P3, the median cosine in SmolLM2-135M is 0.76; from 0.98 on, MiniLM agrees.
 MODEL_THRESHOLDS = {"threshold": 0.98, "floor": 0.95}
 
@@ -198,8 +200,8 @@ def write_pairs(
     """
     text = compared_text(compare).fill_null("").hash()
     rows = data.survivors().select("row_id", text=text, **guard_keys(compare, guards)).collect()
-    vectors = read_vectors(blocks)
-    if not np.isfinite(vectors).all():
+    vectors = StackedVectors([block.array() for block in blocks])
+    if not all(np.isfinite(block).all() for block in vectors.blocks):
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
     pairs, near = _find_pairs(rows, vectors, guards, floor, exact_rows or len(rows))
     responses = partial(_response_cosines, data.survivors(), model)
@@ -221,7 +223,7 @@ def write_pairs(
 
 def _find_pairs(
     rows: pl.DataFrame,
-    vectors: NDArray[np.float32],
+    vectors: AnyVectors,
     guards: Sequence[Guard],
     floor: float,
     exact_rows: int,
@@ -276,9 +278,7 @@ def _response_cosines(
     return np.round(cosines_of_pairs(vectors, left, vectors, right), 6)
 
 
-def first_copies(
-    texts: pl.Series, guards: pl.Series, vectors: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def first_copies(texts: pl.Series, guards: pl.Series, vectors: AnyVectors) -> NDArray[np.int64]:
     """Return for each row [N] the number of the first row that is the same, often its own.
 
     A vector of zeros says nothing, so such rows are the same only if their texts are.
@@ -290,8 +290,13 @@ def first_copies(
     """
     # An embedder may round equal texts differently, so the vector of the first one counts.
     first = _first_of(texts.to_frame())
-    digests = [hashlib.blake2b(vectors[i], digest_size=16).digest() for i in first]
-    silent = np.array([not vectors[i].any() for i in first], dtype=np.bool_)
+    digests: list[bytes] = []
+    silent = np.empty(len(first), dtype=np.bool_)
+    for at in range(0, len(first), VECTORS_AT_A_TIME):
+        part = slice(at, at + VECTORS_AT_A_TIME)
+        some = vectors[first[part]]
+        digests += [hashlib.blake2b(vector, digest_size=16).digest() for vector in some]
+        silent[part] = ~some.any(axis=1)
     keys = pl.DataFrame(
         {"vector": pl.Series(digests, dtype=pl.Binary), "guards": guards, "silent": silent}
     )

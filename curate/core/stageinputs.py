@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.core.calls import Table, TableGroup
-from curate.core.tables import rows_at_once
+from curate.core.tables import rows_at_once, scan_table
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class StageInputs(TableGroup):
         them.
         """
         rows = self.rows.scan()
-        for dropped in self._drops():
-            rows = rows.join(dropped, on="row_id", how="anti", maintain_order="left")
+        for verdicts in self.evidence:
+            rows = rows.join(
+                _dropped(verdicts.scan()), on="row_id", how="anti", maintain_order="left"
+            )
         return rows
 
     def survivor_ids(self) -> pl.DataFrame:
@@ -40,22 +44,11 @@ class StageInputs(TableGroup):
 
     def survivor_mask(self) -> NDArray[np.bool_]:
         """Return for each pool position whether no earlier evidence drops the row."""
-        ids = self.rows.scan().select("row_id")
-        positions = ids.with_row_index("position").cast({"position": pl.Int64})
-        for dropped in self._drops():
-            positions = positions.join(dropped, on="row_id", how="anti")
-        mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
-        mask[positions.select("position").collect()["position"].to_numpy()] = True
-        return mask
+        return _survivor_mask(_place(self.rows), tuple(map(_place, self.evidence)))
 
     def positions(self) -> NDArray[np.int64]:
         """Return the pool positions, ascending, of the rows that no earlier evidence drops."""
         return np.flatnonzero(self.survivor_mask())
-
-    def _drops(self) -> Iterator[pl.LazyFrame]:
-        """Yield the ids that each earlier stage drops."""
-        for verdicts in self.evidence:
-            yield verdicts.scan().filter(~pl.col("keep")).select("row_id")
 
     def survivor_batches(
         self, columns: Sequence[str], size: int, start: int = 0, stop: int = -1
@@ -91,3 +84,29 @@ class StageInputs(TableGroup):
                     if inside.height:
                         yield inside
             at += rows
+
+
+# A table's path, and the digest of its artifact.
+_Place = tuple[Path, str]
+
+
+def _place(table: Table) -> _Place:
+    return table.path, table.artifact.digest
+
+
+# A stage asks for it once for each of its blocks; stored tables never change.
+@lru_cache(maxsize=2)
+def _survivor_mask(rows: _Place, evidence: tuple[_Place, ...]) -> NDArray[np.bool_]:
+    ids = scan_table(rows[0]).select("row_id")
+    positions = ids.with_row_index("position").cast({"position": pl.Int64})
+    for dropped in (_dropped(scan_table(path)) for path, _ in evidence):
+        positions = positions.join(dropped, on="row_id", how="anti")
+    mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
+    mask[positions.select("position").collect()["position"].to_numpy()] = True
+    mask.setflags(write=False)
+    return mask
+
+
+def _dropped(verdicts: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the ids that an earlier stage drops."""
+    return verdicts.filter(~pl.col("keep")).select("row_id")

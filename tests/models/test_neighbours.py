@@ -14,6 +14,7 @@ from curate.models.neighbours.allpairs import find_pairs
 from curate.models.neighbours.cells import find_centres
 from curate.models.neighbours.nearest import nearest, nearest_rows
 from curate.models.neighbours.paircollector import Neighbours
+from curate.models.neighbours.stacked import SelectedVectors, StackedVectors
 
 
 def clustered(rows: int, width: int, seed: int, spread: float = 0.25) -> NDArray[np.float32]:
@@ -236,3 +237,34 @@ def test_no_query_and_no_row_have_nothing_near() -> None:
         [0],
         [0],
     ]
+
+
+# --- vectors on the disk --------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.integers(0, 2**32 - 1))
+def test_stacked_blocks_are_indexed_as_the_array_that_they_make(
+    sizes: list[int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    blocks = [rng.random((size, 3), dtype=np.float32) for size in sizes]
+    stacked = StackedVectors(blocks)
+    whole = np.concatenate([np.empty((0, 3), dtype=np.float32), *blocks])
+    assert len(stacked) == len(whole)
+    for part in (slice(0, None), slice(1, 4), slice(2, 100), slice(None, None, 2)):
+        assert stacked[part].tolist() == whole[part].tolist()
+    rows = rng.integers(0, max(len(whole), 1), 7 if len(whole) else 0)
+    assert stacked[rows].tolist() == whole[rows].tolist()
+    order = rng.permutation(len(whole))
+    assert SelectedVectors(stacked, order)[:3].tolist() == whole[order][:3].tolist()
+
+
+@pytest.mark.parametrize("exact_rows", [100, 10_000])
+def test_pairs_of_stacked_blocks_are_those_of_one_array(exact_rows: int) -> None:
+    vectors = clustered(900, 16, 2)
+    groups = (np.arange(900) % 7 == 0).astype(np.int64)
+    stacked = StackedVectors([vectors[:1], vectors[1:400], vectors[400:]])
+    one, other = (find_pairs(v, groups, 0.8, exact_rows=exact_rows) for v in (vectors, stacked))
+    assert pair_set(one) == pair_set(other)
+    assert (one.cosine == other.cosine).all()
+    assert one.recall == other.recall

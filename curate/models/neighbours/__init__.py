@@ -11,5 +11,6 @@ Where a search is exact, products in float32 propose and products in fixed point
 earlier row. Queries are few and the rows of a pool many, so their search is one pass over blocks as they
 are stored and mapped into memory: linear, and exact at any size. Searches of all rows among all rows are
 quadratic; beyond a size they look in the nearest cells alone, and measure on a sample of rows which
-share of the true neighbours they find (recall).
+share of the true neighbours they find (recall). find_pairs then leaves the vectors on the disk
+(stacked.py).
 """

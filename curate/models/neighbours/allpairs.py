@@ -9,9 +9,8 @@ Products in float32 propose pairs, a little below the floor too; exact ones deci
 neither threads nor processors nor the cut into cells that lose nothing show in the result.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.models.neighbours.cells import (
     ROUNDING,
@@ -23,6 +22,7 @@ from curate.models.neighbours.cells import (
     visit_nearest,
 )
 from curate.models.neighbours.paircollector import Neighbours, PairCollector
+from curate.models.neighbours.stacked import AnyVectors, SelectedVectors
 from curate.models.neighbours.topk import Cosines, Rows, Vectors, exact_cosines
 
 # Up to here one matrix product with all later rows is faster than cells.
@@ -36,7 +36,7 @@ LIMIT = 20_000_000
 
 
 def find_pairs(
-    vectors: Vectors,
+    vectors: AnyVectors,
     groups: Rows,
     floor: float,
     *,
@@ -50,7 +50,8 @@ def find_pairs(
     than `limit` pairs remain, `most` is halved until they fit.
 
     Args:
-        vectors: unit or zero vectors [N, d]; zero ones are in no pair.
+        vectors: unit or zero vectors [N, d]; zero ones are in no pair. Of a group beyond exact_rows no
+            more than a sample and some cells are in memory.
         groups: of each row [N]; rows with a negative one are in no pair.
         floor: above 0, at most 1.
         most: pairs with later rows that each row may keep.
@@ -61,11 +62,11 @@ def find_pairs(
     # Cosines are rounded to six decimals, and those that become the floor count.
     floor -= 5e-7
     order = np.argsort(groups, kind="stable")
-    nonzero = np.einsum("ij,ij->i", vectors, vectors) > 0
+    nonzero = _nonzero(vectors)
     order = order[(groups[order] >= 0) & nonzero[order]]
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if len(rows) > max(exact_rows, 1):
-            own = vectors[rows]
+            own = SelectedVectors(vectors, rows)
             visits = visit_nearest(own, find_centres(own))
             recall.measure(own, visits, floor)
             _search_visits(own, rows, floor, collector, visits)
@@ -76,32 +77,37 @@ def find_pairs(
     return collector.close(recall.share())
 
 
+def _nonzero(vectors: AnyVectors) -> NDArray[np.bool_]:
+    """Return which vectors [N] have a length."""
+    nonzero = np.empty(len(vectors), dtype=np.bool_)
+    for part in slices(len(vectors), max(vectors.shape[1], 1)):
+        own = vectors[part]
+        nonzero[part] = np.einsum("ij,ij->i", own, own) > 0
+    return nonzero
+
+
 class _Recall:
     """The share of true pairs that nearest cells find, over the groups in which they were used."""
 
     def __init__(self) -> None:
         self.pairs = self.met = self.groups = 0
 
-    def measure(self, vectors: Vectors, visits: NearestCells, floor: float) -> None:
+    def measure(self, vectors: AnyVectors, visits: NearestCells, floor: float) -> None:
         """Compare some rows of a group with all of it."""
         self.groups += 1
-        for some in _sampled(len(vectors)):
-            row, column, _ = _near(vectors[some], vectors, floor)
-            other = some[row] != column
-            self.pairs += int(other.sum())
-            self.met += int(visits.meet(some[row][other], column[other]).sum())
+        some = np.random.default_rng(1).permutation(len(vectors))[:SAMPLED_ROWS]
+        sample = vectors[some]
+        for part in slices(len(vectors), len(some)):
+            row, column, _ = _near(sample, vectors[part], floor)
+            one, other = some[row], column + part.start
+            self.pairs += int((one != other).sum())
+            self.met += int((visits.meet(one, other) & (one != other)).sum())
 
     def share(self) -> float | None:
         """Return the share; None where all groups were searched exactly."""
         if not self.groups:
             return None
         return round(self.met / self.pairs, 4) if self.pairs else 1.0
-
-
-def _sampled(count: int) -> Iterator[Rows]:
-    """Yield some row numbers, as many at once as have a block of cosines with all rows."""
-    drawn = np.random.default_rng(1).permutation(count)[:SAMPLED_ROWS]
-    yield from (drawn[part] for part in slices(len(drawn), count))
 
 
 def _search_within(vectors: Vectors, rows: Rows, floor: float, collector: PairCollector) -> None:
@@ -148,7 +154,7 @@ def _search_cells(vectors: Vectors, rows: Rows, floor: float, collector: PairCol
 
 
 def _search_visits(
-    vectors: Vectors, rows: Rows, floor: float, collector: PairCollector, visits: Visits
+    vectors: AnyVectors, rows: Rows, floor: float, collector: PairCollector, visits: Visits
 ) -> None:
     """Add the pairs within each cell, and those of its rows with the rows that visit it."""
     order = np.argsort(visits.own, kind="stable")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.fixedpoint import cosines, fixed_point
+from curate.models.neighbours.stacked import AnyVectors
 from curate.models.neighbours.topk import Rows, Vectors, top_columns
 
 # A block of cosines is 16 MB, or 32 where they are exact; the hits in it, at worst, some 100 MB.
@@ -40,7 +41,7 @@ def slices(count: int, width: int) -> Iterator[slice]:
     yield from (slice(at, min(at + size, count)) for at in range(0, count, size))
 
 
-def find_centres(vectors: Vectors) -> Vectors:
+def find_centres(vectors: AnyVectors) -> Vectors:
     """Return unit centres [k, d] of spherical k-means on a sample: the same bits on every machine."""
     count = int(CELLS_PER_ROOT * len(vectors) ** 0.5)
     drawn = np.random.default_rng(0).permutation(len(vectors))[: count * SAMPLE_PER_CELL]
@@ -148,7 +149,7 @@ class NearestCells:
         return both
 
 
-def visit_nearest(vectors: Vectors, centres: Vectors) -> NearestCells:
+def visit_nearest(vectors: AnyVectors, centres: Vectors) -> NearestCells:
     """Return the cells that each row visits; equally near centres come in their order."""
     count = min(VISITED, len(centres))
     visited = np.empty((len(vectors), count), dtype=np.int32)
