@@ -29,15 +29,18 @@ class FlakyProxy(BaseHTTPRequestHandler):
     """A way to the server on which the next requests fail, each as `faults` says.
 
     "cut" ends the connection at once, "half" in the middle of the answer; a number is a status.
+    refused: methods that are forbidden, such as PUT.
     """
 
     protocol_version = "HTTP/1.1"
     faults: ClassVar[list[str | int]] = []
+    refused: ClassVar[list[str]] = []
     server_address: ClassVar[str]
 
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.faults.pop(0) if self.faults else None
+        fault = 403 if self.command in self.refused else fault
         self.close_connection = fault is not None
         if isinstance(fault, int):
             self.send_error(fault)

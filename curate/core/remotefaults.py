@@ -14,10 +14,14 @@ DRIVERS = {
 }
 CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and for a server of another "
-    "kind AWS_ENDPOINT_URL; FSSPEC_S3='{\"anon\": true}' reads a public bucket",
-    "gcs": 'set GOOGLE_APPLICATION_CREDENTIALS; FSSPEC_GCS=\'{"token": "anon"}\' reads a public bucket',
+    "kind AWS_ENDPOINT_URL",
+    "gcs": "set GOOGLE_APPLICATION_CREDENTIALS",
     "azure": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and "
     "AZURE_STORAGE_ACCOUNT_KEY, or run `az login`; AZURE_STORAGE_ANON=true reads a public container",
+}
+PUBLIC = {
+    "s3": "; FSSPEC_S3='{\"anon\": true}' reads a public bucket",
+    "gcs": '; FSSPEC_GCS=\'{"token": "anon"}\' reads a public bucket',
 }
 REFUSALS = frozenset(
     ("NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError", "PermissionError",
@@ -59,7 +63,8 @@ def remote_fault(error: Exception, path: str, use: str = "read") -> UserError | 
     status = next((s for c in chain if isinstance(s := getattr(c, "status", None), int)), None)
     refused = any(type(cause).__name__ in REFUSALS for cause in chain) or status in (401, 403)
     if refused or (extra and "credentials" in str(error)):
-        advice = CREDENTIALS.get(extra, "check the address and what may read it")
+        advice = CREDENTIALS.get(extra, "check the address and your rights there")
+        advice += PUBLIC.get(extra, "") if use == "read" else ""
         return UserError(f"{path}: may not be {use} ({one_line(error, 120)}); {advice}")
     library = next((c for c in chain if type(c).__module__.split(".")[0] in LIBRARIES), None)
     if status == 404 or (library is None and isinstance(error, FileNotFoundError)):

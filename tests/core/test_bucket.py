@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from curate.core import bucket
+from curate.core import remotefolder
 from curate.core.bucket import BucketStore, open_store
 from curate.core.checksummed import dump_checksummed, load_checksummed
 from curate.core.errors import UserError
@@ -29,7 +29,7 @@ def stores(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Machines by their names: stores on one bucket, each with a folder of its own."""
     use_s3(monkeypatch, s3)
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(bucket, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(remotefolder, "PAUSES", (0.01, 0.01))
     fsspec.filesystem("s3").clear_instance_cache()
     name = f"store-{abs(hash(tmp_path))}"
     fsspec.filesystem("s3").mkdir(name)
@@ -38,14 +38,14 @@ def stores(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def listing(store: BucketStore) -> list[str]:
-    filesystem, root = fsspec.core.url_to_fs(store.url)
+    filesystem, root = fsspec.core.url_to_fs(store.address)
     filesystem.invalidate_cache()
     return sorted(path.removeprefix(f"{root}/") for path in filesystem.find(root))
 
 
 def change(store: BucketStore, end: str, edit: Callable[[Path], object], tmp: Path) -> None:
     """Edit a file of the bucket."""
-    filesystem, root = fsspec.core.url_to_fs(store.url)
+    filesystem, root = fsspec.core.url_to_fs(store.address)
     [name] = [name for name in listing(store) if name.endswith(end)]
     filesystem.get_file(f"{root}/{name}", str(tmp / "edited"))
     edit(tmp / "edited")
@@ -70,10 +70,10 @@ def test_what_one_machine_makes_another_finds(stores: Stores) -> None:
 
 
 def test_a_store_is_opened_by_its_url_and_goes_to_a_worker(stores: Stores, tmp_path: Path) -> None:
-    store = open_store(stores("one").url)
+    store = open_store(stores("one").address)
     assert isinstance(store, BucketStore)
     assert store.root.is_relative_to(tmp_path / "cache" / "stores")
-    assert store.address == store.url
+    assert store.address == stores("one").address
     store.ensure(numbers_step())
     sent = pickle.loads(pickle.dumps(store))
     assert sent.root == store.root
@@ -124,7 +124,7 @@ def test_a_folder_that_differs_from_the_bucket_follows_it(stores: Stores, s3: st
 def test_what_the_bucket_lost_is_put_back_from_the_folder(stores: Stores) -> None:
     one = stores("one")
     first = one.ensure(numbers_step())
-    filesystem, root = fsspec.core.url_to_fs(one.url)
+    filesystem, root = fsspec.core.url_to_fs(one.address)
     filesystem.rm(root, recursive=True)
     assert one.find(numbers_step()) is None
     assert one.ensure(numbers_step()).cached
@@ -146,6 +146,35 @@ def test_what_is_damaged_in_the_bucket_is_made_again_and_mended(
     three = stores("three").ensure(numbers_step())
     assert three.cached
     assert content(three.path) == content(first.path)
+
+
+def test_an_input_that_is_gone_everywhere_is_one_sentence(stores: Stores, tmp_path: Path) -> None:
+    driver = stores("cache")
+    below = driver.ensure(numbers_step())
+    driver.remove(below.path.name)
+    driver.root.rename(tmp_path / "driver")
+    with pytest.raises(UserError, match=rf"curate/{below.path.name} is gone or was replaced; run"):
+        stores("cache").ensure(Step("sum", 1, write_numbers, {"rows": below}, {"seed": 1}))
+
+
+def test_what_another_machine_is_putting_is_left_alone(stores: Stores) -> None:
+    """Its files are there, its manifest is not yet."""
+    store = stores("one")
+    name = store.ensure(numbers_step()).path.name
+    filesystem, root = fsspec.core.url_to_fs(store.address)
+    filesystem.rm_file(f"{root}/{name}/manifest.json")
+    assert listing(store)
+    assert store.entries() == []
+
+
+def test_what_the_bucket_has_prevails_when_it_is_fetched(stores: Stores) -> None:
+    one, two = stores("one"), stores("two")
+    write = lambda out, *rest: (out / "numbers.txt").write_text("own") and {}  # noqa: E731
+    Store(two.root).ensure(replace(numbers_step(), function=write))
+    first = one.ensure(numbers_step())
+    fetched = two.fetch(first.path.name)
+    assert fetched is not None
+    assert content(fetched.path) == content(first.path)
 
 
 @pytest.mark.parametrize("name", ["../../escaped.txt", "/tmp/escaped.txt"])
@@ -224,6 +253,20 @@ def test_a_refusal_is_one_sentence_at_once(stores: Stores, flaky: list[str | int
     with pytest.raises(UserError, match=r"/curate: may not be used as a store .*AWS_ACCESS_KEY_ID"):
         stores("one").ensure(numbers_step())
     assert len(flaky) > 190, "it was asked again"
+
+
+def test_a_bucket_that_may_only_be_read_gives_what_it_has_and_refuses_the_rest(
+    stores: Stores, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores("one").ensure(numbers_step())
+    handler = type("ReadOnly", (FlakyProxy,), {"refused": ["PUT"], "server_address": s3})
+    with serving(handler) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        fsspec.filesystem("s3").clear_instance_cache()
+        two = stores("two")
+        assert two.ensure(numbers_step()).cached
+        with pytest.raises(UserError, match="may not be used as a store"):
+            two.ensure(numbers_step(2))
 
 
 def test_no_keys_are_one_sentence(

@@ -69,7 +69,7 @@ def damage(store: Store, name: str) -> None:
     if not isinstance(store, BucketStore):
         flip_byte(store.root / name / "numbers.txt")
         return
-    filesystem, root = fsspec.core.url_to_fs(store.url)
+    filesystem, root = fsspec.core.url_to_fs(store.address)
     [path] = [path for path in filesystem.find(f"{root}/{name}") if path.endswith("numbers.txt")]
     data = filesystem.cat_file(path)
     filesystem.pipe_file(path, data[:-1] + bytes([data[-1] ^ 1]))
