@@ -16,7 +16,6 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import csr_array
 
 from curate.clean.duplicates import RETHRESHOLDABLE, judge_duplicates, read_pairs
 from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicates_section
@@ -51,6 +50,8 @@ PAIRS_VERSION = 4
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
+# Rows whose sets of n-grams are in memory at a time: half a gigabyte of a hundred words each.
+HELD_ROWS = 500_000
 
 UNITS = {"script": "word (or, by script, character)", "char": "character"}
 
@@ -194,13 +195,20 @@ class _Rows:
         columns = {"row": pl.col("position").cast(pl.UInt32), **keys}
         return pl.concat(self.read(involved, columns))
 
-    def incidence(self, text: pl.Expr, involved: NDArray[np.int64]) -> csr_array:
-        """Return which n-grams the involved rows hold: 1 where row i has the one with that hash."""
+    def shingles(self, batch: pl.DataFrame) -> Shingles:
+        """Return the n-grams of the column text of a batch."""
+        return shingle(batch["text"], self.unit, self.ngram)
 
-        def cut(batch: pl.DataFrame) -> Shingles:
-            return shingle(batch["text"], self.unit, self.ngram)
+    def gram_sums(self, text: pl.Expr, involved: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return for each involved row one number that equal sets of n-grams share."""
 
-        return incidence(in_threads(cut, self.read(involved, {"text": text})), len(involved))
+        def add(batch: pl.DataFrame) -> NDArray[np.uint64]:
+            sets = incidence([self.shingles(batch)], batch.height)
+            grams = minhash.fold(sets.indices.astype(np.uint64)[:, None])
+            return np.add.reduceat(grams, sets.indptr[:-1]) if len(grams) else grams
+
+        sums = in_threads(add, self.read(involved, {"text": text}))
+        return np.concatenate([np.empty(0, dtype=np.uint64), *sums])
 
     def jaccard(self, text: pl.Expr, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
         """Return the true Jaccard similarity of the pairs' sets of n-grams; only those rows are read.
@@ -209,9 +217,14 @@ class _Rows:
             text: what of the rows is compared.
             pairs: of pool positions, packed.
         """
+        parts = (self._jaccard(text, part) for part in few_rows(pairs))
+        return np.concatenate([np.empty(0), *parts])
+
+    def _jaccard(self, text: pl.Expr, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
         first, second = _first(pairs), _second(pairs)
         involved = np.unique(np.concatenate([first, second]))
-        sets = self.incidence(text, involved)
+        shingles = in_threads(self.shingles, self.read(involved, {"text": text}))
+        sets = incidence(shingles, len(involved))
         left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)
 
         def count(at: int) -> NDArray[np.int64]:
@@ -221,6 +234,17 @@ class _Rows:
         counted = in_threads(count, range(0, len(pairs), VERIFY_PAIRS))
         shared = np.concatenate([np.empty(0, dtype=np.int64), *counted])
         return jaccard(sets, left, right, shared)
+
+
+def few_rows(pairs: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
+    """Yield pairs part by part, in order, so that each part's rows are few enough to be held."""
+    rows = len(np.unique(np.concatenate([_first(pairs), _second(pairs)])))
+    if rows <= max(HELD_ROWS, 2):
+        yield pairs
+    else:
+        middle = len(pairs) // 2
+        yield from few_rows(pairs[:middle])
+        yield from few_rows(pairs[middle:])
 
 
 def _find_pairs(rows: _Rows, keys: pl.LazyFrame, bands: int, floor: float) -> tuple[Pairs, int]:
@@ -276,11 +300,7 @@ def _copies(rows: _Rows, keys: pl.DataFrame) -> NDArray[np.uint64]:
     alike = alike.join(guards, on="row", how="left")
     shared = alike.filter(pl.struct(key).is_duplicated()).sort("row")
     text = compared_text(rows.compare)
-    sets = rows.incidence(text, shared["row"].to_numpy().astype(np.int64))
-    sums = np.zeros(len(shared), dtype=np.uint64)
-    if len(shared):
-        grams = minhash.fold(sets.indices.astype(np.uint64)[:, None])
-        sums = np.add.reduceat(grams, sets.indptr[:-1])
+    sums = rows.gram_sums(text, shared["row"].to_numpy().astype(np.int64))
     first = pl.col("row").min().over(*key, "sum")
     linked = shared.with_columns(sum=pl.Series(sums)).with_columns(first=first)
     linked = linked.filter(pl.col("row") != pl.col("first"))

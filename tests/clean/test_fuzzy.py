@@ -12,11 +12,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from curate.clean import fuzzy
-from curate.clean.fuzzy import FuzzyStage
+from curate.clean.fuzzy import FuzzyStage, few_rows
 from curate.config.recipe import Config
 from curate.core import threads
 from curate.core.calls import StoreRunner, Table
@@ -526,6 +527,22 @@ def test_all_planted_near_duplicates_and_nothing_else_are_found(
     }
     if keep == "longest":
         assert all(lengths[gone] <= lengths[twin] for gone, twin in judged.dropped.items())
+
+
+@pytest.mark.parametrize("held", [2, 3, 40])
+def test_pairs_are_compared_part_by_part_where_their_rows_are_many(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = perturbed(12, 120)
+    own, other = Store(tmp_path / "own"), Store(tmp_path / "other")
+    before = judge(own, pool_of(own, texts), floor=0.3)
+    monkeypatch.setattr(fuzzy, "HELD_ROWS", held)
+    after = judge(other, pool_of(other, texts), floor=0.3)
+    assert [a.digest for a in after.prepared] == [a.digest for a in before.prepared]
+    pairs = np.random.default_rng(0).integers(0, 2**40, 50, dtype=np.uint64)
+    parts = list(few_rows(pairs))
+    assert np.concatenate(parts).tolist() == pairs.tolist()
+    assert all(len(part) <= max(held - 1, 1) for part in parts)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
