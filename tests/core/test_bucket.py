@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 import pytest
@@ -31,7 +32,7 @@ def stores(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remotefolder, "PAUSES", (0.01, 0.01))
     fsspec.filesystem("s3").clear_instance_cache()
-    name = f"store-{abs(hash(tmp_path))}"
+    name = f"store-{uuid4()}"
     fsspec.filesystem("s3").mkdir(name)
     yield lambda machine: BucketStore(f"s3://{name}/curate", tmp_path / machine)
     fsspec.filesystem("s3").clear_instance_cache()

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from uuid import uuid4
 
 import fsspec
 import polars as pl
@@ -56,7 +57,7 @@ def bucket(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The address of a bucket with a pool in it, and the keys to it."""
     use_s3(monkeypatch, s3)
     filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
-    name = f"pools-{abs(hash(tmp_path))}"
+    name = f"pools-{uuid4()}"
     filesystem.mkdir(name)
     filesystem.put(f"{fill(tmp_path / 'pool')}/", f"{name}/pool/", recursive=True)
     fsspec.filesystem("s3").clear_instance_cache()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 import pytest
@@ -36,7 +37,7 @@ def config(
     use_s3(monkeypatch, s3)
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
     fsspec.filesystem("s3").clear_instance_cache()
-    name = f"runs-{abs(hash(tmp_path))}"
+    name = f"runs-{uuid4()}"
     fsspec.filesystem("s3").mkdir(name)
     write_inputs(tmp_path)
     plain = recipe(tmp_path, tiny, [{"method": "exact"}, FUZZY, LEAKS])

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import fsspec
 import pytest
@@ -43,7 +44,7 @@ def kept_store(
         use_s3(monkeypatch, request.getfixturevalue("s3"))
         monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
         fsspec.filesystem("s3").clear_instance_cache()
-        fsspec.filesystem("s3").mkdir(name := f"keep-{abs(hash(tmp_path))}")
+        fsspec.filesystem("s3").mkdir(name := f"keep-{uuid4()}")
         address = f"s3://{name}/a/b"
     store = open_store(address)
     for seed in (1, 2):
