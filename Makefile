@@ -97,6 +97,7 @@ trainers: .venv/developed
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
 	.venv-floors/bin/python -m $(SYSTEM_TESTS)
+	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
 	.venv-floors/bin/python -m pytest -m "system and not model" \
 	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
 	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder

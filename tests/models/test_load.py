@@ -254,6 +254,18 @@ def test_the_converted_weights_are_those_of_the_gguf_file(converted: Path) -> No
 
 
 @pytest.mark.model
+def test_the_converted_tokenizer_has_the_marks_of_the_gguf_file(converted: Path) -> None:
+    from gguf import GGUFReader
+
+    fields = GGUFReader(find_model("smollm2-135m").path).fields
+    tokenizer = load_tokenizer(converted)
+    assert tokenizer.eos_token_id == fields["tokenizer.ggml.eos_token_id"].contents()
+    assert tokenizer.bos_token_id == fields["tokenizer.ggml.bos_token_id"].contents()
+    marks = "<|im_start|>user\nHi  there<|im_end|>\n"
+    assert tokenizer.decode(tokenizer(marks, add_special_tokens=False)["input_ids"]) == marks
+
+
+@pytest.mark.model
 def test_a_conversion_is_done_once_and_done_again_when_its_weights_are_gone(
     converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
