@@ -4,7 +4,9 @@
 
 Each benchmark has a process of its own. Ratios are within one run on one machine, and so hold on a busy
 one as well; seconds hold for an idle one. --quick takes small sizes, a few minutes in all; a bar of a
-size that was not run is not judged. bench.json and bench.md are written to OUT after each benchmark.
+size that was not run is not judged. Modules are imported by the process that needs them: what one
+holds when it starts another counts as peak memory of the other. bench.json and bench.md are written to
+OUT after each benchmark.
 """
 
 import argparse
@@ -19,13 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import bench_bytes
-import bench_cascade
-import bench_growth
-import bench_ingest
-import bench_pool
-import bench_rds
-import bench_startup
 import psutil
 
 from curate.core.threads import usable_cores
@@ -48,6 +43,8 @@ class Line:
 
 
 def startup(out: Path, quick: bool) -> list[Line]:
+    import bench_startup
+
     figures = bench_startup.main(out, 2 if quick else 5)
     bars = {
         "`curate --help`": ("help", 0.3),
@@ -67,6 +64,8 @@ def startup(out: Path, quick: bool) -> list[Line]:
 
 
 def growth(out: Path, quick: bool) -> list[Line]:
+    import bench_growth
+
     sizes = (1_000, 10_000) if quick else (10_000, 100_000, MILLION)
     parts = QUICK_PARTS if quick else bench_growth.PARTS
     result = bench_growth.main(out, sizes, parts)
@@ -83,6 +82,8 @@ def growth(out: Path, quick: bool) -> list[Line]:
 
 
 def pool(out: Path, quick: bool) -> list[Line]:
+    import bench_pool
+
     rows = 10_000 if quick else MILLION
     figures = bench_pool.main(out, rows)
     minutes, peak = figures["seconds"] / 60, figures["peak_mb"]
@@ -98,6 +99,8 @@ def pool(out: Path, quick: bool) -> list[Line]:
 
 
 def large_pool(out: Path, quick: bool) -> list[Line]:
+    import bench_pool
+
     rows = 10_000 if quick else 10 * MILLION
     figures = bench_pool.main(out, rows, "clean")
     return [
@@ -112,6 +115,8 @@ def large_pool(out: Path, quick: bool) -> list[Line]:
 
 
 def ingest(out: Path, quick: bool) -> list[Line]:
+    import bench_ingest
+
     megabytes = 20 if quick else 1_000
     file = out / "ingest.jsonl"
     bench_ingest.write_file(file, "messages", megabytes * bench_ingest.MB)
@@ -131,6 +136,8 @@ def ingest(out: Path, quick: bool) -> list[Line]:
 
 
 def rds(out: Path, quick: bool) -> list[Line]:
+    import bench_rds
+
     figures = bench_rds.measure(24 if quick else 200, [])
     (out / "rds.json").write_text(json.dumps(figures, indent=1) + "\n")
     difference = figures["difference"]["batched, float32"]
@@ -147,6 +154,8 @@ def rds(out: Path, quick: bool) -> list[Line]:
 
 
 def cascade(out: Path, quick: bool) -> list[Line]:
+    import bench_cascade
+
     figures = bench_cascade.main(out, *((120, 0.2, 12) if quick else (900, 0.2, 48)))
     return [
         Line(
@@ -160,7 +169,9 @@ def cascade(out: Path, quick: bool) -> list[Line]:
 
 
 def same_bytes(out: Path, quick: bool) -> list[Line]:
-    variants = [name for name in bench_bytes.VARIANTS if not quick or "thread" in name]
+    import bench_bytes
+
+    variants = [name for name in bench_bytes.VARIANTS if not quick or "inline" in name]
     figures = bench_bytes.main(out, variants)
     differing = sorted({file for files in figures["differing"].values() for file in files})
     return [

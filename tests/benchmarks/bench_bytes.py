@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_bytes.py OUT
 
 A small recipe with a tiny random model (stages, three selectors, the proof) is run with one and with two
-threads for matrix products, and as a flow. Each has a process and a store of its own. bytes.json, with
-the files that differ, is written to OUT.
+threads for matrix products, on each engine whose package is installed, and as a flow. Each has a process
+and a store of its own. bytes.json, with the files that differ, is written to OUT.
 """
 
 import argparse
@@ -24,16 +24,21 @@ ADDED = (
     "stages=[exact, fuzzy, semantic, leaks, rules]",
     "compare=[embed, kcenter]",
 )
+ONE, TWO = ({"OMP_NUM_THREADS": number} for number in ("1", "2"))
 VARIANTS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "one thread": ([], {"OMP_NUM_THREADS": "1"}),
-    "two threads": ([], {"OMP_NUM_THREADS": "2"}),
-    "as a flow": (["--prefect"], {"OMP_NUM_THREADS": "1"}),
+    "inline, one thread": ([], ONE),
+    "inline, two threads": ([], TWO),
+    "threads": (["--set", "run={on: threads, workers: 2}"], ONE),
+    "ray": (["--set", "run={on: ray, workers: 2}"], ONE),
+    "dask": (["--set", "run={on: dask, workers: 2}"], ONE),
+    "as a flow": (["--prefect"], ONE),
 }
+PACKAGES = {"ray": "ray", "dask": "distributed", "as a flow": "prefect"}
 
 
 def run(folder: Path, model: Path, name: str) -> dict[str, bytes]:
     """Run the recipe in one way; return the files of its artifacts."""
-    workplace = Workplace(folder / name.replace(" ", "-"), model)
+    workplace = Workplace(folder / name.replace(", ", "-").replace(" ", "-"), model)
     workplace.write(pool_lines())
     # The pool's path is in no key, but in the ids of rows and in the recipe that an export holds.
     pool = folder / "pool.jsonl"
@@ -49,7 +54,7 @@ def run(folder: Path, model: Path, name: str) -> dict[str, bytes]:
 
 def main(out: Path, variants: Sequence[str] = tuple(VARIANTS)) -> dict[str, Any]:
     """Run every variant, write bytes.json to a folder, and return what it holds."""
-    names = [name for name in variants if name != "as a flow" or find_spec("prefect")]
+    names = [name for name in variants if find_spec(PACKAGES.get(name, "curate"))]
     with tempfile.TemporaryDirectory() as folder:
         model = write_tiny_model(Path(folder) / "model")
         first, *others = [run(Path(folder), model, name) for name in names]

@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from resident import peak_resident_mb
 from synthetic_rows import write_pool
 
 from curate.config.recipe import Config
@@ -103,7 +103,7 @@ def measure(folder: Path, part: str) -> Line:
     return {
         "cpu_seconds": time.process_time() - cores,
         "seconds": time.perf_counter() - clock,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mb": peak_resident_mb(),
     }
 
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from resident import peak_resident_mb
 from synthetic_rows import write_pool
 
 from curate.config.recipe import Config
@@ -54,7 +55,7 @@ def measure(folder: Path, part: str) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - clock,
         "cpu_seconds": time.process_time() - cores + _children_seconds() - children,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_resident_mb(),
     }
 
 
