@@ -34,7 +34,7 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
     with open_client(settings) as client:
 
         def submit(step: Computation) -> Wait:
-            future = client.submit(run_job, Job.of(store, step), pure=False)
+            future = client.submit(run_job, Job(store, step), pure=False)
             return partial(_collect, store, step, future)
 
         yield submit
@@ -89,9 +89,23 @@ def _cluster_class(name: str) -> Any:
 def _collect(store: Store, step: Computation, future: distributed.Future) -> Artifact:
     """Wait for a step's artifact."""
     try:
-        outcome: Outcome = future.result()
-    except KilledWorker as error:
-        raise_lost(step, error)
+        with worker_faults(step):
+            outcome: Outcome = future.result()
+    except UserError:
+        raise
     except Exception as error:
         raise_unable(step, error)
     return outcome.result(store, step)
+
+
+@contextmanager
+def worker_faults(step: Computation) -> Iterator[None]:
+    """Tell in a sentence that the workers died of a step that is waited for.
+
+    Raises:
+        UserError: they did.
+    """
+    try:
+        yield
+    except KilledWorker as error:
+        raise_lost(step, error)

@@ -23,6 +23,11 @@ MODULES = {
     "ray": ("curate.orchestration.raycluster", "ray"),
     "dask": ("curate.orchestration.daskcluster", "distributed"),
 }
+# Nobody is told of its use; a cluster of this machine listens to it alone, and to who knows a word.
+RAY_SILENCE = {"RAY_USAGE_STATS_ENABLED": "0"}
+RAY_VARIABLES = {
+    **RAY_SILENCE, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"
+}  # fmt: skip
 
 
 @contextmanager
@@ -51,9 +56,9 @@ def engine_module(settings: RunSettings) -> Any:
             f"run.on: {settings.on} needs a package that is not installed: "
             f"pip install 'curate-data[{settings.on}]'"
         )
-    # Ray reads these when it is imported: nobody is told of its use, and a local cluster stays local.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", str(int(bool(settings.address))))
+    # Ray reads these when it is imported.
+    for variable, value in (RAY_VARIABLES if settings.address is None else RAY_SILENCE).items():
+        os.environ.setdefault(variable, value)
     return import_module(name)
 
 

@@ -58,7 +58,8 @@ def generation(config: Recipe) -> dict[str, Any]:
     Args:
         config: the recipe, with `generate`.
     """
-    result = run_generation(config, task_executor(open_store(config.store)))
+    with task_executor(config.run, open_store(config.store)) as execute_all:
+        result = run_generation(config, execute_all)
     return {
         "folder": str(result.folder),
         "rows": result.rows,
@@ -94,9 +95,9 @@ def _run(
     config: Config, out: str | None, *, overwrite: bool, command: str | None = None
 ) -> dict[str, Any]:
     """Return what a run of a recipe came to, each of its steps a task."""
-    execute_all = task_executor(open_store(config.store))
     folder = Path(out) if out else None
-    result = run_curation(config, folder, execute_all, overwrite=overwrite, command=command)
+    with task_executor(config.run, open_store(config.store)) as execute_all:
+        result = run_curation(config, folder, execute_all, overwrite=overwrite, command=command)
     publish_artifacts(result)
     return _summary(result)
 

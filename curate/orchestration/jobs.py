@@ -38,18 +38,16 @@ class Plugins:
             load_plugin(path)
 
 
-@dataclass(frozen=True)
 class Job:
-    """A step and its store, behind the plugins of which the step may be a call."""
+    """A step and its store, behind the plugins of which the step may be a call.
 
-    plugins: Plugins
-    store: Store
-    step: Computation
+    It is no dataclass, of which Prefect would walk through every value.
+    """
 
-    @classmethod
-    def of(cls, store: Store, step: Computation) -> "Job":
-        """Return the job of a step."""
-        return cls(Plugins(loaded_plugins()), store, step)
+    __slots__ = ("plugins", "step", "store")
+
+    def __init__(self, store: Store, step: Computation) -> None:
+        self.plugins, self.store, self.step = Plugins(loaded_plugins()), store, step
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ class Outcome:
 
 def run_job(job: Job) -> Outcome:
     """Compute a step in a worker's process."""
-    lines: list[logging.LogRecord] = []
-    with _kept_lines(lines):
+    with kept_lines() as lines:
         try:
             return Outcome(compute(job.store, job.step), None, lines)
         except Exception as error:
@@ -87,8 +84,9 @@ def run_job(job: Job) -> Outcome:
 
 
 @contextmanager
-def _kept_lines(lines: list[logging.LogRecord]) -> Iterator[None]:
-    """Keep what this thread logs in a list, as text."""
+def kept_lines() -> Iterator[list[logging.LogRecord]]:
+    """Yield a list that at the end holds what this thread has logged, as text."""
+    lines: list[logging.LogRecord] = []
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler, thread = QueueHandler(queue), threading.get_ident()
     handler.addFilter(lambda line: line.thread == thread)
@@ -96,7 +94,7 @@ def _kept_lines(lines: list[logging.LogRecord]) -> Iterator[None]:
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     try:
-        yield
+        yield lines
     finally:
         LOG.removeHandler(handler)
         while not queue.empty():

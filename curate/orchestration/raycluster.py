@@ -37,7 +37,7 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
 
     def submit(step: Computation) -> Wait:
         task = remote.options(name=step.name, max_retries=RETRIES, **task_options(settings, step))
-        return partial(_collect, store, step, task.remote(Job.of(store, step)))
+        return partial(_collect, store, step, task.remote(Job(store, step)))
 
     with scratch_folder(Path(tempfile.mkdtemp(prefix="curate-ray-"))) as folder:
         _start(settings, folder)
@@ -74,10 +74,21 @@ def _start(settings: RunSettings, folder: Path) -> None:
 
 def _collect(store: Store, step: Computation, reference: Any) -> Artifact:
     """Wait for a step's artifact."""
-    try:
+    with worker_faults(step):
         outcome: Outcome = ray.get(reference)
+    return outcome.result(store, step)
+
+
+@contextmanager
+def worker_faults(step: Computation) -> Iterator[None]:
+    """Tell in a sentence what has happened to the workers of a step that is waited for.
+
+    Raises:
+        UserError: they died, or could not take it.
+    """
+    try:
+        yield
     except RayTaskError as error:
         raise_unable(step, error)
     except RayError as error:
         raise_lost(step, error)
-    return outcome.result(store, step)

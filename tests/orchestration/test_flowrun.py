@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -99,6 +100,54 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
     assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
     assert run_files(workplace.out) == run_files(finished.out)
     assert flow_runs(cache) == [("curate-light", "Completed")]
+    behind = made_of(cache)
+    assert behind["pool"] == set()
+    assert behind["exact"] == {"pool"}
+    assert {"index", "target"} <= behind["score-rds"]
+    assert behind["measure"] == {"eval", "finetune", "proof-questions"}
+    assert "| as many random rows |" in artifact_text(cache, "light-verdict")
+    assert str(workplace.out.resolve()) in artifact_text(cache, "light-report")
+
+
+@pytest.mark.parametrize("on", ["ray", "dask"])
+def test_a_flow_on_a_cluster_gives_the_same_bytes(
+    finished: Workplace, tiny: Path, cache: dict[str, str], tmp_path: Path, on: str
+) -> None:
+    workplace = light(tmp_path / "place", tiny)
+    engine = ["--set", f"run={{on: {on}, workers: 2}}", "--set", "prove=null"]
+    done = workplace.run("--prefect", *engine, env=cache)
+    succeed(done)
+    stored, whole = artifact_bytes(workplace.store), artifact_bytes(finished.store)
+    # Without a proof there are fewer steps, and another card.
+    assert {name: data for name, data in stored.items() if name not in whole} == {
+        name: data for name, data in stored.items() if name.startswith("export-")
+    }
+    assert {name for name, data in stored.items() if data != whole.get(name, data)} == set()
+    assert "score-rds: made in" in done.stderr
+    assert made_of(cache)["exact"] == {"pool"}
+
+
+def made_of(cache: dict[str, str]) -> dict[str, set[str]]:
+    """Return the steps that each step of the newest flow run is shown to be made of."""
+    with closing(sqlite3.connect(Path(cache["CURATE_CACHE"], "prefect", "prefect.db"))) as database:
+        newest = "select id from flow_run order by created desc limit 1"
+        rows = database.execute(
+            f"select id, name, task_inputs from task_run where flow_run_id = ({newest})"
+        ).fetchall()
+    names = {uuid.UUID(number): name for number, name, _ in rows}
+    return {
+        name: {names[uuid.UUID(one["id"])] for one in orjson.loads(inputs).get("job", [])}
+        for _, name, inputs in rows
+    }
+
+
+def artifact_text(cache: dict[str, str], key: str) -> str:
+    """Return the newest text that Prefect shows under a key."""
+    with closing(sqlite3.connect(Path(cache["CURATE_CACHE"], "prefect", "prefect.db"))) as database:
+        (data,) = database.execute(
+            "select data from artifact where key = ? order by created desc limit 1", [key]
+        ).fetchone()
+    return str(orjson.loads(data))
 
 
 def elsewhere(folder: Path, url: str) -> Path:
