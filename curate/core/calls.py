@@ -242,8 +242,12 @@ class CachedCall(Generic[T]):
     @property
     def reads(self) -> list[Artifact]:
         """Return the artifacts that the call opens: those of its key, and those of keyed things."""
-        keyed = [one for _, value in self._flat() for one in _keyed(value)]
-        return [*self.inputs.values(), *(artifact for one in keyed for artifact in one.reads)]
+        return [*self.inputs.values(), *(artifact for one in self.keyed for artifact in one.reads)]
+
+    @property
+    def keyed(self) -> list[Keyed]:
+        """Return the keyed things among the arguments: models, engines, blocks of rows."""
+        return [one for _, value in self._flat() for one in _keyed(value)]
 
     @property
     def wants(self) -> Wants:

@@ -5,22 +5,46 @@ that run a model one at a time is computed in a process. All others run side by 
 """
 
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 from curate.core.calls import CachedCall
+from curate.core.errors import UserError
 from curate.core.store import Artifact, Computation, Store
 from curate.core.wants import ONE_CORE, Wants
+from curate.models.load import kernels
 
 _one_model = threading.Lock()
 
 
 def compute(store: Store, step: Computation) -> Artifact:
-    """Return a step's artifact, computed or found."""
+    """Return a step's artifact, computed or found.
+
+    Raises:
+        UserError: its model would run on another kind of processor than its key says.
+    """
     stored = store.find(step)
     if stored is not None:
         return stored
+    check_device(step)
     with _one_model if wants_of(step).gpus else nullcontext():
         return store.ensure(step)
+
+
+def check_device(step: Computation) -> None:
+    """Make sure that a worker computes with what the step's key says.
+
+    Raises:
+        UserError: the key of a model names another processor or GPU than the one here.
+    """
+    for one in step.keyed if isinstance(step, CachedCall) else ():
+        device = one.identity.get("device") if isinstance(one.identity, Mapping) else None
+        # What is "cpu" alone is the same on all of them.
+        if device not in (None, "cpu") and device != kernels():
+            raise UserError(
+                f"{step.name}: the run computes on {device}, and this worker on {kernels()}, which "
+                "rounds differently; workers and the process that starts the run are to be of one kind"
+            )
 
 
 def wants_of(step: Computation) -> Wants:

@@ -67,7 +67,7 @@ def _started(settings: RunSettings, folder: Path) -> Any:
             n_workers=settings.many,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(folder),
             silence_logs="CRITICAL",
         )

@@ -9,6 +9,7 @@ import polars as pl
 
 from curate.core.calls import Counted, cached
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 
 LOG = logging.getLogger("curate")
 
@@ -40,3 +41,9 @@ def fault(place: str) -> pl.DataFrame:
     """Fail as a step does that finds a fault of the user's."""
     LOG.warning("%s is read", place)
     raise UserError(f"{place} is at fault")
+
+
+@cached(version=1, name="test-model")
+def reading(model: ModelSource) -> pl.DataFrame:
+    """Return the dtype of a model."""
+    return pl.DataFrame({"dtype": [model.dtype]})

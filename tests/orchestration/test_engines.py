@@ -16,8 +16,10 @@ import pytest
 from curate.config.running import RunSettings
 from curate.core.calls import FUNCTIONS, CachedCall, Table
 from curate.core.errors import UserError
+from curate.core.keyed import ModelSource
 from curate.core.methods import load_plugin
 from curate.core.store import Artifact, Store
+from curate.models.load import kernels
 from curate.orchestration.engines import open_engine
 from curate.pipeline.engine import Submit
 from tests.orchestration import hazards
@@ -117,6 +119,17 @@ def test_errors_and_log_lines_arrive(engine: OpenEngine, caplog: pytest.LogCaptu
         engine.compute(hazards.fault.call("pool.jsonl"))
     assert str(caught.value) == "pool.jsonl is at fault"
     assert "pool.jsonl is read" in caplog.messages
+
+
+def test_a_worker_of_another_kind_than_the_key_says_computes_nothing(engine: OpenEngine) -> None:
+    here, other = (
+        ModelSource({"dtype": "float32", "device": device}, Path("model"))
+        for device in (kernels(), "cuda of another make")
+    )
+    (artifact,) = engine.compute(hazards.reading.call(here))
+    assert Table(artifact, "reading").read()["dtype"].item() == "float32"
+    with pytest.raises(UserError, match="computes on cuda of another make, and this worker on"):
+        engine.compute(hazards.reading.call(other))
 
 
 def test_a_step_whose_worker_dies_is_computed_by_another(
