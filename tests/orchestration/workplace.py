@@ -105,7 +105,7 @@ def artifact_bytes(store: Path) -> dict[str, bytes]:
         for path in sorted(store.rglob("*"))
         if path.is_file()
         and path.name != "manifest.json"
-        and path.relative_to(store).parts[0] not in ("tmp", "prefect")
+        and path.relative_to(store).parts[0] not in ("tmp", "prefect", "verified")
     }
 
 
