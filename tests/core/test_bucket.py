@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -288,3 +291,84 @@ def test_no_such_bucket_is_one_sentence(stores: Stores, tmp_path: Path) -> None:
         UserError, match="store: s3://no-such-bucket-here/curate: there is no such buck"
     ):
         store.ensure(numbers_step())
+
+
+# --- processes that end -------------------------------------------------------------------------
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{repo!r}]
+from curate.core import remotefolder
+from curate.core.bucket import BucketStore
+from curate.core.faults import explain_fault
+from tests.core.test_store import Step, numbers_step, write_numbers
+
+requests, ask = [], remotefolder.RemoteFolder._ask
+
+def counted(self, request):
+    requests.append(request)
+    if len(requests) == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(self, request)
+
+remotefolder.RemoteFolder._ask = counted
+try:
+    store = BucketStore({url!r}, Path({root!r}))
+    below = store.ensure(numbers_step())
+    store.ensure(Step("next", 1, write_numbers, {{"rows": below}}, {{"seed": 2}}))
+    print("done", len(requests))
+except Exception as error:
+    print(explain_fault(error) or repr(error))
+"""
+
+
+def drive(store: BucketStore, kill_at: int, *, limit: str = "unlimited") -> tuple[int, str]:
+    """Return the status and output of a process that makes two steps, killed before a request."""
+    code = DRIVER.format(
+        repo=str(Path(__file__).parents[2]),
+        kill_at=kill_at,
+        url=store.address,
+        root=str(store.root),
+    )
+    command = ["sh", "-c", f'ulimit -f {limit}; exec {sys.executable} -c "$0"', code]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    return child.returncode, child.stdout
+
+
+def test_a_driver_killed_before_any_request_leaves_what_others_complete(
+    stores: Stores, tmp_path: Path
+) -> None:
+    """Nothing half-put is taken for whole, on its own machine or another, whatever it had put."""
+    plain = Store(tmp_path / "plain")
+    below = plain.ensure(numbers_step())
+    above = plain.ensure(Step("next", 1, write_numbers, {"rows": below}, {"seed": 2}))
+    store, kills = stores("one"), 0
+    while (ended := drive(store, kill_at=kills + 1))[0] == -signal.SIGKILL:
+        kills += 1
+        other = stores(f"other-{kills}")
+        assert content(other.ensure(numbers_step()).path) == content(below.path)
+        for entry in other.entries():
+            other.remove(entry.name)
+    assert ended[1].startswith("done")
+    assert kills >= 6
+    whole = stores("last").find(numbers_step())
+    assert whole is not None
+    assert content(whole.path) == content(below.path)
+    name = above.path.name
+    assert content(store.root / name) == content(above.path)
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_full_folder_of_this_machine_is_one_sentence_at_once(stores: Stores) -> None:
+    """No request is sent again for it: the bucket has no part in it."""
+
+    def write_much(out: Path, inputs: Any, params: Any, runtime: Any) -> dict[str, Any]:
+        (out / "much").write_bytes(b"x" * 2**22)
+        return {}
+
+    stores("one").ensure(replace(numbers_step(), function=write_much))
+    status, text = drive(stores("two"), kill_at=0, limit="1024")
+    assert status == 0
+    assert "the file may not get that large (ulimit -f)" in text
+    assert list((stores("two").root / "tmp").iterdir()) == []
