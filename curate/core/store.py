@@ -181,9 +181,17 @@ class Store:
         return StoreEntry(folder.name, size, folder.stat().st_mtime)
 
     def damage(self, name: str) -> list[str]:
-        """Return the files of an artifact that are not as they were written; all are read."""
+        """Return the files of an artifact that are not as they were written; all are read.
+
+        One that has such files is trusted no longer: `find` reads it again.
+        """
         artifact = self._read(self.root / name)
-        return [MANIFEST] if artifact is None else damaged_files(artifact.path, artifact.files)
+        if artifact is None:
+            return [MANIFEST]
+        damaged = damaged_files(artifact.path, artifact.files)
+        if damaged:
+            self._record(name).unlink(missing_ok=True)
+        return damaged
 
     def remove(self, name: str) -> None:
         """Remove an artifact, its manifest first, so that a part of it is never taken for whole."""

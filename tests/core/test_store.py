@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.core import wholeness
 from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
 from curate.core.store import Artifact, Store, key_of, write_json
@@ -124,6 +125,21 @@ def test_a_flipped_bit_of_the_same_size_is_found(store: Store, name: str) -> Non
     flip_byte(artifact.path / name)
     assert content(artifact.path) != whole
     assert content(store.ensure(numbers_step()).path) == whole
+
+
+def test_a_damaged_artifact_that_was_trusted_is_trusted_no_longer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a bit has flipped on a disk, of which the file system knows nothing."""
+    monkeypatch.setattr(wholeness, "SMALL_BYTES", 0)
+    artifact = store.ensure(numbers_step())
+    flip_byte(artifact.path / "numbers.txt")
+    record = store.root / "verified" / artifact.path.name
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(wholeness._stamp(artifact.path, artifact.files)[0])
+    assert store.find(numbers_step()) is not None
+    assert store.damage(artifact.path.name) == ["numbers.txt"]
+    assert store.find(numbers_step()) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "{}", '{"files": 3}', "\ufffd"])
