@@ -25,6 +25,8 @@ from curate.pool.turnforms import Record
 DATA_FILE = re.compile(
     r"(?P<split>[a-z]+)-(?P<digest>[0-9a-f]{16})(-\d{5}-of-\d{5})?\.(jsonl|parquet)"
 )
+# What an export has beside data files: recipes of trainers, and what their loaders read.
+FURTHER_FILE = re.compile(r"recipes/[^/]+|[a-z_]+/dataset_info\.json")
 SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.parquet$)")
 SHARD_BYTES = 500_000_000
 BATCH_ROWS = 10_000
@@ -155,6 +157,20 @@ def _stored(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_struct(kind):
         return {field.name: _stored(value.get(field.name), field.type) for field in kind}
     return value
+
+
+def are_exported(names: Sequence[str]) -> bool:
+    """Return whether files of records are those of an export, by their names."""
+    return bool(names) and all(map(_is_data_file, names))
+
+
+def is_export_file(name: str) -> bool:
+    """Return whether a name within an export's folder is that of a file which an export writes."""
+    return FURTHER_FILE.fullmatch(name) is not None or _is_data_file(name)
+
+
+def _is_data_file(name: str) -> bool:
+    return DATA_FILE.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def pattern_of(path: str) -> str:

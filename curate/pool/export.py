@@ -126,14 +126,14 @@ def earlier_export(out: Path) -> list[Path]:
     """
     if not out.is_dir():
         if out.exists() or out.is_symlink():
-            raise UserError(f"--out {out} is no folder; give a new one for the training files")
+            raise UserError(f"{out} is no folder; give a new one for the training files")
         return []
     files = [path for path in sorted(out.rglob("*")) if path.is_symlink() or not path.is_dir()]
     own = _own_files(out)
     strange = [path for path in files if path not in own]
     if strange:
         raise UserError(
-            f"--out {out} holds other files ({strange[0].relative_to(out)}), and an export overwrites "
+            f"{out} holds other files ({strange[0].relative_to(out)}), and an export overwrites "
             "none; give a new folder"
         )
     return files

@@ -22,6 +22,7 @@ from typing import IO, Any
 from curate.core.errors import UserError
 from curate.core.localfiles import changed, file_fault, read_text
 from curate.core.remotefaults import remote_fault
+from curate.pool.datafiles import are_exported, is_export_file
 from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
 from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
@@ -168,11 +169,16 @@ def _choose(folder: Folder, split: str | None, config: str | None) -> tuple[list
     """Return which of a folder's files to read, and the split that they must still be read by."""
     read = list(filter(is_read, folder.names))
     chosen = choose_split(folder, is_read, split, config)
-    others = sorted(set(folder.names) - {*read, CARD})
-    log_left_out(folder.place, others, "no data by their names")
+    others = sorted(set(folder.names) - {CARD, *(chosen or read)})
+    if chosen is not None and are_exported(chosen):
+        LOG.info(
+            "%s: an export of curate; the same rows in other formats are not read", folder.place
+        )
+        others = [name for name in others if not is_export_file(name)]
+    log_left_out(folder.place, [n for n in others if n not in read], "no data by their names")
     if chosen is not None:
-        others = sorted(set(read) - set(chosen))
-        log_left_out(folder.place, others, "not among the files that the data set names")
+        unnamed = [name for name in others if name in read]
+        log_left_out(folder.place, unnamed, "not among the files that the data set names")
         return chosen, None
     by_name = choose_named(read, split) if split else []
     return (by_name, None) if by_name else (read, split)

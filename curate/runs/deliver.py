@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from curate.config.recipe import Config
 from curate.runs.alternative import RECIPE, Alternative, save_selection
 from curate.runs.folder import RunFolder
 from curate.runs.training_files import export_alternative
@@ -34,11 +35,19 @@ def deliver(
     if name is not None:
         folder = save_selection(run, name, alternative)
         recipe = shlex.quote(str(folder / RECIPE))
-        proves = "proves it" if run.config.prove else "makes a run of it (add `prove` for a proof)"
         lines += [
             f"saved as {folder}",
-            f"  curate run {recipe}      {proves}, from stored scores",
+            f"  curate run {recipe}      {_what_a_run_does(run.config)}, from stored scores",
             f"  prove.arms: {{name: {name}, path: {folder}}}      an arm of another recipe's proof",
             f"  compare: {{method: saved, path: {folder}}}      compared with other methods",
         ]
     return lines
+
+
+def _what_a_run_does(recipe: Config) -> str:
+    """Return what a run of a saved selection's recipe does, and what makes it prove the selection."""
+    if recipe.prove:
+        return "proves it"
+    if recipe.target is None or not recipe.target.eval:
+        return "makes a run of it (a proof needs a `target` with `eval`)"
+    return "makes a run of it (with --set 'prove={}' it proves it)"

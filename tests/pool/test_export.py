@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from curate.core.turntext import without_empty_fields
 from curate.pool.export import write_export
 from curate.pool.exporter import Exporter
 from curate.pool.exports.messages import MessagesExporter
+from curate.pool.files import find_files
 from curate.pool.splits import split_rows
 from curate.runs.folder import RunFolder
 from curate.runs.training_files import card_params, export_run
@@ -108,6 +110,25 @@ def test_datasets_reads_the_export_by_its_card(store: Store, tmp_path: Path) -> 
     assert read["train"].to_list() == LEAN.select(COLUMNS).to_dicts()
 
 
+def test_an_export_is_read_as_a_pool_without_a_word_on_its_other_formats(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = config(export={"formats": ["messages", "sharegpt", "alpaca"]})
+    exported = store.ensure(exporting(selection_of(store, ROWS), given))
+    folder = shutil.copytree(
+        exported.path, tmp_path / "export", ignore=shutil.ignore_patterns("manifest.json")
+    )
+    (folder / "more.jsonl").write_text("{}")
+    (folder / "notes.txt").write_text("")
+    with caplog.at_level("WARNING"):
+        [file] = find_files(str(folder))
+    assert file.name.startswith("data/train-")
+    assert caplog.messages == [
+        f"{folder}/: left out, no data by their names: notes.txt",
+        f"{folder}/: left out, not among the files that the data set names: more.jsonl",
+    ]
+
+
 def run_folder(folder: Path, name: str, rows: pl.DataFrame) -> RunFolder:
     """Return a run folder that holds a selection and a recipe, all that an export and its card read."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +199,7 @@ def test_an_edited_card_is_its_writers_own(tmp_path: Path) -> None:
 
 def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("mine")
-    with pytest.raises(UserError, match=r"--out .*train is no folder"):
+    with pytest.raises(UserError, match=r"train is no folder; give a new one"):
         export_run(run_folder(tmp_path / "run", "demo", ROWS), ["messages"], tmp_path / "train")
     assert (tmp_path / "train").read_text() == "mine"
 

@@ -29,9 +29,9 @@ SOLUTIONS = (
     "best_answer",
 )
 # Lists of answers that mean the same: the first one is the response, the others stay in meta.
-ALTERNATIVES = ("answer", "answers", "targets")
+ALTERNATIVES = ("answer", "answers", "targets", "responses")
 PRETOKENIZED = "_pretokenized"
-ANSWER_KEYS = ("text", "value", "spans", "answer")
+ANSWER_KEYS = ("text", "value", "spans", "answer", "response")
 # What several answers were given by readers: the one of the highest is the response.
 SCORE_KEYS = ("pm_score", "score", "votes")
 
@@ -83,7 +83,9 @@ RESPONSES = (
         INPUT_FIELDS,
     ),
     ("prompt_completion", "prompt", ("completion", "response"), CONTEXT_FIELDS),
-    ("qa", "question", ("answer", "answers", "response", *SOLUTIONS), CONTEXT_FIELDS),
+    ("qa", "question", ("answer", "answers", "response", *SOLUTIONS, "responses"), CONTEXT_FIELDS),
+    # Of DeepMath's three solutions by a model the first.
+    ("qa", "question", ("r1_solution_1",), CONTEXT_FIELDS),
     ("flan", "inputs", ("targets", "outputs", "target"), CONTEXT_FIELDS),
     ("input_output", "input", ("output", "target", "response", "answer"), CONTEXT_FIELDS),
     ("input_output", "query", ("response", "answer", "answers", *SOLUTIONS), CONTEXT_FIELDS),
@@ -103,8 +105,9 @@ ATTEMPTS = tuple(
     PairLayout("qa", "question", attempt, aside=("solution",))
     for attempt in ("deepseek_attempt", "attempt")
 )
+# Cosmopedia, apart from the others: a text beside a prompt may be both of them written out.
+TEXTBOOK = PairLayout("prompt_completion", "prompt", "text", needs=("text_token_length",))
 PAIRS = (
-    *ATTEMPTS,
     PairLayout("dolly", "instruction", "response", ("context",), ("context",)),
     *(
         PairLayout(name, prompt, response, contexts)
@@ -167,7 +170,7 @@ def add_response(example: ConversationTurns, record: Record, field: str, roles: 
         example.turns.append({"role": "assistant", "content": "", "tool_calls": answer_calls})
         example.used.add(field)
         return
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "text" not in value[0]:
+    if isinstance(value, list) and value and _is_turn(value[0]):
         answer = read_listed(value, field, roles)
         example.turns += answer.turns
         example.tools = example.tools or answer.tools
@@ -183,6 +186,11 @@ def add_response(example: ConversationTurns, record: Record, field: str, roles: 
         example.used.add(field)
     else:
         example.aside |= {field}
+
+
+def _is_turn(value: Any) -> bool:
+    """Return whether an element of an answer is a turn, and not one of several answers."""
+    return isinstance(value, dict) and not ("text" in value or "response" in value)
 
 
 def first_answer(value: Any, field: str) -> tuple[str, bool]:

@@ -16,6 +16,8 @@ from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
 
+# UltraInteract's turns up to the answer.
+TRAJECTORY = "trajectory"
 CHOSEN = {
     "chosen": "rejected",
     "preferred_output": "non_preferred_output",
@@ -91,6 +93,10 @@ def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | Non
 
 def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:
     """Return the turns of the prompt that stands in a field of its own, and the chosen answer."""
+    if isinstance(record.get(TRAJECTORY), list):
+        example = read_listed(record[TRAJECTORY], TRAJECTORY, roles)
+        add_response(example, record, chosen, roles)
+        return example
     listed = next((layout for layout in LISTED if layout.matched_fields(record)), None)
     pair = next((pair for pair in PAIRS if record.get(pair.prompt)), None)
     if listed is not None:

@@ -25,6 +25,8 @@ from curate.pool.settings import FieldNames, TemplateSource
 
 ORIGIN_FIELDS = ("origin", "task", "task_name", "template", "source", "dataset", "category")
 MAX_LISTED_FIELDS = 12
+# A longer text under such a name is none: `template` may hold the whole conversation.
+MAX_ORIGIN_CHARS = 200
 # Layouts that look at the names of fields alone, and not at what they hold.
 NAMED_LAYOUTS = (PairLayout, ComparedLayout, PreferenceLayout)
 MAX_FIELD_SETS = 1_000
@@ -153,7 +155,9 @@ class RecordReader:
         values = {self.origin: find_value(record, self.origin)} if self.origin else meta
         for name in (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS):
             value = values.get(name)
-            if isinstance(value, str) and value and name not in example.used:
+            if not isinstance(value, str) or name in example.used:
+                continue
+            if value and (self.origin or len(value) <= MAX_ORIGIN_CHARS):
                 meta.pop(name, None)
                 return Conversation(example, None, value, meta)
         return Conversation(example, None, None, meta)

@@ -24,7 +24,7 @@ TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "c
 TEXT_KEYS = tuple(sorted(TURN_TEXTS))
 CALL_FIELDS = ("tool_calls", "function_call")
 # Both say whether a turn is trained on.
-WEIGHT_FIELDS = ("weight", "train")
+WEIGHT_FIELDS = ("weight", "train", "loss")
 DETAIL_FIELDS = (*REASONING_FIELDS, *WEIGHT_FIELDS, "tool_call_id", "name")
 ANALYSIS = "analysis"
 
@@ -114,8 +114,16 @@ def _add_details(message: Message, turn: Mapping[str, JSON], where: str) -> None
         message["tool_call_id"] = call
     if isinstance(name := turn.get("name"), str) and name:
         message["name"] = name
+    _add_weight(message, turn, where)
+
+
+def _add_weight(message: Message, turn: Mapping[str, JSON], where: str) -> None:
+    """Add weight 0 to an answer that is not trained on."""
     for key in WEIGHT_FIELDS:
         weight = turn.get(key)
+        if key == "loss" and not isinstance(weight, bool):
+            # What a model's loss was is a number; whether a turn counts in it is yes or no.
+            continue
         if weight not in (None, 0, 1):
             raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key} = {weight!r:.40}: 0 or 1")
         if weight == 0 and message["role"] == "assistant":

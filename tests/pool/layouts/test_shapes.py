@@ -99,7 +99,29 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
                        "deepseek_thinking_trajectory": "t"}, "u: a / a: <t> b"),
     "medical o1": ({"Question": "a", "Complex_CoT": "t", "Response": "b"}, "u: a / a: <t> b"),
     "nemotron": ({"messages": AB, "reasoning": "off", "category": "math"}, "u: a / a: b"),
+    "kingnish": ({"user": "a", "reasoning": "t", "assistant": "b", "template": "a, t, b " * 40},
+                 "u: a / a: <t> b"),
+    "natural reasoning": ({"question": "a", "reference_answer": "z", "responses": [
+        {"response_model": "m", "response": "b"}]}, "u: a / a: b"),
+    "deepmath": ({"question": "a", "final_answer": "4", "difficulty": 5.0, "r1_solution_1": "b",
+                  "r1_solution_2": "c", "r1_solution_3": "d"}, "u: a / a: b"),
+    "agentinstruct": ({"conversations": [
+        {"from": "human", "loss": None, "value": "a"}, {"from": "gpt", "loss": False, "value": "b"},
+        {"from": "human", "loss": None, "value": "c"}, {"from": "gpt", "loss": True, "value": "d"}]},
+        "u: a / a0: b / u: c / a: d"),
+    "lost turn": ({"messages": [AB[0], AB[1] | {"loss": 1.7}]}, "u: a / a: b"),
     # pairs
+    "cosmopedia": ({"prompt": "a", "text": "b", "text_token_length": 3, "audience": "x"},
+                   "u: a / a: b"),
+    "daring anteater": ({"system": "", "mask": "User", "conversations": [
+        {"from": "User", "value": "a", "label": None},
+        {"from": "Assistant", "value": "b", "label": "quality:4"}]}, "u: a / a: b"),
+    "open code reasoning": ({"id": "1", "input": "a", "output": "<think>t</think> b", "solution": "b",
+                             "split": "split_0"}, "u: a / a: <think>t</think> b"),
+    "orca agent": ({"messages": json.dumps([{"role": "system", "content": "s"}, *AB])},
+                   "s: s / u: a / a: b"),
+    "nemotron 1": ({"input": AB[:1], "output": "b", "reasoning": "on", "system_prompt": "s"},
+                   "s: s / u: a / a: b"),
     "capitals": ({"Question": "a", "Answer": "b", "Link": "x"}, "u: a / a: b"),
     "metamath": ({"type": "x", "query": "a", "original_question": "z", "response": "b"},
                  "u: a / a: b"),
@@ -179,6 +201,12 @@ READ: dict[str, tuple[dict[str, Any], str]] = {
         {"response": "c", "annotations": {"honesty": {"Rating": "N/A"}, "truth": {"Rating": "2"}}},
         {"response": "b", "annotations": {"honesty": {"Rating": "3"}}}]}, "u: a / a: b / r: c"),
     "one completion": ({"instruction": "a", "completions": [{"response": "b"}]}, "u: a / a: b"),
+    "ultrainteract": ({"trajectory": [SHAREGPT[0]], "chosen": "b", "rejected": "c", "task": "x"},
+                      "u: a / a: b / r: c"),
+    "arena 140k": ({"winner": "model_b", **{f"conversation_{side}": [
+        {"role": role, "content": [{"type": "text", "text": text, "image": None, "mimeType": None}]}
+        for role, text in (("user", "a"), ("assistant", answer))]
+        for side, answer in (("a", "c"), ("b", "b"))}}, "u: a / a: b / r: c"),
     "nectar": ({"prompt": "\n\nHuman: a\n\nAssistant: ", "turns": 1, "answers": [
         {"answer": "c", "rank": 2.0}, {"answer": "b", "rank": 1.0}]}, "u: a / a: b / r: c"),
     "kto": ({"prompt": "a", "completion": "b", "label": True}, "u: a / a: b"),
@@ -243,6 +271,11 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+def mark(turn: Message) -> str:
+    """Return the letter of a turn's role, with 0 behind it if the turn is not trained on."""
+    return turn["role"][0] + ("0" if turn.get("weight") == 0 else "")
+
+
 def thought(turn: Message) -> str:
     """Return the reasoning of a turn in angle brackets, if it has any."""
     reasoning = turn.get("reasoning")
@@ -256,7 +289,7 @@ def read(record: dict[str, Any]) -> str:
         raise conversation.fault
     example = conversation.example
     assert example is not None
-    said = [f"{turn['role'][0]}: {thought(turn)}{turn['content']}" for turn in example.turns]
+    said = [f"{mark(turn)}: {thought(turn)}{turn['content']}" for turn in example.turns]
     said += [f"r: {turn['content']}" for turn in example.rejected or ()]
     return " / ".join(said).replace("\n", " - ")
 
