@@ -82,7 +82,7 @@ RESPONSES = (
         ("output", "response", "completion", "answer", "generation"),
         INPUT_FIELDS,
     ),
-    ("prompt_completion", "prompt", ("completion", "response"), CONTEXT_FIELDS),
+    ("prompt_completion", "prompt", ("completion", "response", "llm_response"), CONTEXT_FIELDS),
     ("qa", "question", ("answer", "answers", "response", *SOLUTIONS, "responses"), CONTEXT_FIELDS),
     # Of DeepMath's three solutions by a model the first.
     ("qa", "question", ("r1_solution_1",), CONTEXT_FIELDS),
@@ -107,6 +107,8 @@ ATTEMPTS = tuple(
 )
 # Cosmopedia, apart from the others: a text beside a prompt may be both of them written out.
 TEXTBOOK = PairLayout("prompt_completion", "prompt", "text", needs=("text_token_length",))
+# Distilled from DeepSeek-R1: a content is an answer beside its reasoning alone.
+DISTILLED = PairLayout("input_output", "input", "content", needs=("reasoning_content",))
 PAIRS = (
     PairLayout("dolly", "instruction", "response", ("context",), ("context",)),
     *(

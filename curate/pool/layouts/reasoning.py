@@ -13,7 +13,7 @@ from curate.pool.layouts.unread import REASONING_FIELDS
 
 S1K = ("thinking_trajectories", "deepseek_thinking_trajectory")
 # Names that some data sets have for it: OpenThoughts, HuatuoGPT-o1, s1K.
-FIELDS = (*REASONING_FIELDS, "deepseek_reasoning", "complex_cot", *S1K)
+FIELDS = (*REASONING_FIELDS, "deepseek_reasoning", "complex_cot", "model_reasoning", *S1K)
 # What says whether the answer reasons at all.
 MODES = frozenset({"on", "off", "true", "false", "yes", "no", "none", "enabled", "disabled"})
 

@@ -15,7 +15,7 @@ from curate.pool.layouts.glaive import GlaiveLayout
 from curate.pool.layouts.messages import LISTED
 from curate.pool.layouts.moss import MossLayout
 from curate.pool.layouts.oasst import TreeLayout
-from curate.pool.layouts.pairs import ATTEMPTS, PAIRS, PROGRAM, TEXTBOOK
+from curate.pool.layouts.pairs import ATTEMPTS, DISTILLED, PAIRS, PROGRAM, TEXTBOOK
 from curate.pool.layouts.preference import PreferenceLayout
 from curate.pool.layouts.ranked import RankedLayout
 from curate.pool.layouts.transcript import TranscriptLayout
@@ -75,6 +75,7 @@ LAYOUTS: tuple[LayoutReader, ...] = (
     ChoicesLayout(),
     *ATTEMPTS,
     TEXTBOOK,
+    DISTILLED,
     *PAIRS,
     PROGRAM,
     TranscriptLayout(),

@@ -64,6 +64,7 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     label = record.get("label")
     if (label is False or label in ("False", "false")) and "label" not in example.used:
         raise RecordFault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
+    _check_speakers(record, example)
     if isinstance(arguments := record.get(TEMPLATE_FIELD), dict):
         for name, value in arguments.items():
             if not _is_empty(value):
@@ -76,6 +77,17 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
         raise RecordFault(
             _reason(field) if field in HELD_BY_NO_TURN else Reason.UNREAD_FIELD, field
         )
+
+
+def _check_speakers(record: Record, example: ConversationTurns) -> None:
+    """Fail if a list beside texts says that they are not of two speakers by turns, as in SODA."""
+    speakers = record.get("speakers")
+    if not isinstance(speakers, list) or example.used.isdisjoint(MESSAGE_FIELDS):
+        return
+    if speakers[::2] != speakers[:1] * len(speakers[::2]) or (
+        speakers[1::2] != speakers[1:2] * len(speakers[1::2]) or speakers[:1] == speakers[1:2]
+    ):
+        raise RecordFault(Reason.UNREAD_FIELD, "speakers: not two who speak by turns")
 
 
 @functools.lru_cache(1_000)
