@@ -133,7 +133,7 @@ class RulesStage(Stage):
         """Return the table of what the rules measure."""
         words = read_words(self.words.file) if self.words else []
         if self.language:
-            _check_languages(self.language.allowed)
+            _check_languages(self.language.allowed or [])
         stored = run(measures.write_measures, data, self.language is not None, WordList(words))
         return {measures.NAME: Table(stored, measures.NAME)}
 

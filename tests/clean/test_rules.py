@@ -322,8 +322,8 @@ def test_rules_are_switched_on_and_off() -> None:
     assert params.refusal is None
     assert params.copied is not None
     assert params.language is None
-    with pytest.raises(ValidationError, match="allowed"):
-        RulesStage.model_validate({"language": True})
+    language = RulesStage.model_validate({"language": True}).language
+    assert language is not None and language.allowed is None
 
 
 @pytest.mark.parametrize(
@@ -402,6 +402,9 @@ def test_other_languages_than_allowed_are_dropped(tmp_path: Path) -> None:
     assert set(evidence["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
     both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).evidence
     assert not both["language"].any()
+    evidence = judge(tmp_path, rows, language={}).evidence
+    assert not evidence["language"].any() and evidence["keep"].all()
+    assert evidence["response_language"].to_list() == ["en", "de", "en", None]
 
 
 def test_a_language_that_nobody_knows_is_refused(store: Store) -> None:

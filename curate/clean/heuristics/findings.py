@@ -95,19 +95,20 @@ def _length(rule: LengthRule) -> Finding:
 
 
 def _language(rule: LanguageRule) -> Finding:
+    drops, allowed = pl.lit(rule.allowed is not None), rule.allowed or []
     other = {
-        side: ~pl.col(f"{side}_language").is_in(rule.allowed)
+        side: drops
+        & ~pl.col(f"{side}_language").is_in(allowed)
         & (pl.col(f"{side}_confidence") >= rule.confidence)
         for side in measures.SIDES
     }
-    allowed = ", ".join(rule.allowed)
     lines = [
         pl.when(failed).then(
             _filled(
                 f"the {side} is in {{}} (sure by {{}}, limit {rule.confidence:g}), allowed {{}}",
                 pl.col(f"{side}_language"),
                 _number(pl.col(f"{side}_confidence")),
-                pl.lit(allowed),
+                pl.lit(", ".join(allowed)),
             )
         )
         for side, failed in other.items()

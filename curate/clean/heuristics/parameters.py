@@ -38,10 +38,16 @@ class LengthRule(Params):
 
 
 class LanguageRule(Params):
-    """Prompt and response, where they have some 40 letters, must be in one of these languages."""
+    """Prompt and response, where they have some 40 letters, must be in one of these languages.
 
-    allowed: list[str] = Field(
-        min_length=1, description="ISO 639-1 codes, e.g. [en, de]", examples=[["en", "de"]]
+    Without any the languages are columns of the evidence, for `filter` and `shares`, and no row goes.
+    """
+
+    allowed: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="ISO 639-1 codes, e.g. [en, de]; none: languages are told and no row is dropped",
+        examples=[["en", "de"]],
     )
     confidence: Share = Field(0.8, description="how sure the detector must be of another language")
 
