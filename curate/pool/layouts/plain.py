@@ -24,7 +24,7 @@ from curate.pool.layouts.glaive import CHAT, SAMPLE
 from curate.pool.layouts.messages import JSON_STARTS, STRING_FIELDS
 from curate.pool.layouts.moss import PLAIN
 from curate.pool.layouts.pairs import PairLayout
-from curate.pool.layouts.reader import NAMED_LAYOUTS, Conversation, RecordReader
+from curate.pool.layouts.reader import MAX_ORIGIN_CHARS, NAMED_LAYOUTS, Conversation, RecordReader
 from curate.pool.layouts.registry import LAYOUTS
 from curate.pool.layouts.roles import ROLE_MAP
 from curate.pool.layouts.transcript import TEXT_FIELDS, find_marks
@@ -101,6 +101,8 @@ def _filled(form: PlainForm, record: dict[str, Any]) -> PlainRecord | None:
     if messages is None:
         return None
     origin = record[form.origin] if form.origin else None
+    if origin is not None and len(origin) > MAX_ORIGIN_CHARS:
+        return None
     meta = dump_json({name: record[name] for name in form.meta}) if form.meta else "{}"
     return PlainRecord(layout, form.fields, messages, origin, meta)
 

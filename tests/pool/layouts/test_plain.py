@@ -27,6 +27,8 @@ NAMES = sorted(
         *("A", "B", "option_a", "option_b", "choice1", "choice2", "answerKey", "correct_answer"),
         *("chat_template_kwargs", "content", "transcript", "Instruction", "Output", "Question"),
         *("sample", "plain_text", "deepseek_reasoning", "generations", "completions", "prefix"),
+        *("attempt", "deepseek_attempt", "text_token_length", "reasoning_content", "llm_response"),
+        *("trajectory", "speakers", "responses", "r1_solution_1", "complex_cot", "starter_code"),
         *("Answer", "CATEGORY", "custom_id", "body", "replies", "refusal", "weight", "Definition"),
     }
 )  # fmt: skip
@@ -61,6 +63,8 @@ RECORDS = st.tuples(
 @settings(max_examples=1_500, deadline=None)
 @given(RECORDS)
 @example({"question": "q", "answer": "A", "A": "x", "B": "y"})
+@example({"instruction": "q", "output": "a", "template": "long " * 50})
+@example({"messages": [{"role": "user", "content": "q"}], "answer": "a", "reasoning": "off"})
 @example({"problem": "p q", "answer": "p", "solution": ""})
 @example({"prompt": "p", "chosen": "c", "rejected": "r"})
 @example({"context": "c", "response1": "a", "response2": "b", "overall_preference": "1"})
