@@ -6,7 +6,7 @@ from typing import IO
 
 from curate.pool.containers.record import BEGINNING, Record
 
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
