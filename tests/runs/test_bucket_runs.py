@@ -15,11 +15,13 @@ import pytest
 from curate.config.recipe import Config
 from curate.core.bucket import local_folder
 from curate.estimate.recipe import estimate
+from curate.orchestration.engines import run_on_engine
 from curate.pipeline.curation import run_curation
 from curate.pipeline.reuse import reused_artifacts
 from curate.report.build import write_report
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
+from curate.runs.housekeeping import damaged_entries, existing_store
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
 from tests.core.test_store import content
@@ -79,6 +81,19 @@ def test_a_run_onto_a_bucket_is_that_of_a_folder(config: Config, tmp_path: Path)
     finish(config, tmp_path / "bucket")
     finish(config.model_copy(update={"store": str(tmp_path / "store")}), tmp_path / "folder")
     assert artifacts(local_folder(config.store)) == artifacts(tmp_path / "store")
+
+
+def test_workers_of_dask_put_the_same_bytes_into_a_bucket(config: Config, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask's workers")
+    finish(config.model_copy(update={"store": str(tmp_path / "store")}), tmp_path / "folder")
+    workers = Config.model_validate(config.model_dump() | {"run": {"on": "dask", "workers": 2}})
+    run_on_engine(workers, tmp_path / "dask")
+    assert artifacts(local_folder(config.store)) == artifacts(tmp_path / "store")
+    assert not damaged_names(config.store)
+
+
+def damaged_names(address: str) -> list[str]:
+    return [entry.name for entry, _ in damaged_entries(existing_store(address))]
 
 
 def test_a_runs_folder_is_read_where_its_store_is_a_bucket(
