@@ -104,7 +104,7 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
     assert behind["pool"] == set()
     assert behind["exact"] == {"pool"}
     assert {"index", "target"} <= behind["score-rds"]
-    assert behind["measure"] == {"eval", "finetune", "proof-questions"}
+    assert behind["measure"] == {"eval", "finetune"}
     assert "| as many random rows |" in artifact_text(cache, "light-verdict")
     assert str(workplace.out.resolve()) in artifact_text(cache, "light-report")
 
