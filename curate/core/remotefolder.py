@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
+from curate.core.azurelogin import check_login
 from curate.core.errors import UserError
 from curate.core.faults import causes, one_line
 from curate.core.remotefaults import remote_fault
@@ -100,6 +101,7 @@ class RemoteFolder:
         for pause in (*PAUSES, None):
             try:
                 filesystem, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+                check_login(filesystem)
                 return request(filesystem, root.rstrip("/"))
             except Exception as error:
                 self._raise_answer(error)
