@@ -210,7 +210,8 @@ def step_functions() -> list[StepFunction]:
 def cached_functions() -> dict[str, Cached[..., Any]]:
     """Return the cached functions of the package, by the names of their artifacts."""
     for module in _paths():
-        if module.split(".")[0] == "curate":
+        # Those of orchestration want packages of extras, and store no results of their own.
+        if module.split(".")[0] == "curate" and not module.startswith("curate.orchestration"):
             importlib.import_module(module)
     return {n: f for n, f in FUNCTIONS.items() if f.__module__.startswith("curate.")}
 
