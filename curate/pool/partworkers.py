@@ -34,6 +34,8 @@ from curate.pool.recordrows import RecordBatch
 
 # Parts that are read here before processes are started, which takes as long as to read them.
 FEW_PARTS = 8
+# One thread a process, and what Arrow frees goes back to the system.
+LEAN = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 # Each takes some 100 MB.
 MOST_WORKERS = 4
 
@@ -100,7 +102,11 @@ class PartWorkers:
 
     def _start(self) -> None:
         while len(self._processes) < self._count:
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            environment = {
+                **os.environ,
+                **LEAN,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            }
             process = subprocess.Popen(
                 [sys.executable, "-m", "curate.pool.partworkers"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
