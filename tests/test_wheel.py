@@ -71,11 +71,15 @@ def test_its_metadata_have_extras_and_a_core_without_an_orchestrator(wheel: Path
     lines = archive.read(path).decode().splitlines()
     assert "Name: curate-data" in lines
     extras = {line.partition(": ")[2] for line in lines if line.startswith("Provides-Extra: ")}
-    drivers = {"s3", "gcs", "azure"}
-    assert extras == {"prefect", "vllm", "trl", "eval", "names", "dev", "docs", "lint"} | drivers
+    drivers, engines = {"s3", "gcs", "azure"}, {"prefect", "ray", "dask", "vllm"}
+    assert extras == {"trl", "eval", "names", "dev", "docs", "lint"} | drivers | engines
     core = [line for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert core
-    assert not [line for line in core if "prefect" in line or "uvicorn" in line]
+    assert not [
+        line
+        for line in core
+        if any(name in line for name in ("prefect", "uvicorn", "ray>", "dask"))
+    ]
 
 
 def test_a_new_folder_is_checked_and_run_as_a_flow_from_it(installed: Path, tmp_path: Path) -> None:
