@@ -5,12 +5,12 @@ run: {on: ray, address: "ray://head:10001", gpus_a_worker: 1}
 run: {on: dask, workers: 8, cluster: {class: dask_jobqueue.SLURMCluster, cores: 16, memory: 64GB}}
 """
 
-import os
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from curate.core.params import Params
+from curate.core.threads import usable_cores
 
 INLINE: Literal["inline"] = "inline"
 ENGINES_WITH = {
@@ -76,4 +76,4 @@ class RunSettings(Params):
     @property
     def many(self) -> int:
         """Return how many workers to start on this machine."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or usable_cores()

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from curate.core.errors import UserError
+from curate.core.threads import usable_cores
 from curate.pool.partframes import (
     batch_frame,
     batch_of,
@@ -42,8 +43,7 @@ MOST_WORKERS = 4
 
 def usual_workers() -> int:
     """Return how many processes read parts: one for each core of this process, within reason."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, MOST_WORKERS)
+    return min(usable_cores(), MOST_WORKERS)
 
 
 class PartWorkers:
@@ -115,12 +115,15 @@ class PartWorkers:
             self._idle.put(process)
 
     def _read_elsewhere(self, part: FilePart) -> RecordBatch:
-        source, frame = source_frame(part.source), part_frame(part)
-        if source is None or frame is None:
+        frame = part_frame(part)
+        if frame is None:
             return part.read()
         process = self._idle.get()
         try:
             if self._sources.get(process.pid) is not part.source:
+                source = source_frame(part.source)
+                if source is None:
+                    return part.read()
                 write_frame(_pipe(process.stdin), source)
                 self._sources[process.pid] = part.source
             write_frame(_pipe(process.stdin), frame)

@@ -8,7 +8,6 @@ and a store of its own. bytes.json, with the files that differ, is written to OU
 """
 
 import argparse
-import json
 import os
 import subprocess
 import tempfile
@@ -16,6 +15,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from figurefile import write_figures
 
 from tests.conftest import write_tiny_model
 from tests.orchestration.workplace import Workplace, artifact_bytes, pool_lines
@@ -63,9 +64,7 @@ def main(out: Path, variants: Sequence[str] = tuple(VARIANTS)) -> dict[str, Any]
         for name, files in zip(names[1:], others, strict=True)
     }
     figures = {"variants": names, "files": len(first), "differing": differing}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "bytes.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures), flush=True)
+    write_figures(out, "bytes", figures)
     return figures
 
 

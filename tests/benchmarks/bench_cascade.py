@@ -9,11 +9,12 @@ as well. cascade.json is written to OUT.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from figurefile import write_figures
 
 from curate.config.recipe import Config
 from curate.core.memory import peak_memory
@@ -71,9 +72,7 @@ def main(out: Path, rows: int = 900, keep: float = 0.2, selected: int = 48) -> d
         "overlap": len(set(whole["best"]) & set(fast["best"])) / selected,
         "peak_mb": round(max(whole["peak_mb"], fast["peak_mb"])),
     }  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "cascade.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures), flush=True)
+    write_figures(out, "cascade", figures)
     return figures
 
 

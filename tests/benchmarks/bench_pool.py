@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from figurefile import write_figures
 from resident import peak_resident_mb
 from synthetic_rows import write_pool
 
@@ -82,8 +83,7 @@ def main(out: Path, rows: int = 1_000_000, part: str = "whole") -> dict[str, Any
     measured = {key: round(value, 1) for key, value in json.loads(done.stdout).items()}
     figures = {"part": part, "rows": rows, "cores": usable_cores(), "pool_mb": round(size / 1e6, 1),
                "store_mb": round(stored / 1e6, 1), **measured}  # fmt: skip
-    (out / f"pool-{part}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures), flush=True)
+    write_figures(out, f"pool-{part}", figures)
     return figures
 
 

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from figurefile import write_figures
+
 ROWS = 10
 RECIPE = "name: ten\npool: pool.jsonl\nstages: [exact]\n"
 PROGRAM = """
@@ -72,9 +74,7 @@ def main(out: Path, times: int = 5) -> dict[str, Any]:
         name: {key: round(min(one[key] for one in own), 3) for key in own[0]}
         for name, own in runs.items()
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "startup.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures), flush=True)
+    write_figures(out, "startup", figures)
     return figures
 
 

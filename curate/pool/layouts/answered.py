@@ -8,7 +8,7 @@ As in Dolphin-R1 and AceMath: the turns end with the user's, so the answer is th
 from typing import Any
 
 from curate.pool.layouts.example import ConversationTurns, Record, Roles
-from curate.pool.layouts.messages import LISTED, MessagesLayout, unpacked
+from curate.pool.layouts.messages import listed_layout, unpacked
 from curate.pool.layouts.pairs import add_response
 from curate.pool.layouts.roles import map_role
 from curate.pool.layouts.turn import TURN_KEYS
@@ -27,7 +27,7 @@ class AnsweredLayout:
         if record.keys().isdisjoint(ANSWERS) or record.keys().isdisjoint(MESSAGE_FIELDS):
             return ()
         answer = next((field for field in ANSWERS if record.get(field)), None)
-        listed = _listed(record)
+        listed = listed_layout(record)
         if answer is None or listed is None:
             return ()
         (turns,) = listed.matched_fields(record)
@@ -40,15 +40,11 @@ class AnsweredLayout:
             RecordFault: a turn is none, or the answer is no text.
         """
         _, answer = self.matched_fields(record)
-        listed = _listed(record)
+        listed = listed_layout(record)
         assert listed is not None, "its fields have been seen"
         example = listed.read(record, roles)
         add_response(example, record, answer, roles)
         return example
-
-
-def _listed(record: Record) -> MessagesLayout | None:
-    return next((layout for layout in LISTED if layout.matched_fields(record)), None)
 
 
 def _ends_with_user(turns: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from curate.core.reasons import Reason
 from curate.core.rows import normalise
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
-from curate.pool.layouts.messages import LISTED
+from curate.pool.layouts.messages import listed_layout
 from curate.pool.layouts.pairs import field_text
 
 GENERATIONS, COMPLETE, CORRECTNESS = "generations", "is_reasoning_complete", "correctness"
@@ -43,7 +43,7 @@ class GenerationsLayout:
         """
         problem, _ = self.matched_fields(record)
         generations: Any = record[GENERATIONS]
-        listed = next((layout for layout in LISTED if layout.matched_fields(record)), None)
+        listed = listed_layout(record)
         if listed is not None:
             example = listed.read(record, roles)
             answer = normalise(example.turns[-1]["content"])

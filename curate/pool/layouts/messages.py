@@ -67,6 +67,11 @@ class MessagesLayout:
 LISTED = tuple(MessagesLayout(name) for name in ("messages", "sharegpt", "pairs", "strings"))
 
 
+def listed_layout(record: Record) -> MessagesLayout | None:
+    """Return the layout of a record's list of turns; None if it has none."""
+    return next((layout for layout in LISTED if layout.matched_fields(record)), None)
+
+
 def read_listed(value: Any, field: str, roles: Roles) -> ConversationTurns:
     """Return the turns of a list; what they have beside role and text is kept apart.
 

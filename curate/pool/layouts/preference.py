@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
-from curate.pool.layouts.messages import LISTED, read_listed, unpacked_turns
+from curate.pool.layouts.messages import listed_layout, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
 from curate.pool.layouts.transcript import find_marks, read_transcript
 
@@ -97,7 +97,7 @@ def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:
         example = read_listed(record[TRAJECTORY], TRAJECTORY, roles)
         add_response(example, record, chosen, roles)
         return example
-    listed = next((layout for layout in LISTED if layout.matched_fields(record)), None)
+    listed = listed_layout(record)
     pair = next((pair for pair in PAIRS if record.get(pair.prompt)), None)
     if listed is not None:
         example = listed.read(record, roles)
