@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.lazy import lazy_module
-from curate.models.lm import batches_by_length
+from curate.models.batches import batches_by_length
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.core.lazy import lazy_module
+from curate.models.batches import device_tokens, in_batches
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
-from curate.models.lm import batches_by_length
 from curate.models.training import response_states
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ ANSWER_RESULTS: dict[str, Any] = {
 
 
 def response_losses(
-    model: SplitModel, batch: Sequence[TokenizedExample]
+    model: SplitModel, batch: Sequence[TokenizedExample], padded: int | None = None
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """Return loss, whether it is the most likely token, and row number of every response token."""
-    states, labels, rows = response_states(model, batch)
+    states, labels, rows = response_states(model, batch, padded)
     losses, right = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
     for part, gold in zip(slices(states, HEAD_TOKENS), slices(labels, HEAD_TOKENS), strict=True):
         logits = model.logits(part)
@@ -57,15 +57,18 @@ def evaluate(
     """
     rows: list[dict[str, Any]] = [{} for _ in examples]
     split = split_model(model)
+
+    def work(batch: list[int], padded: int) -> None:
+        losses, right, owners = response_losses(split, [examples[i] for i in batch], padded)
+        for k, i in enumerate(batch):
+            own = losses[owners == k].double()
+            exact = bool(right[owners == k].all()) and len(own) > 0 and not examples[i].cut
+            rows[i] = {"loss": _mean(own), "exact": exact, "response_tokens": len(own)}
+            if answers is not None:
+                rows[i] |= _answer_losses(own, examples[i], answers[i])
+
     with torch.inference_mode():
-        for batch in batches_by_length([len(e.ids) for e in examples], BATCH_TOKENS):
-            losses, right, owners = response_losses(split, [examples[i] for i in batch])
-            for k, i in enumerate(batch):
-                own = losses[owners == k].double()
-                exact = bool(right[owners == k].all()) and len(own) > 0 and not examples[i].cut
-                rows[i] = {"loss": _mean(own), "exact": exact, "response_tokens": len(own)}
-                if answers is not None:
-                    rows[i] |= _answer_losses(own, examples[i], answers[i])
+        in_batches([len(e.ids) for e in examples], device_tokens(BATCH_TOKENS), work)
     schema = RESULTS if answers is None else RESULTS | ANSWER_RESULTS
     return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
 

@@ -12,6 +12,7 @@ from curate.core.methods import find_method
 from curate.core.run import ScoreRun, StepRun, target_of
 from curate.core.stage import Stage
 from curate.core.wants import ONE_GPU
+from curate.models.batches import device_tokens
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
 from curate.models.lm import BATCH_TOKENS, VERSION, encode
@@ -34,7 +35,8 @@ def index_rows(
     run: StepRun, rows: Table, positions: NDArray[np.int64], max_length: int
 ) -> list[Table]:
     """Return the vectors of each block of the rows at ascending positions."""
-    return run.map(vectors, row_blocks(rows, positions), run.base, max_length, BATCH_TOKENS)
+    tokens = device_tokens(BATCH_TOKENS)
+    return run.map(vectors, row_blocks(rows, positions), run.base, max_length, tokens)
 
 
 def index_pool(run: ScoreRun, max_length: int) -> list[Table]:
@@ -44,7 +46,8 @@ def index_pool(run: ScoreRun, max_length: int) -> list[Table]:
 
 def index_target(run: ScoreRun, max_length: int) -> Table:
     """Return the vectors of the target examples."""
-    return run(vectors, whole_block(target_of(run)), run.base, max_length, BATCH_TOKENS)
+    tokens = device_tokens(BATCH_TOKENS)
+    return run(vectors, whole_block(target_of(run)), run.base, max_length, tokens)
 
 
 def measured(run: ScoreRun) -> Table:

@@ -33,10 +33,10 @@ from curate.core.lazy import lazy_module
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
+from curate.models.batches import batches_by_length
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import AdamDirection, example_gradients, has_response
-from curate.models.lm import batches_by_length
 from curate.models.load import load_tokenizer
 from curate.models.lora import set_adapters
 from curate.models.project import Projection

@@ -8,13 +8,14 @@ The authors' code takes the weights from the padded length, so it is right at ba
 here padding has weight 0 on either side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.lazy import lazy_module
+from curate.models.batches import in_batches
 
 if TYPE_CHECKING:
     import torch
@@ -39,18 +40,6 @@ def pool_states(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
     return unit
 
 
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield row numbers in batches of similar length, at most batch_tokens with padding each."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
 def encode(
     model: "PreTrainedModel", rows: Sequence[Sequence[int]], batch_tokens: int = BATCH_TOKENS
 ) -> NDArray[np.float32]:
@@ -60,16 +49,17 @@ def encode(
     attention mask is needed and the fast attention kernel applies.
     """
     vectors = np.zeros((len(rows), model.config.hidden_size), dtype=np.float32)
-    lengths = [len(row) for row in rows]
+
+    def work(batch: list[int], padded: int) -> None:
+        ids = torch.zeros((len(batch), padded), dtype=torch.long)
+        mask = torch.zeros((len(batch), padded), dtype=torch.long)
+        for k, i in enumerate(batch):
+            ids[k, : len(rows[i])] = torch.tensor(rows[i])
+            mask[k, : len(rows[i])] = 1
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        states = model(input_ids=ids, use_cache=False).last_hidden_state
+        vectors[batch] = pool_states(states, mask).cpu().numpy()
+
     with torch.inference_mode():
-        for batch in batches_by_length(lengths, batch_tokens):
-            longest = lengths[batch[-1]]
-            ids = torch.zeros((len(batch), longest), dtype=torch.long)
-            mask = torch.zeros((len(batch), longest), dtype=torch.long)
-            for k, i in enumerate(batch):
-                ids[k, : lengths[i]] = torch.tensor(rows[i])
-                mask[k, : lengths[i]] = 1
-            ids, mask = ids.to(model.device), mask.to(model.device)
-            states = model(input_ids=ids, use_cache=False).last_hidden_state
-            vectors[batch] = pool_states(states, mask).cpu().numpy()
+        in_batches([len(row) for row in rows], batch_tokens, work)
     return vectors

@@ -316,7 +316,9 @@ def choose_dtype(dtype: str) -> str:
     if dtype != "auto":
         return dtype
     if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        # Older GPUs than Ampere have it emulated, which is slow.
+        own = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if own else "float32"
     capable = torch.cpu.get_capabilities()
     return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
 
@@ -327,8 +329,10 @@ def device() -> str:
 
 
 def kernels() -> str:
-    """Return where models run, and the vector units that a processor computes with."""
-    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device() == "cpu" else device()
+    """Return where models run: the vector units of a processor, or the name of a GPU."""
+    if device() == "cuda":
+        return f"cuda {torch.cuda.get_device_name()}"
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
 
 
 def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":

@@ -39,6 +39,7 @@ from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
 from curate.core.wants import ONE_GPU
 from curate.models.acceptance import find_fault
+from curate.models.batches import device_tokens, in_batches
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.chat import (
     IGNORED,
@@ -50,7 +51,6 @@ from curate.models.chat import (
 )
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.index import kept_among, measured_positions
-from curate.models.lm import batches_by_length
 from curate.models.load import find_model, identify, load_causal, load_tokenizer, prepare
 from curate.models.lora import attach_adapter
 
@@ -331,16 +331,19 @@ def sum_losses(model: Any, rows: Sequence[TokenizedExample], *, everything: bool
     sums = {kind: np.zeros(len(rows)) for kind in kinds}
     counts = {kind: np.zeros(len(rows), dtype=np.int64) for kind in kinds}
     split = split_model(model)
+
+    def work(batch: list[int], padded: int) -> None:
+        ids, masks = _pad([rows[i] for i in batch], padded)
+        predicted = masks["all" if everything else "response"]
+        losses = torch.zeros(predicted.shape, dtype=torch.float64)
+        if predicted.any():
+            losses[predicted] = _measure_tokens(split, ids, predicted, _loss)
+        for kind in kinds:
+            sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
+            counts[kind][batch] = masks[kind].sum(dim=1).numpy()
+
     with torch.inference_mode():
-        for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
-            ids, masks = _pad([rows[i] for i in batch])
-            predicted = masks["all" if everything else "response"]
-            losses = torch.zeros(predicted.shape, dtype=torch.float64)
-            if predicted.any():
-                losses[predicted] = _measure_tokens(split, ids, predicted, _loss)
-            for kind in kinds:
-                sums[kind][batch] = (losses * masks[kind]).sum(dim=1).numpy()
-                counts[kind][batch] = masks[kind].sum(dim=1).numpy()
+        in_batches([len(row.ids) for row in rows], device_tokens(BATCH_TOKENS), work)
     return pl.DataFrame(
         {
             f"{kind}_{name}": values[kind]
@@ -355,30 +358,32 @@ def sum_certainty(model: Any, rows: Sequence[TokenizedExample]) -> pl.DataFrame:
     totals = {name: np.zeros(len(rows)) for name in ("sum", "worst", "entropy")}
     counts = np.zeros(len(rows), dtype=np.int64)
     split = split_model(model)
+
+    def work(batch: list[int], padded: int) -> None:
+        ids, masks = _pad([rows[i] for i in batch], padded)
+        predicted = masks["response"]
+        token_measures = torch.zeros((*predicted.shape, 2), dtype=torch.float64)
+        if predicted.any():
+            token_measures[predicted] = _measure_tokens(split, ids, predicted, _loss_and_entropy)
+        losses, entropies = token_measures.unbind(dim=2)
+        totals["sum"][batch] = losses.sum(dim=1).numpy()
+        totals["entropy"][batch] = entropies.sum(dim=1).numpy()
+        counts[batch] = predicted.sum(dim=1).numpy()
+        if predicted.shape[1]:
+            totals["worst"][batch] = losses.amax(dim=1).numpy()
+
     with torch.inference_mode():
-        for batch in batches_by_length([len(row.ids) for row in rows], BATCH_TOKENS):
-            ids, masks = _pad([rows[i] for i in batch])
-            predicted = masks["response"]
-            token_measures = torch.zeros((*predicted.shape, 2), dtype=torch.float64)
-            if predicted.any():
-                token_measures[predicted] = _measure_tokens(
-                    split, ids, predicted, _loss_and_entropy
-                )
-            losses, entropies = token_measures.unbind(dim=2)
-            totals["sum"][batch] = losses.sum(dim=1).numpy()
-            totals["entropy"][batch] = entropies.sum(dim=1).numpy()
-            counts[batch] = predicted.sum(dim=1).numpy()
-            if predicted.shape[1]:
-                totals["worst"][batch] = losses.amax(dim=1).numpy()
+        in_batches([len(row.ids) for row in rows], device_tokens(BATCH_TOKENS), work)
     columns = {"sum": totals["sum"], "tokens": counts, **totals}
     return pl.DataFrame({f"response_{name}": values for name, values in columns.items()})
 
 
-def _pad(rows: Sequence[TokenizedExample]) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
+def _pad(
+    rows: Sequence[TokenizedExample], padded: int
+) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
     """Return token ids [B, T], and which of the tokens 1 to T-1 of each row are predicted."""
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.zeros((len(rows), longest), dtype=torch.long)
-    real, labelled = (torch.zeros((len(rows), longest), dtype=torch.bool) for _ in range(2))
+    ids = torch.zeros((len(rows), padded), dtype=torch.long)
+    real, labelled = (torch.zeros((len(rows), padded), dtype=torch.bool) for _ in range(2))
     for k, row in enumerate(rows):
         ids[k, : len(row.ids)] = torch.tensor(row.ids)
         real[k, : len(row.ids)] = True

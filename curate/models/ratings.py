@@ -18,9 +18,9 @@ from curate.core.params import Params
 from curate.core.rows import Message, response_text, turn_text
 from curate.core.run import StepRun
 from curate.core.wants import ONE_GPU
+from curate.models.batches import device_tokens, in_batches
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens
-from curate.models.lm import batches_by_length
 from curate.models.load import device, find_model, identify, load_tokenizer, loading, prepare
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def rate_rows(
     output = find_output(folder, params.model, params.label, place)
     model = ModelSource(identify(source, "float32"), folder)
     blocks = row_blocks(rows, positions)
-    return run.map(ratings, blocks, model, output, params.max_length, BATCH_TOKENS)
+    tokens = device_tokens(BATCH_TOKENS)
+    return run.map(ratings, blocks, model, output, params.max_length, tokens)
 
 
 def find_output(folder: Path, name: str, label: str | None, place: str) -> int | None:
@@ -215,23 +216,26 @@ def rate(
     many = model.config.problem_type == "multi_label_classification"
     # Decoders look for the last token before the padding, so without one rows go alone.
     limit = 1 if model.config.pad_token_id is None else batch_tokens
+
+    def work(batch: list[int], padded: int) -> None:
+        model_inputs = _pad(model, [pairs[i] for i in batch], padded, typed=typed)
+        logits = model(**model_inputs).logits.float()
+        if output is None:
+            scores[batch] = logits[:, 0].cpu().numpy()
+        else:
+            chances = logits.sigmoid() if many else logits.softmax(dim=1)
+            scores[batch] = chances[:, output].cpu().numpy()
+
     with torch.inference_mode():
-        for batch in batches_by_length([len(pair.ids) for pair in pairs], limit):
-            model_inputs = _pad(model, [pairs[i] for i in batch], typed)
-            logits = model(**model_inputs).logits.float()
-            if output is None:
-                scores[batch] = logits[:, 0].cpu().numpy()
-            else:
-                chances = logits.sigmoid() if many else logits.softmax(dim=1)
-                scores[batch] = chances[:, output].cpu().numpy()
+        in_batches([len(pair.ids) for pair in pairs], limit, work)
     return scores
 
 
 def _pad(
-    model: "PreTrainedModel", pairs: "Sequence[Encoding]", typed: bool
+    model: "PreTrainedModel", pairs: "Sequence[Encoding]", padded: int, *, typed: bool
 ) -> "dict[str, torch.Tensor]":
     """Return what the model reads of a batch, padded on the right."""
-    shape = (len(pairs), max(len(pair.ids) for pair in pairs))
+    shape = (len(pairs), padded)
     ids = torch.full(shape, model.config.pad_token_id or 0)
     mask, types = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     for k, pair in enumerate(pairs):

@@ -16,9 +16,9 @@ from curate.core.rows import Message
 from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.activations import checkpointed
+from curate.models.batches import batches_by_length
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
-from curate.models.lm import batches_by_length
 from curate.models.lora import add_adapters, attach_adapter
 from curate.models.lora_values import TuningValues
 
@@ -196,12 +196,15 @@ def training_batches(
             yield [examples[i] for i in order[start : start + lora["batch_rows"]]]
 
 
-def pad_batch(batch: Sequence[TokenizedExample]) -> tuple["torch.Tensor", "torch.Tensor"]:
+def pad_batch(
+    batch: Sequence[TokenizedExample], padded: int | None = None
+) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Return token ids [B, T], padded on the right, and what follows each position [B, T - 1].
 
-    What follows is IGNORED where it is no response token.
+    T is the longest row's length if it is not given. What follows is IGNORED where it is no response
+    token.
     """
-    longest = max(len(example.ids) for example in batch)
+    longest = padded or max(len(example.ids) for example in batch)
     ids = torch.zeros((len(batch), longest), dtype=torch.long)
     labels = torch.full((len(batch), longest), IGNORED)
     for k, example in enumerate(batch):
@@ -211,9 +214,9 @@ def pad_batch(batch: Sequence[TokenizedExample]) -> tuple["torch.Tensor", "torch
 
 
 def response_states(
-    model: SplitModel, batch: Sequence[TokenizedExample]
+    model: SplitModel, batch: Sequence[TokenizedExample], padded: int | None = None
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """Return the state before every response token [M, ...], the token, and its row's number."""
-    ids, following = (part.to(model.model.device) for part in pad_batch(batch))
+    ids, following = (part.to(model.model.device) for part in pad_batch(batch, padded))
     labelled = following != IGNORED
     return model.states(ids, labelled), following[labelled], labelled.nonzero()[:, 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from curate.models import lm
 from curate.models.blocks import read_block, row_block
 from curate.models.chat import render, tokenise
 from curate.models.index import vectors
-from curate.models.lm import batches_by_length, encode, pool_states
+from curate.models.lm import encode, pool_states
 from curate.models.load import load_causal, load_tokenizer, load_trunk
 from tests.conftest import row, stored_rows, turns
 
@@ -67,23 +66,6 @@ def test_padding_on_either_side_counts_nothing(dtype: torch.dtype) -> None:
     assert alone.dtype == torch.float32
     torch.testing.assert_close(right, alone)
     torch.testing.assert_close(left, alone)
-
-
-@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
-def test_batches_hold_every_row_once_within_the_token_limit(lengths: list[int], limit: int) -> None:
-    batches = list(batches_by_length(lengths, limit))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        widest = max(lengths[i] for i in batch)
-        assert len(batch) * widest <= limit or len(batch) == 1
-        assert lengths[batch[-1]] == widest
-
-
-@given(st.lists(st.integers(1, 60), min_size=2, max_size=40), st.integers(60, 300))
-def test_no_batch_could_take_the_first_row_of_the_next(lengths: list[int], limit: int) -> None:
-    batches = list(batches_by_length(lengths, limit))
-    for batch, following in pairwise(batches):
-        assert (len(batch) + 1) * lengths[following[0]] > limit
 
 
 def token_rows(count: int, vocabulary: int, seed: int = 0) -> list[list[int]]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +331,12 @@ def test_the_device_is_a_part_of_the_identity(tiny: Path, monkeypatch: pytest.Mo
     ]
     before = [function(*arguments) for function, arguments in places]
     monkeypatch.setattr("curate.models.load.device", lambda: "cuda")
-    assert all(f(*a) != old for (f, a), old in zip(places, before, strict=True))
+    identities = [before]
+    for name in ("NVIDIA A100-SXM4-80GB", "NVIDIA H200"):
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda name=name: name)
+        identities.append([function(*arguments) for function, arguments in places])
+    for one, other in combinations(identities, 2):
+        assert all(a["device"] != b["device"] for a, b in zip(one, other, strict=True))
     static = identify_embedder(find_model("static"))
     assert static["device"] == "cpu"
 

@@ -11,8 +11,8 @@ from curate.llm.engines.grammar import Grammars
 from curate.llm.engines.local import LocalEngine
 from curate.llm.engines.prompts import prompt_ids, stop_ids
 from curate.llm.requests import UNSENT, Call, Completion, failed
+from curate.models.batches import batches_by_length, fits
 from curate.models.decoding import context_of, end_tokens
-from curate.models.lm import batches_by_length
 from curate.models.load import load_causal
 from curate.models.lora import attach_adapter
 
@@ -101,22 +101,12 @@ class TransformersEngine(LocalEngine):
         writer = self._writer(any(row.call.request.schema is not None for row in rows))
         # Rows anew, so that a second try draws what the first one would have drawn.
         fresh = [self._copy(row, writer) for row in rows]
-        if self._fits(writer, fresh):
+        if fits(decode, writer, fresh):
             return [row.completion(writer) for row in fresh]
         if len(rows) == 1:
             return [failed("out of memory with this call alone; lower max_tokens or its prompt")]
         half = len(rows) // 2
         return [*self._write(rows[:half]), *self._write(rows[half:])]
-
-    def _fits(self, writer: DecodingModel, rows: Sequence[DecodingRow]) -> bool:
-        """Write the rows; return whether memory was enough."""
-        try:
-            decode(writer, rows)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-        return True
 
     def _copy(self, row: DecodingRow, writer: DecodingModel) -> DecodingRow:
         schema = row.call.request.schema
@@ -130,14 +120,3 @@ class TransformersEngine(LocalEngine):
             size = self._model.get_output_embeddings().weight.shape[0]
             self._grammars = Grammars(self._tokenizer, size, sorted(self._ends))
         return DecodingModel(self._model, self._tokenizer, self._ends, self._grammars)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether torch says that memory is used up, on a GPU or here."""
-    message = str(error).lower()
-    return (
-        isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        or "out of memory" in message
-        or "can't allocate memory" in message
-        or "not enough memory" in message
-    )
