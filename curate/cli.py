@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from curate.config.recipe import Config
-    from curate.core.calls import CachedCall
-    from curate.core.store import Artifact
     from curate.pipeline.run import RunResult
+    from curate.pool.rowset import RowSet
     from curate.runs.folder import RunFolder
     from curate.runs.rethreshold import RethresholdResult
 
@@ -369,14 +368,14 @@ def check(
     recipe = load_config(config, overrides or [])
     from curate.estimate.lines import minutes_range
     from curate.estimate.recipe import estimate
-    from curate.pipeline.inputs import input_calls
+    from curate.pipeline.inputs import input_sets
     from curate.pool.remotecopies import remote_copies
 
     # Files are looked for once: what is left out is named once, and no branch moves in between.
     with remote_copies():
-        calls = input_calls(recipe)
-        _say_files(recipe, calls)
-        lines = estimate(recipe, calls)
+        sets = input_sets(recipe)
+        _say_files(recipe, sets)
+        lines = estimate(recipe, sets)
     generates_rows = any(line.up_to for line in lines)
     wide = 17 if generates_rows else 10
     say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
@@ -396,11 +395,11 @@ def check(
     say(f"{config} is sound; {minutes}{fewer}; nothing was run")
 
 
-def _say_files(recipe: "Config", calls: "Mapping[str, CachedCall[Artifact]]") -> None:
+def _say_files(recipe: "Config", sets: "Mapping[str, RowSet]") -> None:
     """Say what each input file is read as."""
     from curate.pool.describe import summarise_files
 
-    entries = {role: call.arguments["entries"] for role, call in calls.items()}
+    entries = {role: one.entries for role, one in sets.items()}
     for summary in summarise_files(entries, recipe.seed):
         say(*summary.lines())
     say("")

@@ -40,7 +40,7 @@ SCHEMA = {"row_id": pl.String, "similarity": pl.Float64, "target_id": pl.String}
 def nearest(rows: Table, target: Table) -> Counted[pl.DataFrame]:
     """Return the nearest rows of all target examples (SCHEMA), nearest first."""
     search = _Search(target.read(["row_id", "messages"]))
-    for part in read_batches(rows.path, BATCH_ROWS, ["row_id", "messages"]):
+    for part in read_batches(rows.paths, BATCH_ROWS, ["row_id", "messages"]):
         search.add(pl.DataFrame(part))
     table = search.nearest()
     return Counted(table, {"rows_in": search.rows, "nearest": table.height})

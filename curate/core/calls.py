@@ -41,15 +41,21 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Table:
-    """A stored table or array: a file of an artifact."""
+    """A stored table or array: a file of an artifact, or a folder of files that follow one another."""
 
     artifact: Artifact
     name: str
 
     @property
     def path(self) -> Path:
-        """Return the path of its Parquet file."""
+        """Return the path of its Parquet file, where it is a single one."""
         return self.artifact.file(f"{self.name}.parquet")
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the paths of its Parquet files, in the order of their rows."""
+        parts = sorted(file for file in self.artifact.files if file.startswith(f"{self.name}/"))
+        return [self.artifact.file(part) for part in parts] or [self.path]
 
     @property
     def height(self) -> int:
@@ -58,11 +64,11 @@ class Table:
 
     def scan(self) -> pl.LazyFrame:
         """Return the rows, read when they are collected."""
-        return scan_table(self.path)
+        return scan_table(self.paths)
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the rows, or some columns of them."""
-        return read_table(self.path, columns=columns)
+        return read_table(self.paths, columns=columns)
 
     def array(self) -> NDArray[Any]:
         """Return the array, mapped into memory."""

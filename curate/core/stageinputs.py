@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.core.calls import Table, TableGroup
-from curate.core.tables import rows_at_once, scan_table
+from curate.core.tables import row_groups, rows_at_once, scan_table
 
 
 @dataclass(frozen=True)
@@ -64,34 +63,31 @@ class StageInputs(TableGroup):
         Yields:
             The columns and `position` in the pool, in pool order; empty batches are left out.
         """
-        path = self.rows.path
-        file, size = pq.ParquetFile(path, pre_buffer=False), rows_at_once(path, size)
+        size = rows_at_once(self.rows.paths, size)
         kept = self.survivor_mask()
         stop = len(kept) if stop < 0 else stop
-        at = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if at + rows > start and at < stop:
-                inner = at
-                for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
-                    frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
-                        position=pl.int_range(inner, inner + len(batch), dtype=pl.Int64)
-                    )
-                    inside = frame.filter(pl.Series(kept[inner : inner + len(batch)])).filter(
-                        pl.col("position").is_between(start, stop, closed="left")
-                    )
-                    inner += len(batch)
-                    if inside.height:
-                        yield inside
-            at += rows
+        for group in row_groups(self.rows.paths):
+            if group.stop <= start or group.start >= stop:
+                continue
+            at = group.start
+            for batch in group.batches(size, columns):
+                frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
+                    position=pl.int_range(at, at + len(batch), dtype=pl.Int64)
+                )
+                inside = frame.filter(pl.Series(kept[at : at + len(batch)])).filter(
+                    pl.col("position").is_between(start, stop, closed="left")
+                )
+                at += len(batch)
+                if inside.height:
+                    yield inside
 
 
-# A table's path, and the digest of its artifact.
-_Place = tuple[Path, str]
+# A table's paths, and the digest of its artifact.
+_Place = tuple[tuple[Path, ...], str]
 
 
 def _place(table: Table) -> _Place:
-    return table.path, table.artifact.digest
+    return tuple(table.paths), table.artifact.digest
 
 
 # A stage asks for it once for each of its blocks; stored tables never change.
@@ -99,7 +95,7 @@ def _place(table: Table) -> _Place:
 def _survivor_mask(rows: _Place, evidence: tuple[_Place, ...]) -> NDArray[np.bool_]:
     ids = scan_table(rows[0]).select("row_id")
     positions = ids.with_row_index("position").cast({"position": pl.Int64})
-    for dropped in (_dropped(scan_table(path)) for path, _ in evidence):
+    for dropped in (_dropped(scan_table(paths)) for paths, _ in evidence):
         positions = positions.join(dropped, on="row_id", how="anti")
     mask = np.zeros(ids.select(pl.len()).collect().item(), dtype=np.bool_)
     mask[positions.select("position").collect()["position"].to_numpy()] = True

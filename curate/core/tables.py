@@ -52,9 +52,19 @@ class ParquetFile:
         return read_table(self.path, columns)
 
 
-def scan_table(path: str | Path) -> pl.LazyFrame:
-    """Return a Parquet file as a lazy frame."""
-    return pl.scan_parquet(Path(path).absolute(), glob=False)
+# A table's file, or its files in the order of their rows.
+TablePaths = str | Path | Sequence[Path]
+
+
+def scan_table(paths: TablePaths) -> pl.LazyFrame:
+    """Return a Parquet file, or several that follow one another, as a lazy frame."""
+    return pl.scan_parquet(_absolute(paths), glob=False)
+
+
+def _absolute(paths: TablePaths) -> list[Path]:
+    if isinstance(paths, str | Path):
+        return [Path(paths).absolute()]
+    return [path.absolute() for path in paths]
 
 
 def with_current_names(table: pl.LazyFrame) -> pl.LazyFrame:
@@ -68,10 +78,10 @@ def with_current_names(table: pl.LazyFrame) -> pl.LazyFrame:
     return table.rename({"twin_id": name}) if "twin_id" in columns else table
 
 
-def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Return a Parquet file, or some of its columns, as a frame."""
+def read_table(paths: TablePaths, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return a Parquet file, or several that follow one another, or some columns, as a frame."""
     names = None if columns is None else list(columns)
-    return pl.read_parquet(Path(path).absolute(), columns=names, glob=False)
+    return pl.read_parquet(_absolute(paths), columns=names, glob=False)
 
 
 def table_schema(path: str | Path) -> pl.Schema:
@@ -102,21 +112,48 @@ def grouped_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table
         write()
 
 
-def rows_at_once(path: str | Path, most: int) -> int:
+def rows_at_once(paths: TablePaths, most: int) -> int:
     """Return the size of a batch of a table's rows: at most so many, and about 64 MiB of them."""
-    metadata = pq.read_metadata(Path(path).absolute())
-    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
-    size = sum(group.total_byte_size for group in groups)
-    rows: int = BATCH_BYTES * metadata.num_rows // max(size, 1)
+    size = count = 0
+    for path in _absolute(paths):
+        metadata = pq.read_metadata(path)
+        groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+        size += sum(group.total_byte_size for group in groups)
+        count += metadata.num_rows
+    rows: int = BATCH_BYTES * count // max(size, 1)
     return max(min(most, rows), 1)
 
 
 def read_batches(
-    path: str | Path, most: int, columns: Sequence[str] | None = None
+    paths: TablePaths, most: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a table in order, as many at once as rows_at_once says."""
-    file, size = pq.ParquetFile(Path(path).absolute(), pre_buffer=False), rows_at_once(path, most)
-    names = None if columns is None else list(columns)
-    # Group by group: of several groups the reader would hold all.
-    for group in range(file.num_row_groups):
-        yield from file.iter_batches(size, row_groups=[group], columns=names)
+    size = rows_at_once(paths, most)
+    for group in row_groups(paths):
+        yield from group.batches(size, columns)
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group of a Parquet file: rows from position `start` of the table to before `stop`."""
+
+    file: pq.ParquetFile
+    number: int
+    start: int
+    stop: int
+
+    def batches(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield its rows in order, at most so many at once."""
+        names = None if columns is None else list(columns)
+        yield from self.file.iter_batches(size, row_groups=[self.number], columns=names)
+
+
+def row_groups(paths: TablePaths) -> Iterator[RowGroup]:
+    """Yield the row groups of a table: of several at once the reader would hold all."""
+    start = 0
+    for path in _absolute(paths):
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for number in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(number).num_rows
+                yield RowGroup(file, number, start, stop)
+                start = stop

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.config.recipe import Config
-from curate.core.calls import CachedCall, StoreRunner, Table
+from curate.core.calls import StoreRunner, Table
 from curate.core.lazy import lazy_module
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.core.workload import Workload
 from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
@@ -22,7 +22,8 @@ from curate.estimate.proof import proof_lines
 from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
-from curate.pipeline.inputs import input_calls, proof_calls
+from curate.pipeline.inputs import input_sets, proof_sets
+from curate.pool.rowset import RowSet, read_sets
 from curate.proof.halves import CHOICE, VERDICT, check_halves, half_call
 from curate.proof.inputs import check_proof
 
@@ -32,16 +33,14 @@ else:
     torch = lazy_module("torch")
 
 
-def estimate(
-    config: Config, calls: Mapping[str, CachedCall[Artifact]] | None = None
-) -> list[EstimateLine]:
+def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[EstimateLine]:
     """Read all inputs, check them as a run would, and return what each stage would do and cost.
 
     A model is loaded only where the recipe's own steps would run it.
 
     Args:
         config: the recipe.
-        calls: that read its inputs, where they are there already.
+        sets: its inputs, where their files have been looked for already.
 
     Raises:
         UserError: an input is at fault.
@@ -51,16 +50,13 @@ def estimate(
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
         run = StoreRunner(Store(folder))
-        calls = calls or input_calls(config)
-        inputs = {name: Table(run.result(call), "rows") for name, call in calls.items()}
+        sets = sets or input_sets(config)
+        inputs = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
         if config.prove is not None:
             check_proof(config.prove, inputs, config.seed)
         if config.race is not None:
             inputs |= _halves(inputs["eval"], config.seed, run)
-        arms = {
-            f"arm {name}": Table(run.result(call), "rows")
-            for name, call in proof_calls(config).items()
-        }
+        arms = {f"arm {name}": one.read(run) for name, one in proof_sets(config).items()}
         refused = refused_remark(config, inputs, run) if config.reads_base else None
         imitations = imitation_remarks(inputs["pool"], config) if config.counts_tokens else []
         first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))

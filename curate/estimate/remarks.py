@@ -29,12 +29,11 @@ def refused_remark(config: Config, inputs: Mapping[str, Table], run: StoreRunner
 
 def script_remarks(rows: Table, config: Config) -> list[str]:
     """Return what is to be told of rows that an embedder of the recipe does not cover."""
-    path = rows.path
     names = _embedders(config)
-    if not names or not uncovered_rows(path, [LATIN]).height:
+    if not names or not uncovered_rows(rows, [LATIN]).height:
         return []
     covered = min((covered_by(name) for name in sorted(names)), key=len)
-    return script_sentences(uncovered_rows(path, covered))
+    return script_sentences(uncovered_rows(rows, covered))
 
 
 def _embedders(config: Config) -> set[str]:

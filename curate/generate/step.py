@@ -310,7 +310,7 @@ class Surroundings:
 
 def add_existing_rows(novelty_index: NoveltyIndex, table: Table) -> None:
     """Add all rows of a table to what novelty is measured against, batch by batch."""
-    for batch in read_batches(table.path, BATCH_ROWS, ["messages"]):
+    for batch in read_batches(table.paths, BATCH_ROWS, ["messages"]):
         rows = batch.column("messages").to_pylist()
         prompts = [prompt_text(messages) for messages in rows]
         texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]

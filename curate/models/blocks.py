@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from curate.core.calls import Table
 from curate.core.digests import digest_of
 from curate.core.rows import Message
 from curate.core.store import Artifact
-from curate.core.tables import scan_table
 from curate.core.turntext import CONVERSATION, conversations
 
 SMALLEST_BLOCK = 256
@@ -33,12 +31,12 @@ class RowBlock:
 
     def messages(self) -> list[list[Message]]:
         """Return the messages of the rows, in their order."""
-        return read_block(self.rows.path, self.positions)
+        return read_block(self.rows, self.positions)
 
 
 def row_block(rows: Table, positions: Sequence[int]) -> RowBlock:
     """Return the rows at ascending positions as one block."""
-    return RowBlock(digest_of(read_block(rows.path, positions)), rows, positions)
+    return RowBlock(digest_of(read_block(rows, positions)), rows, positions)
 
 
 def row_blocks(rows: Table, positions: NDArray[np.int64]) -> list[RowBlock]:
@@ -69,8 +67,8 @@ def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[l
     return [part.tolist() for part in parts if len(part)]
 
 
-def read_block(path: Path, positions: Sequence[int]) -> list[list[Message]]:
-    """Return the messages of the rows at these ascending positions of a rows.parquet."""
+def read_block(rows: Table, positions: Sequence[int]) -> list[list[Message]]:
+    """Return the messages of the rows at these ascending positions of a table."""
     start, stop = positions[0], positions[-1] + 1
-    span = scan_table(path).slice(start, stop - start).select(*CONVERSATION).collect()
+    span = rows.scan().slice(start, stop - start).select(*CONVERSATION).collect()
     return conversations(span[np.asarray(positions) - start])

@@ -6,7 +6,6 @@ Texts in scripts that the embedder does not cover get vectors of their character
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,6 @@ from curate.core.keyed import EmbedderSource
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import scan_table
 from curate.core.wants import ONE_GPU
 from curate.models.blocks import blocks_of
 from curate.models.load import find_model, identify_embedder, load_embedder, load_static
@@ -133,7 +131,7 @@ class TextBlock:
 
     def texts(self) -> list[str]:
         """Return the texts, in the order of the rows."""
-        return read_texts(self.rows.path, self.positions, self.compare)
+        return read_texts(self.rows, self.positions, self.compare)
 
 
 @cached(version=VERSION, name="embed", title="Embed rows", wants=ONE_GPU)
@@ -176,15 +174,15 @@ def embed_rows(
     model = run.embedder(name)
     calls = []
     for block in blocks_of(positions, rows.height, SMALLEST_BLOCK):
-        texts = read_texts(rows.path, block, compare)
+        texts = read_texts(rows, block, compare)
         other = is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any()
         text_block = TextBlock(digest_of(texts), rows, block, compare)
         calls.append(vectors.call(text_block, model, NGRAM_VERSION if other else None))
     return run.results(calls)
 
 
-def read_texts(path: Path, positions: Sequence[int], compare: Compared) -> list[str]:
-    """Return what is compared of the rows at these ascending positions of a rows.parquet."""
+def read_texts(rows: Table, positions: Sequence[int], compare: Compared) -> list[str]:
+    """Return what is compared of the rows at these ascending positions of a table."""
     start, stop = positions[0], positions[-1] + 1
-    span = scan_table(path).slice(start, stop - start).select(text=compared_text(compare)).collect()
+    span = rows.scan().slice(start, stop - start).select(text=compared_text(compare)).collect()
     return span["text"].fill_null("").gather(np.asarray(positions) - start).to_list()

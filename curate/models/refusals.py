@@ -26,7 +26,7 @@ from curate.core.run import StepRun
 from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import read_table, rows_at_once, scan_table
+from curate.core.tables import read_table, rows_at_once
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.acceptance import MERGE, find_fault, merge_system
 from curate.models.load import load_tokenizer, template_source
@@ -84,7 +84,7 @@ def write_verdicts(
     Where system turns may be merged, made.parquet has the rows that replace others. Of rows of which
     some are made by a stage, these alone are judged.
     """
-    details, replacing = _judge((appended or data.rows).path, model, merge)
+    details, replacing = _judge(appended or data.rows, model, merge)
     if merge:
         replacing.write_parquet(out / f"{APPENDED}.parquet")
     ids = data.survivor_ids()
@@ -114,7 +114,7 @@ def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> C
 
     A merged one has the id of the example, by which its line in the file is found.
     """
-    details, replacing = _judge(rows.path, model, merge)
+    details, replacing = _judge(rows, model, merge)
     details.write_parquet(out / "details.parquet")
     examples = rows.read()
     counts = {"rows_in": examples.height, "rows_out": examples.height}
@@ -129,17 +129,17 @@ def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> C
     return {**counts, "merged": merged.height}
 
 
-def _judge(path: Path, model: ModelSource, merge: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _judge(table: Table, model: ModelSource, merge: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
     tokenizer = load_tokenizer(model.folder, model.trust)
-    rows = scan_table(path).select("row_id", *CONVERSATION)
+    rows = table.scan().select("row_id", *CONVERSATION)
     parts = [pl.DataFrame(schema=DETAILS)]
     for batch in rows.collect_batches(
-        chunk_size=rows_at_once(path, BATCH_ROWS), maintain_order=True
+        chunk_size=rows_at_once(table.paths, BATCH_ROWS), maintain_order=True
     ):
         parts.append(find_refusals(tokenizer, batch["row_id"].to_list(), conversations(batch)))
     details = pl.concat(parts)
-    return _merge(tokenizer, path, details) if merge else (details, pl.DataFrame())
+    return _merge(tokenizer, table, details) if merge else (details, pl.DataFrame())
 
 
 def _merged_id(row_id: str) -> str:
@@ -147,11 +147,11 @@ def _merged_id(row_id: str) -> str:
 
 
 def _merge(
-    tokenizer: "PreTrainedTokenizerBase", path: Path, details: pl.DataFrame
+    tokenizer: "PreTrainedTokenizerBase", table: Table, details: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the details with those rows that are merged, and what replaces these."""
     refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
-    rows = scan_table(path).join(refused, on="row_id", how="semi", maintain_order="left").collect()
+    rows = table.scan().join(refused, on="row_id", how="semi", maintain_order="left").collect()
     merged = [merge_system(messages) for messages in conversations(rows)]
     fits = [m is not None and find_fault(tokenizer, m) is None for m in merged]
     parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))

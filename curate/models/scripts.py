@@ -8,7 +8,6 @@ letters are of other scripts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
-from curate.core.tables import scan_table
 from curate.text.compared import compared_text
 
 VERSION = 1
@@ -184,13 +182,13 @@ def main_scripts(texts: pl.Series, covered: Sequence[str]) -> pl.Series:
 @cached(version=VERSION, name="scripts")
 def scripts(rows: Table, covered: Sequence[str]) -> Counted[pl.DataFrame]:
     """Return row_id and script of the rows whose script is not covered."""
-    return Counted(uncovered_rows(rows.path, covered), {"rows_in": rows.height})
+    return Counted(uncovered_rows(rows, covered), {"rows_in": rows.height})
 
 
-def uncovered_rows(path: Path, covered: Sequence[str]) -> pl.DataFrame:
-    """Return row_id and script of the rows of a rows.parquet whose script is not covered."""
+def uncovered_rows(table: Table, covered: Sequence[str]) -> pl.DataFrame:
+    """Return row_id and script of the rows of a table whose script is not covered."""
     text = compared_text("example").fill_null("")
-    rows = scan_table(path).select("row_id", text=text)
+    rows = table.scan().select("row_id", text=text)
     parts = [pl.DataFrame(schema={"row_id": pl.String, "script": pl.String})]
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         some = batch.filter(is_uncovered(batch["text"], covered))

@@ -42,7 +42,7 @@ def write_tokens(out: Path, rows: Table, kept: Table, model: ModelSource) -> Cou
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
     )
     ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
-    size = rows_at_once(rows.path, BATCH_ROWS)
+    size = rows_at_once(rows.paths, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
         messages = conversations(batch)

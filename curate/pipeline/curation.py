@@ -24,7 +24,7 @@ from curate.models.refusals import NAME as TEMPLATE
 from curate.models.refusals import judge_appended, refused_rows, template_calls
 from curate.models.rendering import rendered_rows
 from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
-from curate.pipeline.inputs import input_calls, proof_calls
+from curate.pipeline.inputs import input_sets, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
 from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
@@ -32,6 +32,7 @@ from curate.pipeline.sbom import SBOM
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
 from curate.pool.export import needs_texts, write_export
 from curate.pool.join import join_rows
+from curate.pool.rowset import read_sets
 from curate.proof.earnings import ablation_lines
 from curate.proof.halves import check_halves
 from curate.proof.inputs import check_proof
@@ -177,16 +178,15 @@ def _fetch_models(run: Run) -> None:
 
 def read_inputs(run: Run) -> None:
     """Read the recipe's files: pool, target, eval, protected and watch sets."""
-    calls = input_calls(run.config)
-    artifacts = run.results(list(calls.values()))
-    read = {name: Table(one, "rows") for name, one in zip(calls, artifacts, strict=True)}
+    sets = input_sets(run.config)
+    read = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
     run.rows, run.target, run.prompts = read["pool"], read.get("target"), read.get("prompts")
     if run.config.race is not None:
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:
         check_proof(run.config.prove, read, run.seed)
-        run.results(list(proof_calls(run.config).values()))
+        read_sets(run, list(proof_sets(run.config).values()))
 
 
 def append_generated(run: Run) -> None:

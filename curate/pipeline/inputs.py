@@ -1,12 +1,10 @@
-"""The calls that read a recipe's files: pool, target, eval, protected and watch sets, arms."""
+"""The sets of rows that a recipe names: pool, target, eval, protected and watch sets, arms."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from curate.config.recipe import Config
-from curate.core.calls import CachedCall
-from curate.core.store import Artifact
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import RowSet, row_set
 from curate.pool.settings import RowFile
 from curate.proof.settings import ArmFile
 
@@ -14,11 +12,11 @@ from curate.proof.settings import ArmFile
 THEN = "then"
 
 
-def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
-    """Return the calls that read a recipe's inputs: the pool, and the example sets that are given.
+def input_sets(config: Config) -> dict[str, RowSet]:
+    """Return a recipe's inputs: the pool, and the example sets that are given.
 
     Raises:
-        UserError: as ingest_call.
+        UserError: as row_set.
     """
     entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
     if config.prompts:
@@ -35,7 +33,7 @@ def input_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
     # The leak check reads prompts without an answer as well; a proof says what it lacks by itself.
     prompts = {"prompts", "protected", "eval", "watch"}
     return {
-        name: ingest_call(
+        name: row_set(
             name,
             files,
             seed=config.seed,
@@ -54,11 +52,11 @@ def _entry_keys(name: str, count: int) -> list[str]:
     return [key] if lone else [f"{key}.{number}" for number in range(count)]
 
 
-def proof_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
-    """Return the calls that read the files of a proof: arms by their names, the second phase as `then`.
+def proof_sets(config: Config) -> dict[str, RowSet]:
+    """Return the rows that files of a proof hold: arms by their names, the second phase as `then`.
 
     Raises:
-        UserError: as ingest_call.
+        UserError: as row_set.
     """
     prove = config.prove
     if prove is None:
@@ -71,7 +69,7 @@ def proof_calls(config: Config) -> dict[str, CachedCall[Artifact]]:
     if isinstance(prove.then, RowFile):
         files[THEN] = ("prove.then", prove.then)
     return {
-        name: ingest_call(
+        name: row_set(
             f"prove-{name}", [_saved(file)], seed=config.seed, max_rejected=0.0, keys=[key]
         )
         for name, (key, file) in files.items()

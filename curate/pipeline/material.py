@@ -1,8 +1,9 @@
 """What a proof reads beside the pool: eval rows, watch sets, arms."""
 
 from curate.core.calls import Table
-from curate.pipeline.inputs import THEN, proof_calls
+from curate.pipeline.inputs import THEN, proof_sets
 from curate.pipeline.run import Run
+from curate.pool.rowset import read_sets
 from curate.proof.halves import half_call
 from curate.proof.proof import ProofInputs
 from curate.proof.settings import ProofSettings
@@ -39,6 +40,5 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
 
 def _arm_files(run: Run) -> dict[str, Table]:
     """Return the rows of arms that are files, by the arms' names, and those of a second phase."""
-    calls = proof_calls(run.config)
-    artifacts = run.results(list(calls.values()))
-    return {name: Table(one, "rows") for name, one in zip(calls, artifacts, strict=True)}
+    sets = proof_sets(run.config)
+    return dict(zip(sets, read_sets(run, list(sets.values())), strict=True))

@@ -9,14 +9,14 @@ pool p/dolly.jsonl: JSON Lines; 3 records, 2 dolly (instruction, response); 2 ro
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from curate.core.rows import Message, turn_text
-from curate.pool.entries import EntryIdentity, HubIdentity, PoolEntries
+from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries
 from curate.pool.files import PoolFile
 from curate.pool.layouts.texts import texts_of
 from curate.pool.parts import FilePart, entry_parts
@@ -127,13 +127,12 @@ def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> It
         UserError: a file cannot be read.
     """
     for role, entries in entries_by_role.items():
-        for entry, urls in zip(entries.identity, entries.urls, strict=True):
-            yield from _summarise_entry(role, entry, urls, seed)
+        for files in entries.files:
+            yield from _summarise_entry(role, files, seed)
 
 
-def _summarise_entry(
-    role: str, entry: EntryIdentity, urls: Sequence[str], seed: int
-) -> Iterator[FileSummary]:
+def _summarise_entry(role: str, of_entry: FilesOfEntry, seed: int) -> Iterator[FileSummary]:
+    entry, urls = of_entry.identity, of_entry.urls
     files = {
         file["name"]: PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)
     }

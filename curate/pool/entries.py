@@ -50,19 +50,47 @@ class EntryIdentity(TypedDict):
     files: list[FileIdentity]
 
 
-@dataclass(frozen=True)
-class PoolEntries:
-    """What of a recipe is read into rows: entries, their files known by their bytes.
+# The files of an entry are read in so many steps at most: a step a file, or for some of them.
+MOST_PARTS = 1024
 
-    identity: of each entry its settings, and name, digest and split of its files.
-    urls: of each entry those of its files.
-    keys: of the entries in the recipe, for errors.
+
+@dataclass(frozen=True)
+class FilesOfEntry:
+    """Files of an entry of a recipe, known by their bytes.
+
+    identity: the entry's settings, and name, digest and split of the files.
+    urls: those of the files.
     """
 
-    identity: Sequence[EntryIdentity]
-    urls: Sequence[Sequence[str]]
-    keys: Sequence[str]
+    identity: EntryIdentity
+    urls: Sequence[str]
     reads: tuple[Artifact, ...] = ()
+
+    @property
+    def parts(self) -> "list[FilesOfEntry]":
+        """Return what is read in a step of its own each: every file, or some of very many.
+
+        A sample is one of all files, which are read together.
+        """
+        files, size = self.identity["files"], 1
+        if self.identity["sample"] is not None:
+            size = max(len(files), 1)
+        while len(files) > size * MOST_PARTS:
+            size *= 2
+        return [
+            FilesOfEntry(
+                {**self.identity, "files": files[at : at + size]}, self.urls[at : at + size]
+            )
+            for at in range(0, len(files), size)
+        ]
+
+
+@dataclass(frozen=True)
+class PoolEntries:
+    """What of a recipe is read into rows: the files of each entry, and the entries' keys in it."""
+
+    files: Sequence[FilesOfEntry]
+    keys: Sequence[str]
 
 
 def find_entry(entry: RowFile) -> tuple[Sequence[PoolFile], HubIdentity | None]:
@@ -98,6 +126,23 @@ def _hub_identity(hub: HubFiles) -> HubIdentity:
     return {"repo": hub.repo, "commit": hub.commit, "config": hub.config, "split": hub.split}
 
 
+def entry_files(
+    entry: RowFile,
+    files: Sequence[PoolFile],
+    hub: HubIdentity | None,
+    *,
+    prompts: bool,
+    seed: int,
+) -> FilesOfEntry:
+    """Return the files of an entry as the keys of the calls that read them know them.
+
+    Raises:
+        UserError: as identity_of.
+    """
+    identity = identity_of(entry, files, prompts, seed, hub)
+    return FilesOfEntry(identity, [file.url for file in files])
+
+
 def identity_of(
     entry: RowFile,
     files: Sequence[PoolFile],
@@ -105,7 +150,7 @@ def identity_of(
     seed: int,
     hub: HubIdentity | None = None,
 ) -> EntryIdentity:
-    """Return what an entry is known by in the key of the call that reads it.
+    """Return what an entry is known by in the keys of the calls that read it.
 
     Raises:
         UserError: a template is not there, or is none, or no response is named where one is needed.

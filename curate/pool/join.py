@@ -1,5 +1,15 @@
-"""Rows that were made, put behind those of the pool."""
+"""Tables put one behind the other: the files of a pool, and rows that were made behind those.
 
+    rows.parquet                            of a single table
+    rows/00000.parquet, 00001.parquet ...   of several
+
+A stored file is linked, not copied, where the file system can: it never changes.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +19,10 @@ from curate.core.calls import Table, cached_files
 from curate.core.rows import SCHEMA
 from curate.core.run import StepRun
 from curate.core.store import Counts
-from curate.core.tables import read_batches, scan_table
+from curate.core.tables import read_batches
 
-VERSION = 4
+TABLES_VERSION = 1
+VERSION = 5
 BATCH_ROWS = 10_000
 NAME = "joined"
 
@@ -28,19 +39,41 @@ def join_rows(run: StepRun, pool: Table, added: Table, name: str = NAME) -> Tabl
     return Table(run.result(write_joined.call(pool, added).named(name)), "rows")
 
 
+# Its artifacts have the name of the set of rows.
+@cached_files(version=TABLES_VERSION, name="tables", title="Put the rows of files together")
+def write_tables(out: Path, tables: Sequence[Table]) -> Counts:
+    """Write the rows of all tables, one behind the other, and their rejects to rejects.parquet."""
+    link_tables(out, [path for table in tables for path in table.paths])
+    _write_rejects(out, tables)
+    rejected: Counter[str] = Counter()
+    for table in tables:
+        rejected.update(table.artifact.counts["rejected"])
+    counts = [table.artifact.counts for table in tables]
+    more = {
+        "empty_files": sum(len(one.get("empty", [])) for one in counts),
+        "repeated_keys": sum(one.get("repeated_keys", 0) for one in counts),
+    }
+    return {
+        "rows_in": sum(one["rows_in"] for one in counts),
+        "rows_out": sum(one["rows_out"] for one in counts),
+        "rejected": dict(sorted(rejected.items())),
+        **{name: count for name, count in more.items() if count},
+    }
+
+
 @cached_files(version=VERSION, name=NAME)
 def write_joined(out: Path, pool: Table, added: Table) -> Counts:
-    """Write rows.parquet and the pool's rejects.parquet."""
-    added_rows = 0
-    with pq.ParquetWriter(out / "rows.parquet", SCHEMA, compression="zstd") as writer:
-        for part in (pool, added):
-            added_rows = 0
-            # Batch by batch, since long rows would not all fit into memory.
-            for batch in read_batches(part.path, BATCH_ROWS):
-                table = pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA)
-                writer.write_table(table)
-                added_rows += len(table)
-    scan_table(pool.artifact.file("rejects.parquet")).sink_parquet(out / "rejects.parquet")
+    """Write the rows of the pool and behind them the added ones, and the pool's rejects.parquet."""
+    own, added_rows = out / "added.parquet", 0
+    with pq.ParquetWriter(own, SCHEMA, compression="zstd") as writer:
+        # Batch by batch, since long rows would not all fit into memory.
+        for batch in read_batches(added.paths, BATCH_ROWS):
+            table = pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA)
+            writer.write_table(table)
+            added_rows += table.num_rows
+    link_tables(out, [*pool.paths, own])
+    own.unlink()
+    _write_rejects(out, [pool])
     counts = pool.artifact.counts
     return {
         "rows_in": counts["rows_in"] + added_rows,
@@ -48,3 +81,30 @@ def write_joined(out: Path, pool: Table, added: Table) -> Counts:
         "rejected": counts["rejected"],
         "added": added_rows,
     }
+
+
+def link_tables(out: Path, files: Sequence[Path]) -> None:
+    """Give Parquet files the names of one table of rows in a folder, in their order."""
+    if len(files) > 1:
+        (out / "rows").mkdir()
+    for number, file in enumerate(files):
+        name = f"rows/{number:05d}.parquet" if len(files) > 1 else "rows.parquet"
+        _link(file, out / name)
+
+
+def _link(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:
+        # A file system without links, or another one.
+        shutil.copyfile(file, name)
+
+
+def _write_rejects(out: Path, tables: Sequence[Table]) -> None:
+    """Write rejects.parquet: those of all tables, in their order."""
+    paths = [table.artifact.file("rejects.parquet") for table in tables]
+    with pq.ParquetWriter(
+        out / "rejects.parquet", pq.read_schema(paths[0]), compression="zstd"
+    ) as writer:
+        for batch in read_batches(paths, BATCH_ROWS):
+            writer.write_batch(batch)

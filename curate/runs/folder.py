@@ -114,10 +114,12 @@ class RunFolder:
     def rows(self, role: str) -> pl.LazyFrame | None:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
         name, store = self.manifest["artifacts"].get(role), self.manifest["store"]
-        path = inside(local_folder(store), f"{name}/rows.parquet", follow_links=True)
-        if name and not path.is_file() and is_cloud(store):
+        folder = inside(local_folder(store), str(name), follow_links=True)
+        if name and not folder.is_dir() and is_cloud(store):
             open_store(store).fetch(name)
-        return scan_table(path) if name and path.is_file() else None
+        # A single file, or those of its parts.
+        files = [*folder.glob("rows.parquet"), *sorted(folder.glob("rows/*.parquet"))]
+        return scan_table(files) if name and files else None
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:
         """Return the turns of one row of the pool or an example set, None if there is none."""

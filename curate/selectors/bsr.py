@@ -210,7 +210,7 @@ def _recall_calls(
     for block in blocks_of(positions, run.rows.height, SMALLEST_BLOCK):
         inside = pairs.filter(pl.col("position").is_between(block[0], block[-1]))
         numbers = np.searchsorted(block, inside["position"].to_numpy()).tolist()
-        digest = digest_of(read_texts(run.rows.path, block, params.compare))
+        digest = digest_of(read_texts(run.rows, block, params.compare))
         texts = TextBlock(digest, run.rows, block, params.compare)
         pair_block = PairBlock(numbers, inside["example"].to_list())
         calls.append(recall.call(tokens, texts, pair_block, encoder))

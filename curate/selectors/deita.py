@@ -152,7 +152,7 @@ def _responses(rows: Table, kept: Table) -> Iterator[tuple[pl.Series, list[str]]
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
         .select("row_id", text=pl.col("messages").list.eval(content).list.join("\n"))
     )
-    size = rows_at_once(rows.path, BATCH_ROWS)
+    size = rows_at_once(rows.paths, BATCH_ROWS)
     for batch in responses.collect_batches(chunk_size=size, maintain_order=True):
         yield batch["row_id"], batch["text"].to_list()
 

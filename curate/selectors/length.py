@@ -68,7 +68,7 @@ def responses(rows: Table, kept: Table, model: ModelSource) -> Counted[pl.DataFr
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
     )
     parts = []
-    size = rows_at_once(rows.path, BATCH_ROWS)
+    size = rows_at_once(rows.paths, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         turn = pl.col("messages").struct
         turns = (

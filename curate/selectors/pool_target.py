@@ -33,7 +33,7 @@ def iter_pool_texts(rows: Table, kept: Table, compare: Compared) -> Iterator[pl.
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
         .select(text=compared_text(compare).fill_null(""))
     )
-    size = rows_at_once(rows.path, BATCH_ROWS)
+    size = rows_at_once(rows.paths, BATCH_ROWS)
     for batch in texts.collect_batches(chunk_size=size, maintain_order=True):
         if batch.height:
             yield batch["text"]

@@ -36,9 +36,9 @@ polars.scan_ndjson(sys.argv[1]).sink_parquet(sys.argv[2] + "/polars.parquet")
 INGEST = """
 import sys
 from pathlib import Path
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
-call = ingest_call("pool", [RowFile(path=sys.argv[1])], seed=0, max_rejected=0.0)
+[call] = row_set("pool", [RowFile(path=sys.argv[1])], seed=0, max_rejected=0.0).calls
 print(call.write(Path(sys.argv[2])))
 """
 TEXT = (

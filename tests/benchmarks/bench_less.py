@@ -44,7 +44,7 @@ from curate.models.load import choose_dtype, find_model, identify, load_tokenize
 from curate.models.project import Projection
 from curate.models.training import training_rows
 from curate.models.warmup import Checkpoint, write_checkpoints
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from curate.selectors.less import Warmup
 
@@ -56,7 +56,7 @@ Matrix = np.ndarray[Any, Any]
 
 def read_rows(run: StoreRunner, path: str) -> Table:
     entries = [RowFile(path=str(REPO / "data" / path), source="bundled")]
-    return Table(run.result(ingest_call("bench", entries, seed=0, max_rejected=1.0)), "rows")
+    return row_set("bench", entries, seed=0, max_rejected=1.0).read(run)
 
 
 def warm_up(run: StoreRunner, rows: Table, ids: list[str], model: ModelSource) -> Artifact:

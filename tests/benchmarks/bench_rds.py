@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curate.core.calls import StoreRunner
 from curate.core.memory import peak_memory
 from curate.core.rows import Message
 from curate.core.store import Store
 from curate.models.chat import tokenise
 from curate.models.lm import encode, pool_states
 from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from curate.selectors.rounds import best_first, round_robin
 
@@ -39,8 +39,8 @@ def read_rows(count: int, paths: list[str]) -> list[list[Message]]:
     files = paths or [str(REPO / "data" / "pool")]
     entries = [RowFile(path=p, source=f"s{i}") for i, p in enumerate(files)]
     store = Store(REPO / ".curate" / "bench")
-    artifact = store.ensure(ingest_call("bench", entries, seed=0, max_rejected=1.0))
-    rows = pl.read_parquet(artifact.file("rows.parquet"), columns=["messages"])
+    table = row_set("bench", entries, seed=0, max_rejected=1.0).read(StoreRunner(store))
+    rows = table.read(["messages"])
     return rows.sample(min(count, rows.height), seed=0)["messages"].to_list()
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.config.recipe import Config
-from curate.core.calls import StoreRunner, Table
+from curate.core.calls import StoreRunner
 from curate.core.keyed import ModelSource
 from curate.core.store import Store
 from curate.models.finetune import finetune
@@ -19,7 +19,7 @@ from curate.models.load import choose_dtype, find_model, identify, prepare
 from curate.models.lora_values import LoraValues
 from curate.models.training import training_rows
 from curate.pipeline import curation
-from curate.pipeline.inputs import input_calls
+from curate.pipeline.inputs import input_sets
 from curate.pipeline.run import Run
 from curate.proof.measure import measurement
 
@@ -125,7 +125,7 @@ def tuned_losses(
 ) -> NDArray[np.float64]:
     """Return the losses on the eval set after tuning on rows, by the very fine-tune of a proof."""
     run = StoreRunner(Store(Path(config.store)))
-    inputs = {name: Table(run.result(call), "rows") for name, call in input_calls(config).items()}
+    inputs = {name: rows.read(run) for name, rows in input_sets(config).items()}
     location = find_model(config.models.base)
     identity = identify(location, choose_dtype(config.models.dtype))
     model = ModelSource(identity, prepare(location))

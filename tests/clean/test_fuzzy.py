@@ -25,7 +25,7 @@ from curate.core.errors import UserError
 from curate.core.ledger import evidence_of, judge_rows
 from curate.core.rows import Message
 from curate.core.store import Artifact, Computation, Store
-from curate.pipeline.inputs import input_calls
+from curate.pipeline.inputs import input_sets
 from curate.text import minhash
 from curate.text.minhash import choose_bands
 from curate.text.shingles import shingle
@@ -499,7 +499,7 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Table, Tab
             "select": {"method": "random", "budget": {"rows": 1}},
         }
     )
-    rows = Table(StoreRunner(store).result(input_calls(config)["pool"]), "rows")
+    rows = input_sets(config)["pool"].read(StoreRunner(store))
     exact = run_stage(StoreRun(store), {"kind": "exact", "fold": ["space"]}, rows, {})
     return store, rows, evidence_of(exact)
 

@@ -7,7 +7,7 @@ import pytest
 from curate.config.loading import load_config
 from curate.config.quickstart import write_quickstart
 from curate.core.errors import UserError
-from curate.pipeline.inputs import input_calls
+from curate.pipeline.inputs import input_sets
 
 REPO = Path(__file__).parents[2]
 
@@ -20,7 +20,8 @@ def test_the_written_recipe_reads_the_rows_that_the_one_of_the_checkout_reads(
     for folder, path in ((REPO, REPO / "configs" / "quickstart.yaml"), (recipe.parent, recipe)):
         monkeypatch.chdir(folder)
         config = load_config(path)
-        keys.append({name: call.key for name, call in input_calls(config).items()})
+        sets = input_sets(config)
+        keys.append({name: [call.key for call in one.calls] for name, one in sets.items()})
     assert recipe.read_bytes() == (REPO / "configs" / "quickstart.yaml").read_bytes()
     assert keys[0] == keys[1]
     assert {*keys[0]} == {"pool", "target", "eval"}

@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from curate.config.loading import load_config
 from curate.config.recipe import Config, recipe_model
 from curate.core import methods
-from curate.core.calls import CachedCall, StoreRunner, Table
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
 from curate.core.methods import METHODS, Method, find_method, load_plugin, method, methods_in
 from curate.core.stage import Stage, StageData, StageResult
-from curate.core.store import Artifact, Store
+from curate.core.store import Store
 from curate.core.turntext import conversations
 from curate.pipeline.curation import run_curation
-from curate.pool.ingest import ingest_call
 from curate.pool.layouts import ConversationTurns, Layout
+from curate.pool.rowset import RowSet, row_set
 from curate.pool.settings import RowFile
 from curate.runs.folder import open_run
 from tests.conftest import turns
@@ -263,10 +263,10 @@ def test_a_layout_of_ones_own_reads_records_and_is_in_the_key(tmp_path: Path) ->
     pool = tmp_path / "pool.jsonl"
     pool.write_text(json.dumps({"frage": "Wie viel?", "antwort": "Vier."}))
 
-    def call() -> CachedCall[Artifact]:
-        return ingest_call("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.0)
+    def read_set() -> RowSet:
+        return row_set("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.0)
 
-    before = call().key
+    before = read_set().calls[0].key
 
     @method
     class FrageLayout(Layout):
@@ -281,8 +281,8 @@ def test_a_layout_of_ones_own_reads_records_and_is_in_the_key(tmp_path: Path) ->
             messages = turns(record["frage"], record["antwort"])
             return ConversationTurns(messages, {"frage", "antwort"})
 
-    assert call().key != before
-    rows = Table(StoreRunner(Store(tmp_path / "store")).result(call()), "rows")
+    assert read_set().calls[0].key != before
+    rows = read_set().read(StoreRunner(Store(tmp_path / "store")))
     assert conversations(rows.read()) == [turns("Wie viel?", "Vier.")]
 
 

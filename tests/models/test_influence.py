@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
 from curate.core.store import Artifact, Store
 from curate.models import influence
@@ -34,7 +34,7 @@ from curate.models.influence import (
 )
 from curate.models.project import Projection
 from curate.models.warmup import checkpoint_shares, warm_up
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.conftest import turns
 from tests.selectors.lossruns import ModelRun
@@ -267,8 +267,8 @@ def test_keys_follow_what_changes_a_result(run: ModelRun) -> None:
 def short_bundled_rows(store: Store, count: int) -> list[Any]:
     """Return rows of the bundled pool, the shortest first."""
     files = [RowFile(path=str(REPO / "data" / "pool"), source="bundled")]
-    artifact = store.ensure(ingest_call("pool", files, seed=0, max_rejected=1.0))
-    texts = pl.read_parquet(artifact.file("rows.parquet"))["messages"].to_list()
+    rows = row_set("pool", files, seed=0, max_rejected=1.0).read(StoreRunner(store))
+    texts = rows.read()["messages"].to_list()
     texts = [t for t in texts if t[-1]["content"].strip()]
     return sorted(texts, key=lambda turns: (sum(len(t["content"]) for t in turns), str(turns)))[
         :count

@@ -153,9 +153,9 @@ def test_a_block_reads_the_rows_at_its_positions(
 ) -> None:
     store = Store(tmp_path_factory.getbasetemp() / "read-block")
     rows = [row(f"r{i}", turns(f"q{i}", f"a{i}")) for i in range(30)]
-    path = stored_rows(store, "pool", rows).path
+    table = stored_rows(store, "pool", rows)
     ordered = sorted(positions)
-    assert read_block(path, ordered) == [turns(f"q{i}", f"a{i}") for i in ordered]
+    assert read_block(table, ordered) == [turns(f"q{i}", f"a{i}") for i in ordered]
 
 
 @pytest.mark.model

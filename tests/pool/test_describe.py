@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.pool.describe import FileSummary, summarise_files
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.conftest import turns
 
@@ -16,8 +16,8 @@ LONG = "a text of more than twenty characters"
 
 def summarise(path: Path, **entry: Any) -> list[FileSummary]:
     file = RowFile.model_validate({"path": str(path), "source": "s", **entry})
-    call = ingest_call("pool", [file], seed=0, max_rejected=1.0)
-    return list(summarise_files({"pool": call.arguments["entries"]}, 0))
+    files = row_set("pool", [file], seed=0, max_rejected=1.0)
+    return list(summarise_files({"pool": files.entries}, 0))
 
 
 def write(path: Path, *records: Any) -> Path:

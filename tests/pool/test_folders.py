@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curate.core.calls import StoreRunner
 from curate.core.store import Store
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.core.test_faults import curate
 
@@ -56,7 +57,7 @@ def test_empty_shards_of_every_container_hold_no_record_and_are_named_once(
     folder: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = RowFile(path=str(folder), source="s")
-    rows = store.ensure(ingest_call("pool", [entry], seed=0, max_rejected=0.0))
+    rows = row_set("pool", [entry], seed=0, max_rejected=0.0).read(StoreRunner(store)).artifact
     expected = {"rows_in": 2, "rows_out": 2, "rejected": {}, "empty_files": len(EMPTY)}
     assert rows.counts == expected
     [line] = [message for message in caplog.messages if "without any record" in message]

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 from huggingface_hub import constants
 
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.pool.describe import summarise_files
 from curate.pool.hubaddress import HubAddress, parse_address
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.hubcache import cache_dataset
 
@@ -74,13 +75,13 @@ def chats(cache: Path) -> Path:
 def ids(store: Store, **entry: object) -> list[str]:
     """Return the row ids of an entry, in order."""
     file = RowFile.model_validate({"path": REPO, "source": "s", **entry})
-    rows = store.ensure(ingest_call("pool", [file], seed=0, max_rejected=0.0))
-    return pl.read_parquet(rows.file("rows.parquet"))["row_id"].to_list()
+    rows = row_set("pool", [file], seed=0, max_rejected=0.0).read(StoreRunner(store))
+    return rows.read()["row_id"].to_list()
 
 
-def key(**entry: object) -> str:
+def key(**entry: object) -> tuple[str, ...]:
     file = RowFile.model_validate({"path": REPO, "source": "s", **entry})
-    return ingest_call("pool", [file], seed=0, max_rejected=0.0).key
+    return tuple(call.key for call in row_set("pool", [file], seed=0, max_rejected=0.0).calls)
 
 
 def fault(**entry: object) -> str:
@@ -269,7 +270,7 @@ def test_a_name_below_a_folder_of_this_machine_is_a_path(cache: Path) -> None:
 
 
 def summaries(entries: Sequence[RowFile]) -> list[str]:
-    read = ingest_call("pool", entries, seed=0, max_rejected=0.0).arguments["entries"]
+    read = row_set("pool", entries, seed=0, max_rejected=0.0).entries
     return [line for file in summarise_files({"pool": read}, 0) for line in file.lines()]
 
 

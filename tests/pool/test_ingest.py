@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.calls import StoreRunner, Table
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, content_hash, text_hash
 from curate.core.store import Artifact, Store
 from curate.core.turntext import conversations, plain_messages
-from curate.pool.ingest import ingest_call
 from curate.pool.layouts import file_reader
 from curate.pool.recordrows import RAW_CHARS
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.conftest import examples, turns
 
@@ -45,11 +46,12 @@ def ingest(
     store: Store, *entries: RowFile | Path, seed: int = 0, max_rejected: float = 1.0
 ) -> Artifact:
     files = [e if isinstance(e, RowFile) else RowFile(path=str(e), source="s") for e in entries]
-    return store.ensure(ingest_call("pool", files, seed=seed, max_rejected=max_rejected))
+    read = row_set("pool", files, seed=seed, max_rejected=max_rejected)
+    return read.read(StoreRunner(store)).artifact
 
 
 def rows(artifact: Artifact) -> pl.DataFrame:
-    return pl.read_parquet(artifact.file("rows.parquet"))
+    return Table(artifact, "rows").read()
 
 
 def rejects(artifact: Artifact) -> pl.DataFrame:
@@ -207,9 +209,9 @@ def test_prompts_without_an_answer_are_rows_for_the_leak_check_alone(
     prompts = [{"prompt": "a"}, {"turns": ["a", "b"]}, {"messages": turns("a", "b")[:1]}, GOOD]
     pool = put(tmp_path / "pool", x=b"".join(line(prompt) for prompt in prompts))
     entry = RowFile(path=str(pool), source="s")
-    call = ingest_call("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
+    read = row_set("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
     user = {"role": "user", "content": "a"}
-    assert conversations(rows(store.ensure(call))) == [
+    assert conversations(rows(read.read(StoreRunner(store)).artifact)) == [
         [user],
         [user, {"role": "user", "content": "b"}],
         [user],
@@ -411,9 +413,9 @@ def test_a_sample_is_uniform_over_records(tmp_path: Path) -> None:
 # --- identity -----------------------------------------------------------------------------------
 
 
-def key(pool: Path, **entry: Any) -> str:
+def key(pool: Path, **entry: Any) -> list[str]:
     file = RowFile.model_validate({"path": str(pool), "source": "s", **entry})
-    return ingest_call("pool", [file], seed=0, max_rejected=0.5).key
+    return [call.key for call in row_set("pool", [file], seed=0, max_rejected=0.5).calls]
 
 
 def test_the_key_follows_content_names_and_settings_not_places(
@@ -448,7 +450,7 @@ def test_the_same_pool_gives_the_same_bytes_in_another_place_and_store(
     second = ingest(Store(tmp_path / "two"), moved)
     assert first.path != second.path
     assert (first.key, first.digest) == (second.key, second.digest)
-    for name in ("rows.parquet", "rejects.parquet"):
+    for name in first.files:
         assert first.file(name).read_bytes() == second.file(name).read_bytes()
 
 
@@ -580,7 +582,7 @@ def test_a_file_that_changes_after_its_digest_leaves_no_artifact(
 ) -> None:
     pool = put(tmp_path / "pool", x=line(GOOD) * 3)
     entry = RowFile(path=str(pool), source="s", sample=sample)
-    call = ingest_call("pool", [entry], seed=0, max_rejected=0.0)
+    [call] = row_set("pool", [entry], seed=0, max_rejected=0.0).calls
     (pool / "x.jsonl").write_bytes(line(GOOD) * 4)
     with pytest.raises(UserError, match=r"x.jsonl: the file changed while it was being read"):
         store.ensure(call)
@@ -622,16 +624,16 @@ def test_an_example_set_without_a_record_is_named_by_its_key(tmp_path: Path, sto
     (tmp_path / "none.jsonl").write_text("\n")
     files = [RowFile(path=str(tmp_path / f"{name}.jsonl")) for name in ("some", "none")]
     keys = ["target.eval.0", "target.eval.1"]
-    call = ingest_call("eval", files, seed=0, max_rejected=0.0, keys=keys)
+    examples = row_set("eval", files, seed=0, max_rejected=0.0, keys=keys)
     with pytest.raises(
         UserError, match=r"^target.eval.1: there is no record at all in .*none.jsonl"
     ):
-        store.ensure(call)
-    pool = ingest_call("pool", files, seed=0, max_rejected=0.0, keys=["pool.0", "pool.1"])
-    assert store.ensure(pool).counts["rows_out"] == 1
+        examples.read(StoreRunner(store))
+    pool = row_set("pool", files, seed=0, max_rejected=0.0, keys=["pool.0", "pool.1"])
+    assert pool.read(StoreRunner(store)).height == 1
 
 
 def test_a_path_that_leads_nowhere_is_named_by_its_key(tmp_path: Path) -> None:
     file = RowFile(path=str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(UserError, match=r"^prove.watch.0: no file or folder is at"):
-        ingest_call("watch", [file], seed=0, max_rejected=0.0, keys=["prove.watch.0"])
+        row_set("watch", [file], seed=0, max_rejected=0.0, keys=["prove.watch.0"])

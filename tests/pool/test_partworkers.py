@@ -14,12 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
+from curate.core.store import Artifact, Store
 from curate.pool import parts, partworkers
 from curate.pool.containers import lines
-from curate.pool.ingest import ingest_call
 from curate.pool.parts import FilePart
 from curate.pool.partworkers import PartWorkers
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 
 LINES = [
@@ -43,10 +45,10 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def write(pool: Path, out: Path) -> dict[str, object]:
-    out.mkdir()
+def read(pool: Path, out: Path) -> Artifact:
     entry = RowFile(path=str(pool), source="s")
-    return ingest_call("pool", [entry], seed=0, max_rejected=0.9).write(out)
+    rows = row_set("pool", [entry], seed=0, max_rejected=0.9)
+    return rows.read(StoreRunner(Store(out))).artifact
 
 
 def test_any_number_of_processes_writes_the_same_bytes(
@@ -56,12 +58,9 @@ def test_any_number_of_processes_writes_the_same_bytes(
     for count in (1, 2, 3):
         monkeypatch.setattr("curate.pool.ingest.usual_workers", lambda count=count: count)
         caplog.clear()
-        counts = write(pool, tmp_path / str(count))
-        files = [
-            (tmp_path / str(count) / name).read_bytes()
-            for name in ("rows.parquet", "rejects.parquet")
-        ]
-        results.append((counts, files, caplog.messages))
+        artifact = read(pool, tmp_path / str(count))
+        remarks = [message for message in caplog.messages if "made in" not in message]
+        results.append((artifact.counts, artifact.digest, remarks))
     assert results[0][0]["rows_out"] == 175
     assert results[0][0]["rejected"] == {"bad_json": 1, "unknown_role": 56}
     assert any("a key that comes twice" in message for message in results[0][2])
@@ -75,14 +74,13 @@ def test_records_of_a_template_are_read_by_other_processes_too(
     template.write_text("{{ messages[0].content }} ||| {{ messages[1].content }}")
     entry = RowFile(path=str(pool / "a.jsonl"), template=[str(template)])
     monkeypatch.setattr("curate.pool.ingest.usual_workers", lambda: 2)
-    call = ingest_call("pool", [entry], seed=0, max_rejected=0.9)
-    assert call.write(tmp_path)["rows_out"] == 120
+    rows = row_set("pool", [entry], seed=0, max_rejected=0.9).read(StoreRunner(Store(tmp_path)))
+    assert rows.height == 120
 
 
 def some_parts(pool: Path, count: int) -> Iterator[FilePart]:
-    call = ingest_call("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.9)
-    entries = call.arguments["entries"]
-    for i, part in enumerate(parts.entry_parts(entries.identity[0], entries.urls[0], 0)):
+    [files] = row_set("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.9).entries.files
+    for i, part in enumerate(parts.entry_parts(files.identity, files.urls, 0)):
         if i == count:
             return
         yield part

@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 
 from curate.core.bucket import open_store
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.pool.files import PoolFile, digest_url, find_files
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.httpserver import serving
 from tests.s3server import use_s3
@@ -46,8 +47,8 @@ def fill(folder: Path) -> Path:
 
 def row_ids(store: Store, path: str) -> list[str]:
     entry = RowFile(path=path, source="s")
-    rows = store.ensure(ingest_call("pool", [entry], seed=0, max_rejected=0.0))
-    return pl.read_parquet(rows.file("rows.parquet"))["row_id"].to_list()
+    rows = row_set("pool", [entry], seed=0, max_rejected=0.0).read(StoreRunner(store))
+    return rows.read()["row_id"].to_list()
 
 
 # --- S3 -----------------------------------------------------------------------------------------
@@ -226,8 +227,8 @@ def test_what_the_web_refuses_is_one_sentence(web: str, tmp_path: Path) -> None:
         find_files("http://127.0.0.1:9/x.jsonl")
     (tmp_path / "web" / "page").write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
     with pytest.raises(UserError, match="web page"):
-        find = ingest_call("pool", [RowFile(path=f"{web}/page")], seed=0, max_rejected=0.0)
-        Store(tmp_path / "store").ensure(find)
+        page = row_set("pool", [RowFile(path=f"{web}/page")], seed=0, max_rejected=0.0)
+        page.read(StoreRunner(Store(tmp_path / "store")))
 
 
 def test_a_file_that_is_gone_when_it_is_read_is_told(

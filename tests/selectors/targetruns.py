@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.core.calls import Table
+from curate.core.calls import StoreRunner, Table
 from curate.core.ledger import kept_rows
 from curate.core.methods import find_method
 from curate.core.selector import Selector
 from curate.core.store import Store
-from curate.pool.ingest import ingest_call
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from curate.selectors.pool_target import PoolAndTarget
 from tests.conftest import Computed, RowsRun, StoreRun, mean, row, stored_rows, stored_table, turns
@@ -67,7 +67,7 @@ def bundled_run(store: Store, planted: int | None = None) -> TargetRun:
 def _ingested(store: Store, name: str, path: Path, most: float) -> Table:
     source = "bundled" if name == "pool" else name
     entries = [RowFile(path=str(path), source=source)]
-    return Table(store.ensure(ingest_call(name, entries, seed=0, max_rejected=most)), "rows")
+    return row_set(name, entries, seed=0, max_rejected=most).read(StoreRunner(store))
 
 
 def _truth() -> pl.DataFrame:

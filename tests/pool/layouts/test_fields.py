@@ -9,9 +9,9 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.core.turntext import plain_messages
-from curate.pool.ingest import ingest_call
 from curate.pool.layouts import Conversation, RecordFault, file_reader
 from curate.pool.parts import entry_parts
+from curate.pool.rowset import row_set
 from curate.pool.settings import FieldMap, RowFile
 from tests.conftest import turns
 
@@ -101,8 +101,8 @@ def test_a_role_map_alone_still_asks_for_a_known_layout() -> None:
 def test_a_prompt_alone_is_named_where_prompts_are_read(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"goal": "a", "sol1": "x"}\n')
     entry = RowFile(path=str(tmp_path / "x.jsonl"), fields=FieldMap(prompt="goal"))
-    call = ingest_call("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
-    [part] = entry_parts(call.arguments["entries"].identity[0], [f"file://{entry.path}"], 0)
+    prompts = row_set("protected", [entry], seed=0, max_rejected=0.0, prompts=True)
+    [part] = entry_parts(prompts.entries.files[0].identity, [f"file://{entry.path}"], 0)
     assert plain_messages(part.read().rows["messages"][0].as_py()) == [AB[0]]
     with pytest.raises(UserError, match="pool: fields: name the `response` beside the `prompt`"):
-        ingest_call("pool", [entry], seed=0, max_rejected=0.0)
+        row_set("pool", [entry], seed=0, max_rejected=0.0)

@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.store import Artifact, Store
 from curate.core.tables import read_table
 from curate.core.turntext import plain_messages
-from curate.pool.ingest import ingest_call
 from curate.pool.layouts import Conversation, RecordFault, file_reader
+from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.conftest import turns
 
@@ -130,8 +131,8 @@ def test_a_prompt_alone_is_read_only_where_prompts_are() -> None:
 
 def ingest(store: Store, template: Path, path: Path, **settings: Any) -> Artifact:
     entry = {"path": str(path), "source": "s", "template": str(template), **settings}
-    call = ingest_call("pool", [RowFile.model_validate(entry)], seed=0, max_rejected=1.0)
-    return store.ensure(call)
+    rows = row_set("pool", [RowFile.model_validate(entry)], seed=0, max_rejected=1.0)
+    return rows.read(StoreRunner(store)).artifact
 
 
 def test_a_table_becomes_instructions_and_its_rejects_add_up(store: Store, tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_the_key_holds_what_a_template_says_and_not_where_it_is(tmp_path: Path) 
         path = tmp_path / f"{name}.j2"
         path.write_text(text)
         entry = RowFile(path=str(tmp_path / "x.csv"), source="s", template=[str(path)])
-        keys.append(ingest_call("pool", [entry], seed=0, max_rejected=0.0).key)
+        keys.append(row_set("pool", [entry], seed=0, max_rejected=0.0).calls[0].key)
     assert keys[0] == keys[1] != keys[2]
 
 

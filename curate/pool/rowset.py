@@ -1,0 +1,181 @@
+"""Sets of rows: the files that a recipe names for one purpose, such as its pool, read to one table.
+
+    pool = row_set("pool", [RowFile(path="a/"), RowFile(path="b.jsonl")], seed=0, max_rejected=0.05)
+    rows = pool.read(run)              # a Table: pool-.../rows/00000.parquet, 00001.parquet ...
+
+Each file is a step of its own, so one that changes, or is new, is all that is read again.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from curate.core.calls import CachedCall, CallRunner, Table
+from curate.core.errors import UserError, named_key
+from curate.core.reasons import EXPLAINED, Reason
+from curate.core.store import Artifact
+from curate.core.tables import scan_table
+from curate.pool.entries import FilesOfEntry, PoolEntries, entry_files, find_entry
+from curate.pool.ingest import ingest
+from curate.pool.join import write_tables
+from curate.pool.layouts import own_layouts
+from curate.pool.records import LONGEST
+from curate.pool.settings import RowFile
+
+LOG = logging.getLogger("curate")
+MAX_LISTED_NAMES, MAX_LISTED_FILES = 5, 50
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """Files that are read to one table of rows.
+
+    Attributes:
+        name: of the table.
+        entries: of the recipe, with the files of each.
+        calls: that read these files, in their order.
+        max_rejected: share of records that may make no row.
+    """
+
+    name: str
+    entries: PoolEntries
+    calls: Sequence[CachedCall[Artifact]]
+    max_rejected: float
+
+    def read(self, run: CallRunner) -> Table:
+        """Return the rows, with the rejects beside them.
+
+        Raises:
+            UserError: as read_sets.
+        """
+        return read_sets(run, [self])[0]
+
+    def joined(self, parts: Sequence[Artifact]) -> CachedCall[Artifact]:
+        """Return the call that puts the rows of all files together, after a look at what they are.
+
+        Raises:
+            UserError: there is no record at all, or more than `max_rejected` of them are bad.
+        """
+        rejected = _sum(part.counts["rejected"] for part in parts)
+        rows = sum(part.counts["rows_out"] for part in parts)
+        if fault := self._no_record(parts):
+            raise UserError(fault)
+        total = rows + rejected.total()
+        if rejected.total() > self.max_rejected * total or (parts and not rows):
+            raise UserError(_too_many(rejected, total, self.max_rejected, parts))
+        _log_remarks(parts)
+        return write_tables.call([Table(part, "rows") for part in parts]).named(self.name)
+
+    def _no_record(self, parts: Sequence[Artifact]) -> str | None:
+        """Return what is to be said where nothing was read: from all of a pool, or one example set."""
+        records = [0] * len(self.entries.files)
+        numbers = [n for n, files in enumerate(self.entries.files) for _ in files.parts]
+        for number, part in zip(numbers, parts, strict=True):
+            records[number] += part.counts["rows_in"]
+        lacking = [number for number, count in enumerate(records) if not count]
+        keys = self.entries.keys
+        if not lacking or (keys[lacking[0]].startswith("pool") and any(records)):
+            return None
+        urls = [url for number in lacking for url in self.entries.files[number].urls]
+        places = ", ".join(keys[number] for number in lacking)
+        return (
+            f"{places}: there is no record at all in {_listed(urls)}; every file is empty or blank"
+        )
+
+
+def row_set(
+    name: str,
+    entries: Sequence[RowFile],
+    *,
+    seed: int,
+    max_rejected: float,
+    prompts: bool = False,
+    keys: Sequence[str] = (),
+) -> RowSet:
+    """Return what is read of entries; the keys of its calls hold the digest of every file's bytes.
+
+    Args:
+        name: of the table.
+        entries: what is to be read.
+        seed: of samples.
+        max_rejected: share of records that may make no row.
+        prompts: read prompts without an answer as well.
+        keys: of the entries in the recipe, for errors; the name if none are given.
+
+    Raises:
+        UserError: an entry's path leads to no file, or two entries share a source name.
+    """
+    sources = Counter(entry.source_name for entry in entries)
+    for source, times in sources.items():
+        if times > 1:
+            raise UserError(
+                f"{name}: {times} entries have the source name {source!r}; row ids are made of it, "
+                "so give each entry its own `source:`"
+            )
+    files: list[FilesOfEntry] = []
+    entry_keys = keys or [name] * len(entries)
+    for entry, key in zip(entries, entry_keys, strict=True):
+        with named_key(key):
+            files.append(entry_files(entry, *find_entry(entry), prompts=prompts, seed=seed))
+    own = own_layouts()
+    calls = [ingest.call(part, seed, own) for one in files for part in one.parts]
+    return RowSet(name, PoolEntries(files, entry_keys), calls, max_rejected)
+
+
+def read_sets(run: CallRunner, sets: Sequence[RowSet]) -> list[Table]:
+    """Return the rows of each set, the files of all of them read side by side.
+
+    Raises:
+        UserError: a file's format is unknown, it is not the one that its key speaks of, there is no
+            record at all, or too many of them are bad.
+    """
+    parts = iter(run.results([call for one in sets for call in one.calls]))
+    joined = [one.joined([next(parts) for _ in one.calls]) for one in sets]
+    return [Table(artifact, "rows") for artifact in run.results(joined)]
+
+
+def _sum(counts: Iterator[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
+
+
+def _log_remarks(parts: Sequence[Artifact]) -> None:
+    """Log what is odd about files, and what became of pairs."""
+    if empty := [file for part in parts for file in part.counts.get("empty", [])]:
+        listed = _listed(empty, MAX_LISTED_FILES)
+        LOG.warning("files without any record: %d (%s)", len(empty), listed)
+    if too_long := sum(part.counts["rejected"].get(Reason.RECORD_TOO_LONG, 0) for part in parts):
+        LOG.warning("records of more than %s bytes, rejected: %d", f"{LONGEST:,}", too_long)
+    if repeated := sum(part.counts.get("repeated_keys", 0) for part in parts):
+        named = [place for part in parts for place in part.counts.get("repeated", [])]
+        LOG.warning(
+            "records with a key that comes twice, of which the last counts: %d (%s)",
+            repeated,
+            _listed(named, count=repeated),
+        )
+    if pairs := sum(part.counts.get("preferences", 0) for part in parts):
+        LOG.info(
+            "preference records: %d; the chosen answer is the row, the other its `rejected`", pairs
+        )
+
+
+def _listed(names: Sequence[str], most: int = MAX_LISTED_NAMES, count: int | None = None) -> str:
+    count = len(names) if count is None else count
+    more = f" and {count - most:,} more" if count > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _too_many(rejected: Counter[str], total: int, limit: float, parts: Sequence[Artifact]) -> str:
+    lines = [
+        f"{rejected.total()} of {total} records make no row; at most {limit:.0%} may "
+        "(ingest.max_rejected sets that for the pool; targets and eval sets allow none)."
+    ]
+    for reason, count in rejected.most_common(3):
+        lines.append(f"  {count} x {reason}: the record {EXPLAINED[Reason(reason)]}")
+    rejects = scan_table([part.file("rejects.parquet") for part in parts])
+    for bad in rejects.head(3).collect().to_dicts():
+        lines.append(f"  {bad['file']}:{bad['position']}: {bad['reason']} ({bad['field']})")
+    return "\n".join(lines)
