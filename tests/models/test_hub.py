@@ -129,7 +129,7 @@ def test_a_fault_of_the_hub_is_one_sentence_before_any_work(
     assert (
         "Traceback" not in stderr and stderr.count("Error: model") == 1 and "S3cret" not in stderr
     )
-    assert not [*(work / "store").glob("pool-*")], "found before the pool is read"
+    assert not [*(work / "store").glob("ingest-*")], "found before the pool is read"
 
 
 @pytest.mark.parametrize("name", ["o/n/x y", "o/..", "https://hub/o/n", "o/n@main"])

@@ -11,7 +11,7 @@ import pytest
 from curate.core.calls import StoreRunner, Table
 from curate.core.store import Artifact, Computation, Store
 from curate.core.tables import read_batches
-from curate.pool import entries, join
+from curate.pool import entries
 from curate.pool.rowset import read_sets, row_set
 from curate.pool.settings import RowFile
 
@@ -82,7 +82,7 @@ def test_rows_of_several_files_take_their_place_on_the_disk_once(
         raise PermissionError
 
     # A file system that has no links.
-    monkeypatch.setattr(join.os, "link", refuse)
+    monkeypatch.setattr("os.link", refuse)
     copied = read(StoreRunner(Store(store.root.parent / "other")), folder)
     assert [path.stat().st_nlink for path in copied.paths] == [1, 1, 1]
     assert copied.artifact.digest == table.artifact.digest

@@ -89,9 +89,10 @@ def finish(config: Config, out: Path) -> Path:
 def read_texts(run: Path, stage: str) -> dict[str, tuple[str, str]]:
     """Return prompt and response of the rows that a stage judged, in pool order."""
     manifest = json.loads((run / "manifest.json").read_text())
-    pool = Path(manifest["store"]) / manifest["artifacts"]["pool"] / "rows.parquet"
+    pool = Path(manifest["store"]) / manifest["artifacts"]["pool"]
+    files = [*pool.glob("rows.parquet"), *sorted(pool.glob("rows/*.parquet"))]
     judged = pl.read_parquet(run / "evidence" / f"{stage}.parquet")["row_id"]
-    rows = pl.read_parquet(pool).filter(pl.col("row_id").is_in(judged.to_list()))
+    rows = pl.read_parquet(files).filter(pl.col("row_id").is_in(judged.to_list()))
     return {
         row_id: (messages[0]["content"], messages[-1]["content"])
         for row_id, messages in rows.select("row_id", "messages").iter_rows()
