@@ -33,6 +33,15 @@ class FolderLock(ExitStack):
                     return
 
 
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file; return False where another holds it or the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,6 @@ jumps makes old what is not:
     STORE/tmp/work-5f0c....aged    when its builder last touched the lock, as the first to wonder saw it
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ from pathlib import Path
 import psutil
 
 from curate.core.interrupt import cleanup, remove_folder
+from curate.core.runlock import try_lock
 
 LOCK = ".lock"
 PREFIX = "work-"
@@ -50,7 +50,7 @@ def workspace(root: Path) -> Iterator[Path]:
 
     with lock.open("x") as file, cleanup(discard):
         # Written once the lock is held: no one who reads it finds the lock free.
-        if _try_lock(file.fileno()):
+        if try_lock(file.fileno()):
             file.write(machine())
             file.flush()
         folder.mkdir()
@@ -105,7 +105,7 @@ def _is_abandoned(lock: Path, now: float) -> bool:
         return _is_old(lock, now) and _stays_old(lock, now)
     descriptor = os.open(lock, os.O_RDWR)
     try:
-        return _try_lock(descriptor)
+        return try_lock(descriptor)
     finally:
         os.close(descriptor)
 
@@ -121,12 +121,3 @@ def _stays_old(lock: Path, now: float) -> bool:
 
 def _is_old(path: Path, now: float) -> bool:
     return now - path.stat().st_mtime > ABANDONED_SECONDS
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Lock an open file; return False where another holds it or the file system knows no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

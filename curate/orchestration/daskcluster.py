@@ -4,12 +4,10 @@ Clusters of other kinds (Slurm, Kubernetes, GPUs) are started by their classes: 
 this machine listens to it alone, and leaves neither process nor file behind.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import dask.config
@@ -18,7 +16,7 @@ from distributed.scheduler import KilledWorker
 
 from curate.config.running import RunSettings
 from curate.core.errors import UserError
-from curate.core.interrupt import scratch_folder
+from curate.core.scratch import temporary_folder
 from curate.core.store import Artifact, Computation, Store
 from curate.orchestration.jobs import RETRIES, Job, Outcome, raise_lost, raise_unable, run_job
 from curate.pipeline.engine import Submit, Wait
@@ -43,13 +41,19 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
 @contextmanager
 def open_client(settings: RunSettings) -> Iterator[distributed.Client]:
     """Yield the client of a Dask cluster."""
-    scratch = scratch_folder(Path(tempfile.mkdtemp(prefix="curate-dask-")))
-    with scratch as folder, dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}):
-        if settings.address is not None:
-            with _connect(settings.address) as client:
-                yield client
-            return
-        with _started(settings, folder) as cluster, distributed.Client(cluster) as client:
+    if settings.address is not None:
+        with _connect(settings.address) as client:
+            yield client
+        return
+    with temporary_folder() as folder:
+        choices = {
+            "distributed.scheduler.allowed-failures": RETRIES, "temporary-directory": str(folder)
+        }  # fmt: skip
+        with (
+            dask.config.set(choices),
+            _started(settings) as cluster,
+            distributed.Client(cluster) as client,
+        ):
             yield client
 
 
@@ -60,7 +64,7 @@ def _connect(address: str) -> distributed.Client:
         raise UserError(f"run.address: no Dask scheduler answers at {address} ({error})") from error
 
 
-def _started(settings: RunSettings, folder: Path) -> Any:
+def _started(settings: RunSettings) -> Any:
     """Return a new cluster: of the recipe's class, or of this machine."""
     if settings.cluster is None:
         return distributed.LocalCluster(
@@ -68,7 +72,6 @@ def _started(settings: RunSettings, folder: Path) -> Any:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            local_directory=str(folder),
             silence_logs="CRITICAL",
         )
     arguments = {key: value for key, value in settings.cluster.items() if key != "class"}

@@ -23,8 +23,9 @@ MODULES = {
     "ray": ("curate.orchestration.raycluster", "ray"),
     "dask": ("curate.orchestration.daskcluster", "distributed"),
 }
-# Nobody is told of its use; a cluster of this machine listens to it alone, and to who knows a word.
-RAY_SILENCE = {"RAY_USAGE_STATS_ENABLED": "0"}
+# Nobody is told of its use, and standard output is not given its lines on workers that died.
+RAY_SILENCE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+# A cluster of this machine listens to it alone, and to who knows a word.
 RAY_VARIABLES = {
     **RAY_SILENCE, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"
 }  # fmt: skip

@@ -5,13 +5,12 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from curate.core.interrupt import scratch_folder
+from curate.core.scratch import temporary_folder
 from curate.orchestration.history import DATABASE, copy_history, forget_history, keep_history
 
 LOG = logging.getLogger("curate")
@@ -30,7 +29,7 @@ def local_server() -> Iterator[dict[str, str]]:
         OSError: the server does not start.
     """
     auth = f"curate:{secrets.token_hex(16)}"
-    with scratch_folder(Path(tempfile.mkdtemp(prefix="curate-prefect-"))) as folder:
+    with temporary_folder() as folder:
         copied = copy_history(folder)
         try:
             server, port = _start(folder, auth)

@@ -4,7 +4,6 @@ A cluster of this machine listens to it alone, tells nobody of its use, and leav
 file behind. A step is one task; where a GPU is to be had, Ray gives one that runs a model its own.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from curate.config.running import RunSettings
 from curate.core.errors import UserError
-from curate.core.interrupt import scratch_folder
+from curate.core.scratch import temporary_folder
 from curate.core.store import Artifact, Computation, Store
 from curate.orchestration.computing import wants_of
 from curate.orchestration.jobs import RETRIES, Job, Outcome, raise_lost, raise_unable, run_job
@@ -39,7 +38,7 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
         task = remote.options(name=step.name, max_retries=RETRIES, **task_options(settings, step))
         return partial(_collect, store, step, task.remote(Job(store, step)))
 
-    with scratch_folder(Path(tempfile.mkdtemp(prefix="curate-ray-"))) as folder:
+    with temporary_folder() as folder:
         _start(settings, folder)
         try:
             yield submit

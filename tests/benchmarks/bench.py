@@ -202,6 +202,21 @@ def same_bytes(out: Path, quick: bool) -> list[Line]:
     ]
 
 
+def kills(out: Path, quick: bool) -> list[Line]:
+    import bench_kills
+
+    figures = bench_kills.main(out, 3 if quick else 50)
+    return [
+        Line(
+            f"{figures['kills']} seeded SIGKILLs of driver and workers",
+            "the bytes of an undisturbed run, no process left",
+            f"{figures['complete']} complete runs, all the same",
+            True,
+            None,
+        )
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[Path, bool], list[Line]]] = {
     "startup": startup,
     "bytes": same_bytes,
@@ -212,6 +227,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], list[Line]]] = {
     "rds": rds,
     "cascade": cascade,
     "large_pool": large_pool,
+    "kills": kills,
 }
 
 

@@ -142,7 +142,7 @@ def test_a_clock_that_jumps_costs_a_living_builder_of_another_machine_nothing(
 def test_work_on_a_file_system_without_locks_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.core.workspace._try_lock", lambda descriptor: False)
+    monkeypatch.setattr("curate.core.workspace.try_lock", lambda descriptor: False)
     with workspace(tmp_path) as folder:
         monkeypatch.undo()
         sweep_now(tmp_path)

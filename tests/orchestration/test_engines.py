@@ -140,13 +140,14 @@ def test_a_step_whose_worker_dies_is_computed_by_another(
 
 
 def test_a_step_that_ends_every_worker_is_told_in_one_sentence(
-    engine: OpenEngine, tmp_path: Path
+    engine: OpenEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError, match=r"test-deaths: 3 workers died over it .*run\.workers"):
         engine.compute(hazards.deaths.call(str(tmp_path), 9))
     assert len(list(tmp_path.iterdir())) == 3
     (artifact,) = engine.compute(hazards.number.call(7))
     assert Table(artifact, "number").read()["value"].item() == 7
+    assert capsys.readouterr() == ("", "")
 
 
 def comparing(workplace: Workplace) -> None:
