@@ -123,10 +123,7 @@ def axis_labels(names: Sequence[str], chars: int) -> list[str]:
 
 
 def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
-    """Render a chart, each of its rows so many pixels high, in a WIDTH that all charts share.
-
-    The opening tag is reduced to the size, for which CSS has the last word.
-    """
+    """Render a chart, each of its rows so many pixels high, in a WIDTH that all charts share."""
     sized = chart.properties(width=plot, height=alt.Step(row)) if row else chart.copy(deep=False)
     text = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": FONT_SIZE}
     # All at once: each of altair's configure methods would copy the whole chart.
@@ -150,9 +147,12 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     if size is None:
         raise ValueError(f"vl-convert returned an SVG without a size: {svg[:200]}")
-    wide, high = max(WIDTH, round(float(size[1]))), size[2]
-    tag = f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" aria-hidden="true">'
-    return tag + svg.split(">", 1)[1]
+    return svg_tag(size[2], max(WIDTH, round(float(size[1])))) + svg.split(">", 1)[1]
+
+
+def svg_tag(high: object, wide: int = WIDTH) -> str:
+    """Return the tag that opens a chart: its size, for which CSS has the last word."""
+    return f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" aria-hidden="true">'
 
 
 @cache

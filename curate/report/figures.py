@@ -1,7 +1,6 @@
 """The report's charts: altair specifications, drawn as `curate.report.drawing` has it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -16,8 +15,6 @@ from curate.report.data import Mix, MixLine, Report
 from curate.report.drawing import (
     ACCENT,
     CONTROL,
-    DIGIT,
-    FAINT,
     INK,
     MUTED,
     PLOT,
@@ -31,13 +28,11 @@ from curate.report.drawing import (
     row_axis,
     to_svg,
 )  # fmt: skip
+from curate.report.funnel_chart import draw_funnel
 from curate.report.groups_chart import draw_groups
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
-from curate.report.wording import stage_label
-from curate.runs.funnel import Funnel, FunnelStep
 
-WITH_GENERATED = "With made rows"
 NAMED = 3
 
 
@@ -102,58 +97,6 @@ def _difference(compared: Difference) -> dict[str, Any]:
         "label": signed(compared.mean),
         "words": f"{signed(compared.mean)}, {reach}{verdict}",
     }
-
-
-def draw_funnel(funnel: Funnel) -> Drawing:
-    """Draw what remains after each step, and beside it what the step took away."""
-    steps = [("Records", FunnelStep("Records", (), funnel.records)), *_labelled_steps(funnel)]
-    lines: list[dict[str, Any]] = [
-        {
-            "step": label,
-            "remaining": step.remaining,
-            "before": step.remaining - step.added + step.removed,
-            "last": step is funnel.steps[-1],
-            "label": number(step.remaining),
-            "loss": f"+{number(funnel.generated)}" if label == WITH_GENERATED else _loss(step),
-        }
-        for label, step in steps
-    ]
-    counts_end = PLOT - DIGIT * max(len(line["loss"]) for line in lines) - 10
-    bars_end = counts_end - DIGIT * max(len(line["label"]) for line in lines) - 12
-    most = max(step.remaining for _, step in steps)
-    scale = alt.Scale(domain=[0, most], range=[0, bars_end], nice=False)
-    x = alt.X("remaining:Q", axis=None, scale=scale)
-    bars = from_values(lines).encode(row_axis("step", [label for label, _ in steps]))
-    colour = alt.when("datum.last").then(alt.value(ACCENT)).otherwise(alt.value(CONTROL))
-    layers = [
-        bars.mark_bar(height=18, color=FAINT).encode(x, alt.X2("before")),
-        bars.mark_bar(height=18).encode(x, alt.X2(datum=0), color=colour),
-        bars.mark_text(align="right", color=INK, fontWeight="bold").encode(
-            alt.Text("label:N"), x=alt.value(counts_end)
-        ),
-        bars.mark_text(align="right", color=MUTED).encode(alt.Text("loss:N"), x=alt.value(PLOT)),
-    ]
-    described = "; ".join(f"{line['step']} {line['label']}" for line in lines)
-    return Drawing(to_svg(alt.layer(*layers), row=30), f"Rows after each step: {described}.")
-
-
-def _loss(step: FunnelStep) -> str:
-    changes = [f"−{number(step.removed)}"] if step.removed else []
-    return " ".join([*changes, f"+{number(step.added)}"] if step.added else changes)
-
-
-def _labelled_steps(funnel: Funnel) -> list[tuple[str, FunnelStep]]:
-    """Return the steps with their names; rows that were made join after the reading."""
-    first, *others = funnel.steps
-    read = replace(first, remaining=first.remaining - funnel.generated)
-    joined = (
-        [(WITH_GENERATED, FunnelStep("joined", (), first.remaining))] if funnel.generated else []
-    )
-    return [(_step_label(first), read), *joined, *((_step_label(step), step) for step in others)]
-
-
-def _step_label(step: FunnelStep) -> str:
-    return {"pool": "Rows read", "select": "Selected"}.get(step.stage, stage_label(step.stage))
 
 
 def draw_sources(mix: Mix) -> Drawing:

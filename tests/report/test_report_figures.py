@@ -14,7 +14,8 @@ from curate.core.section import Figure
 from curate.report.charts import draw_chart
 from curate.report.data import Report, gather
 from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
-from curate.report.figures import draw_all, draw_funnel
+from curate.report.figures import draw_all
+from curate.report.funnel_chart import draw_funnel
 from curate.runs.funnel import Funnel, FunnelStep
 from tests.report.sections import blocks_of
 
