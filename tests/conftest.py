@@ -31,7 +31,7 @@ from curate.core.stage import Stage
 from curate.core.store import Artifact, Computation, Store, key_of
 from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
-from curate.report import figures
+from curate.report import build, figures
 from tests.s3server import s3_server
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
@@ -291,7 +291,7 @@ def drawn() -> Iterator[dict[tuple[str, str], Any]]:
     def once(name: str, draw: Callable[..., Any]) -> Callable[..., Any]:
         def draw_once(*data: Any) -> Any:
             looks = "report" in os.environ.get("PYTEST_CURRENT_TEST", "report")
-            key = (name, repr(data) if looks else "")
+            key = (name, repr(data) if looks else type(data[0]).__name__)
             if key not in figures_by_data:
                 figures_by_data[key] = draw(*data)
             return figures_by_data[key]
@@ -302,6 +302,7 @@ def drawn() -> Iterator[dict[tuple[str, str], Any]]:
         for name, draw in list(vars(figures).items()):
             if name.startswith("draw_") and name != "draw_all":
                 patch.setattr(figures, name, once(name, draw))
+        patch.setattr(build, "draw_chart", once("draw_chart", build.draw_chart))
         yield figures_by_data
 
 

@@ -3,6 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ PARTICIPLES = frozenset(
     ready rejoined sampled scored seen selected shown spent standing stored templated told tuned unread
     unwatched wanted watched written""".split()  # noqa: SIM905
 )
+# Where nodes that can bind a name have it.
+NAME_FIELDS: dict[type[ast.AST], str] = {
+    ast.Name: "id", ast.Attribute: "attr", ast.arg: "arg", ast.alias: "asname",
+    ast.ClassDef: "name", ast.FunctionDef: "name", ast.AsyncFunctionDef: "name",
+    ast.ExceptHandler: "name", ast.MatchAs: "name", ast.MatchStar: "name",
+}  # fmt: skip
 
 
 def sources(*folders: str) -> list[Path]:
@@ -27,19 +34,13 @@ def sources(*folders: str) -> list[Path]:
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield line and name of every binding: variable, parameter, function, class, field, alias."""
     for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
-                yield node.lineno, name
-            case ast.arg(arg=name) | ast.ClassDef(name=name):
-                yield node.lineno, name
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield node.lineno, name
-            case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
-                yield node.lineno, name
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                yield node.lineno, name
+        if field := NAME_FIELDS.get(type(node)):
+            name, use = getattr(node, field), getattr(node, "ctx", None)
+            if name and not isinstance(use, ast.Load | ast.Del):
+                yield node.lineno, name  # type: ignore[attr-defined]
 
 
+@cache
 def class_names() -> list[tuple[str, str]]:
     """Return the path and the name of every class of the package."""
     return [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.structure import circles, figures, imports_of, module_paths
+from tests.structure import circles, code_lines, figures, imports_of, module_paths
 
 REPO = Path(__file__).parents[1]
 # What was measured last: whoever gets lower writes that down here.
@@ -43,8 +43,8 @@ def test_imports_of_modules_and_of_names_lazy_ones_too(tmp_path: Path) -> None:
 
 
 def test_code_lines_are_neither_blank_nor_comments_nor_docstrings(tmp_path: Path) -> None:
-    (tmp_path / "curate").mkdir()
-    (tmp_path / "curate" / "a.py").write_text(
+    path = tmp_path / "a.py"
+    path.write_text(
         '"""Two\nlines."""\n\n# why\nX = (\n    1,\n)\n\n\ndef f():\n    """What."""\n    return X\n'
     )
-    assert figures(tmp_path)["code lines"] == 5
+    assert code_lines(path) == 5

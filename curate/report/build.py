@@ -77,13 +77,16 @@ def rewrite_report(run: Path) -> Path:
 
 def render(report: Report) -> str:
     """Return the page."""
-    config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
     # Each chart is checked as a whole; of every part of it as well only in tests, which takes as long.
     with debug_mode(False):
-        figures = draw_all(report)
+        return _page(report)
+
+
+def _page(report: Report) -> str:
+    config = yaml.safe_dump(dict(report.manifest["config"]), sort_keys=False, allow_unicode=True)
     return _template().render(
         report=report,
-        figures=figures,
+        figures=draw_all(report),
         palette=Markup(palette_css()),
         config=config,
         explained=shlex.quote(report.examples.best[0].row.row_id),

@@ -18,7 +18,7 @@ TEXTS = st.lists(
 )
 
 
-@examples(60)
+@examples(8)
 @given(TEXTS)
 def test_words_of_texts_and_of_lists_have_the_same_hashes(texts: list[str]) -> None:
     series = pl.Series(texts, dtype=pl.String)

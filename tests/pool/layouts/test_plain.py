@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.core.jsontext import dump_json
@@ -17,6 +17,7 @@ from curate.pool.layouts.plain import PlainReader
 from curate.pool.layouts.preference import CHOSEN
 from curate.pool.layouts.reader import ORIGIN_FIELDS, RecordReader
 from curate.pool.layouts.unread import SPOKEN_FIELDS
+from tests.conftest import examples
 
 NAMES = sorted(
     {
@@ -60,7 +61,7 @@ RECORDS = st.tuples(
 ).map(lambda parts: {**parts[0], **parts[1]})  # fmt: skip
 
 
-@settings(max_examples=1_500, deadline=None)
+@examples(12)
 @given(RECORDS)
 @example({"question": "q", "answer": "A", "A": "x", "B": "y"})
 @example({"instruction": "q", "output": "a", "template": "long " * 50})
