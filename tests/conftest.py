@@ -31,7 +31,7 @@ from curate.core.stage import Stage
 from curate.core.store import Artifact, Computation, Store, key_of
 from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
-from curate.report import build, figures
+from curate.report import build, charts, figures
 from tests.s3server import s3_server
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.
@@ -302,7 +302,7 @@ def drawn() -> Iterator[dict[tuple[str, str], Any]]:
         for name, draw in list(vars(figures).items()):
             if name.startswith("draw_") and name != "draw_all":
                 patch.setattr(figures, name, once(name, draw))
-        patch.setattr(build, "draw_chart", once("draw_chart", build.draw_chart))
+        patch.setattr(build, "draw_chart", once("draw_chart", charts.draw_chart))
         yield figures_by_data
 
 

@@ -93,6 +93,7 @@ def test_a_command_has_the_options_that_it_is_given(line: str) -> None:
     commands.commands[arguments[0]].make_context(arguments[0], arguments[1:])
 
 
+@pytest.mark.system
 def test_the_readmes_examples_print_what_they_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

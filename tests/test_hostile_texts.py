@@ -53,6 +53,7 @@ def harmless(done: CommandResult, status: int = 0) -> str:
     return text
 
 
+@pytest.mark.system
 def test_nothing_that_a_command_prints_commands_a_terminal(tmp_path: Path, tiny: Path) -> None:
     recipe, run = str(inputs(tmp_path, tiny)), str(tmp_path / "run")
     harmless(curate("check", recipe))

@@ -14,6 +14,8 @@ from curate.runs.rethreshold import rethreshold
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 from tests.report.sections import section_of
 
+pytestmark = pytest.mark.system
+
 STAGES: list[dict[str, Any]] = [{"kind": "exact", "conflicts": True}, FUZZY]
 
 

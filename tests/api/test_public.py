@@ -40,6 +40,7 @@ def written(path: Path, rows: list[list[Message]]) -> str:
     return str(path)
 
 
+@pytest.mark.system
 def test_importing_curate_loads_nothing_heavy_and_names_everything() -> None:
     code = (
         "import sys, curate; heavy = {'torch', 'polars', 'prefect', 'numpy'} & set(sys.modules); "

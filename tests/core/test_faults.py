@@ -239,6 +239,7 @@ WORK = {
 }
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("place", "fault"), [*((place, "GPU memory") for place in WORK), *(("rds", f) for f in BROKEN)]
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
 from curate.core.store import Store
 from tests.conftest import Computed
@@ -28,6 +29,7 @@ def tie(out: Path) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.system
 def test_what_a_step_leaves_in_cycles_of_references_is_given_back(store: Store) -> None:
     process = psutil.Process()
     gc.collect()

@@ -156,6 +156,7 @@ def test_two_methods_of_a_family_cannot_share_a_name() -> None:
         method(Another)
 
 
+@pytest.mark.system
 def test_a_recipe_runs_with_the_methods_of_its_plugin(tmp_path: Path) -> None:
     plugin = tmp_path / "own.py"
     plugin.write_text(PLUGIN)

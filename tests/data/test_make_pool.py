@@ -154,6 +154,7 @@ def leaked(prompts: dict[str, list[str]], text: str) -> dict[str, float]:
     return {name: share for name, share in shares.items() if share > 0.5}
 
 
+@pytest.mark.system
 def test_regeneration_gives_the_committed_bytes(tmp_path: Path) -> None:
     script = DATA / "make_pool.py"
     subprocess.run([sys.executable, "-B", script, "--out", tmp_path], check=True)

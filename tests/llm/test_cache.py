@@ -160,6 +160,7 @@ def start_writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO)
 
 
+@pytest.mark.system
 def test_processes_write_the_same_keys_and_agree(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     writers = [start_writer(path, name, 200) for name in ("one", "two", "three")]

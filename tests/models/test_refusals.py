@@ -25,6 +25,8 @@ from curate.runs.folder import open_run
 from curate.runs.plan import plan_selection
 from tests.conftest import CHATML, turns
 
+pytestmark = pytest.mark.system
+
 STRICT = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
     "{% endif %}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"

@@ -24,6 +24,8 @@ from tests.generate.serverruns import good_act, recipe_of
 from tests.llm.engines.fakeserver import FakeServer
 from tests.proof.test_together import recipe
 
+pytestmark = pytest.mark.system
+
 WORDS = (
     "river",
     "tree",
@@ -232,7 +234,6 @@ def test_a_recipe_without_a_stage_to_leave_out_is_refused(
         ablating(tmp_path, tiny, stages)
 
 
-@pytest.mark.system
 def test_rows_of_a_generator_are_left_out_together_and_no_model_is_asked_again(
     tmp_path: Path, tiny: Path
 ) -> None:

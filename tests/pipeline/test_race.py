@@ -21,6 +21,8 @@ from curate.runs.plan import plan_selection
 from tests.conftest import turns
 from tests.proof.test_together import recipe
 
+pytestmark = pytest.mark.system
+
 EVALS = 37
 OF: list[Any] = ["bm25", {"method": "length", "budget": 6}, "dsir"]
 

@@ -22,6 +22,8 @@ from curate.pipeline.curation import run_curation
 from curate.pipeline.reuse import reused_artifacts
 from tests.conftest import write_tiny_encoder
 
+pytestmark = pytest.mark.system
+
 RECIPE = """
 name: demo
 pool: [{path: pool.jsonl}]
@@ -77,7 +79,6 @@ def test_a_run_and_its_manifest_tell_what_other_libraries_made(
     assert others == {"exact": {"polars": "1.0.0"}}
 
 
-@pytest.mark.system
 def test_check_warns_of_what_other_libraries_made(recipe: Config) -> None:
     run_curation(recipe)
     command = [sys.executable, "-m", "curate", "check", "recipe.yaml"]
@@ -107,7 +108,6 @@ def test_a_library_that_is_gone_is_told() -> None:
     assert "gguf 0.1, now " in sentence
 
 
-@pytest.mark.system
 def test_only_libraries_that_were_loaded_are_recorded() -> None:
     code = "import orjson; from curate.core.versions import library_versions as v; import polars; "
     code += "print(orjson.dumps(v()).decode())"

@@ -24,6 +24,8 @@ from curate.pool.partworkers import PartWorkers
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 
+pytestmark = pytest.mark.system
+
 LINES = [
     json.dumps({"messages": [{"role": "user", "content": f"{i}?"}, {"role": role, "content": "é"}]})
     for i, role in enumerate(["assistant", "assistant", "judge"] * 40)

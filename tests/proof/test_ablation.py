@@ -20,6 +20,8 @@ from curate.proof.statistics import estimate
 from tests.conftest import row, stored_rows, stored_table, turns
 from tests.proof.test_proof import LEAK, MeasuredRun, helpful, share_of_good
 
+pytestmark = pytest.mark.system
+
 GOOD, COUNT, EVALS = 10, 40, 12
 IDS = [f"{'g' if i < GOOD else 'b'}{i:02}" for i in range(COUNT)]
 Chosen = Mapping[str, Sequence[str] | None]

@@ -32,6 +32,8 @@ from tests.conftest import row, stored_rows, stored_table, turns
 from tests.proof.test_proof import MeasuredRun, rows_of, tuned_on
 from tests.selectors.test_planner import plan_context, ranking
 
+pytestmark = pytest.mark.system
+
 ROWS, COUNT, EVALS = 48, 160, 20
 Loss = Callable[[int, int], float]
 # Of an ability, by how many of the first and of all selected rows are trained on.

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from curate.proof.harm import Harm, fewest_examples, judge_harm, judge_rise
 
+pytestmark = pytest.mark.system
+
 MARGIN, ALPHA, RUNS = 0.02, 0.05, 2_000
 
 

@@ -12,6 +12,8 @@ from curate.proof.settings import ProofSettings
 from curate.proof.statistics import WITHIN, compare
 from tests.proof.test_proof import Loss, MeasuredRun, harmful, helpful, indifferent, run_proof
 
+pytestmark = pytest.mark.system
+
 
 def test_the_levels_of_all_looks_add_up_to_that_of_one() -> None:
     looks = looks_of("sequential")

@@ -19,6 +19,8 @@ from curate.estimate.recipe import estimate
 from curate.pipeline.curation import run_curation
 from tests.conftest import small_proof
 
+pytestmark = pytest.mark.system
+
 QUESTION = "Which of them is number {i}?\nA) a red one\nB) a blue one\nC) none"
 ANSWERS = ["A) a red one", "B) a blue one", "C) none"]
 

@@ -27,6 +27,8 @@ from curate.selectors.random import RandomSelector
 from tests.conftest import frame, row, stored_rows, stored_table, turns
 from tests.proof.test_proof import MeasuredRun, helpful, rows_of
 
+pytestmark = pytest.mark.system
+
 POOL, EVALS, BUDGET = 40, 40, Budget(rows=10)
 IDS = [f"{'g' if i < 10 else 'b'}{i:02}" for i in range(POOL)]
 # Of ten rows, so many are good ones.

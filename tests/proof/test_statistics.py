@@ -93,6 +93,7 @@ def test_the_strict_level_holds_for_skewed_draws() -> None:
     assert false_calls(9, alpha=STRICT_ALPHA, skewed=True) <= 0.06
 
 
+@pytest.mark.system
 def test_of_several_random_methods_together_any_is_called_in_one_of_twenty_runs() -> None:
     assert false_calls(9, judged=5) <= 0.06
     apart = 1 - (1 - false_calls(9, runs=400)) ** 5

@@ -16,6 +16,8 @@ from curate.proof.watch import watched_sentences
 from curate.report.data import gather
 from tests.conftest import turns
 
+pytestmark = pytest.mark.system
+
 DRAWS, SEEDS, PAIRED = 4, 2, 3
 
 

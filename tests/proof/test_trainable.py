@@ -18,6 +18,8 @@ from curate.pipeline.curation import run_curation
 from curate.report.data import gather
 from tests.conftest import turns
 
+pytestmark = pytest.mark.system
+
 
 def recipe(
     root: Path, model: Path, pool: list[Any], held_out: list[Any], **more: Any
@@ -95,7 +97,6 @@ def test_rows_and_examples_without_a_label_are_told_before_the_fine_tunes(
     assert counted["selected"] == counted["eval"] == lost
 
 
-@pytest.mark.system
 def test_the_command_line_says_not_measured(tmp_path: Path, tiny: Path) -> None:
     given = recipe(tmp_path, tiny, long(6, "row"), short(4, "ask"))
     (tmp_path / "recipe.yaml").write_bytes(orjson.dumps(given))

@@ -20,6 +20,8 @@ from curate.proof.watch_sets import WatchInputs
 from tests.conftest import row, stored_rows, turns
 from tests.proof.test_proof import Loss, harmful, helpful, indifferent, run_proof
 
+pytestmark = pytest.mark.system
+
 PROMPTS = [f"watched {i}" for i in range(20)]
 
 

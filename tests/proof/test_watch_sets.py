@@ -21,6 +21,8 @@ from curate.proof.written import draw_examples
 from tests.conftest import row, stored_rows, turns
 from tests.proof.test_proof import MeasuredRun, harmful, rows_of, run_proof, tuned_on
 
+pytestmark = pytest.mark.system
+
 REFUSAL = "I cannot help with that."
 COUNT = 60
 

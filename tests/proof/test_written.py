@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 import torch
 
 from curate.core.calls import Table
@@ -20,6 +21,8 @@ from curate.proof.written import (
 )
 from tests.conftest import StoreRun, row, stored_rows, turns
 from tests.models.test_finetune import model_of, tuned
+
+pytestmark = pytest.mark.system
 
 PAIRS = [(f"Say {i} {'word ' * i}?", f"It is {i}." + "!" * i) for i in range(12)]
 

@@ -19,6 +19,8 @@ from curate.runs.folder import open_run
 from tests.report.realrun import finish, recipe, write_inputs
 from tests.report.sections import blocks_of, section_of, shown_ids
 
+pytestmark = pytest.mark.system
+
 TAINT = "</script><b>bold</b>{{ 7 * 7 }}"
 
 

@@ -242,6 +242,7 @@ def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
     assert "49" not in page.texts
 
 
+@pytest.mark.system
 def test_long_texts_do_not_make_a_large_page(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, taint=" 長い文", rows=12, times=100)
     stages = [

@@ -43,6 +43,8 @@ from tests.report.realrun import finish
 from tests.report.sections import blocks_of, line_of, words_of_block
 from tests.report.test_report_page import HOSTILE, Page, words_of
 
+pytestmark = pytest.mark.system
+
 MakeRun = Callable[..., Path]
 TARGET = [
     ("Which river flows through Cologne?", "The Rhine."),

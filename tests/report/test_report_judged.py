@@ -27,6 +27,8 @@ from tests.report.sections import blocks_of, line_of, section_of, shown_ids, wor
 from tests.report.test_report_page import HOSTILE, Page, words_of
 from tests.selectors.test_scorer import write_classifier
 
+pytestmark = pytest.mark.system
+
 PAIRS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
 STORY = (
     "Tell me a story.",

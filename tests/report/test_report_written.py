@@ -21,6 +21,8 @@ from curate.report.data import gather
 from tests.conftest import small_proof
 from tests.report.sections import blocks_of, shown_ids, words_of_block
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(scope="module")
 def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

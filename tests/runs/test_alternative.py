@@ -47,6 +47,7 @@ def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.system
 def test_a_saved_plan_is_a_recipe_that_selects_the_same_rows(
     run: RunFolder, tmp_path: Path
 ) -> None:

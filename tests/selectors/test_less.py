@@ -115,6 +115,7 @@ def test_rows_without_a_response_are_counted_and_rank_last(run: ModelRun) -> Non
     assert ranked(scores.read(), "less")[-1] == "r060"
 
 
+@pytest.mark.system
 def test_the_order_of_the_pool_changes_no_rank(run: ModelRun, store: Store, tiny: Path) -> None:
     order = ranked(scored(run, "less", **SETTINGS), "less")
     texts = run.texts[::-1]
@@ -199,6 +200,7 @@ def test_rank_sorts_by_score_then_id_with_unscored_rows_last(
 # --- keys and unhappy inputs ----------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_a_budget_or_another_projection_costs_no_gradient(fresh: ModelRun) -> None:
     scored(fresh, "less", **SETTINGS)
     step_names = list(fresh.executed_steps)
@@ -207,6 +209,7 @@ def test_a_budget_or_another_projection_costs_no_gradient(fresh: ModelRun) -> No
     assert fresh.executed_steps == step_names
 
 
+@pytest.mark.system
 def test_a_datastore_serves_another_target(fresh: ModelRun, tiny: Path) -> None:
     scored(fresh, "less", **SETTINGS, way="datastore", dim=256)
     other = ModelRun(fresh.store, folder=tiny, texts=fresh.texts, targets=TARGET[:2])
@@ -215,6 +218,7 @@ def test_a_datastore_serves_another_target(fresh: ModelRun, tiny: Path) -> None:
     assert table["similarities"].dtype == pl.Array(pl.Float32, 2)
 
 
+@pytest.mark.system
 def test_blocks_are_independent_of_each_other(
     fresh: ModelRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

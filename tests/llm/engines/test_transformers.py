@@ -68,6 +68,7 @@ def same(one: Completion, other: Completion) -> bool:
     return close and replace(one, logprobs=None) == replace(other, logprobs=None)
 
 
+@pytest.mark.system
 def test_answers_are_those_of_each_call_alone(engine: TransformersEngine) -> None:
     calls = mixed()
     together = engine.complete(calls)

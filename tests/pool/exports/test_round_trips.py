@@ -16,7 +16,7 @@ from curate.config.recipe import Config
 from curate.core.rows import Message, ToolCall, content_hash
 from curate.pool.export import export_remarks, write_all
 from curate.runs.training_files import card_params
-from tests.conftest import frame, row, turns
+from tests.conftest import examples, frame, row, turns
 
 ALL = ["messages", "prompt_completion", "openai", "alpaca", "sharegpt"]
 TOOLS = (
@@ -69,6 +69,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     return [*opening, *turns(*(text for pair in pairs for text in pair))]
 
 
+@examples(0.4)
 @given(st.lists(conversations(), min_size=1, max_size=4))
 def test_plain_conversations_come_back_from_every_format(rows: list[list[Message]]) -> None:
     table = frame([row(f"s:{i}", messages) for i, messages in enumerate(rows)])
