@@ -128,17 +128,17 @@ class LeaksStage(Stage):
             raise ValueError("leaks needs an eval set")
         sources = pl.concat(sets).rename({"row_id": "eval_id", "source": "eval_source"})
         overlap_pairs = _scan_overlaps(data.prepared[OVERLAPS])
-        evidence = _verdicts(data.rows.select("row_id").collect(), overlap_pairs, self)
+        evidence = _verdicts(data.rows.select("row_id"), overlap_pairs, self)
         tables = {"hits": _name_sets(_hits(overlap_pairs, self), sources)}
         if TARGET_OVERLAPS in data.prepared:
             target = _hits(_scan_overlaps(data.prepared[TARGET_OVERLAPS]), self)
             tables["target"] = _name_sets(target, sources)
         if self.warn is not None:
             near = data.prepared["similar"].scan().filter(pl.col("similarity") >= self.warn)
-            kept = evidence.filter("keep").select("row_id")
-            tables["warnings"] = near.collect().join(
-                kept, on="row_id", how="semi", maintain_order="left"
-            )
+            dropped = evidence.filter(~pl.col("keep")).select("row_id")
+            tables["warnings"] = near.join(
+                dropped, on="row_id", how="anti", maintain_order="left"
+            ).collect()
         tables["sets"] = _count_sets(sources, tables)
         return StageResult(evidence, tables)
 
@@ -177,7 +177,7 @@ def _name_sets(hits: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
     return named.select("row_id", "eval_id", "eval_source", "reason", "coverage", "span")
 
 
-def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksStage) -> pl.DataFrame:
+def _verdicts(ids: pl.LazyFrame, overlap_pairs: pl.LazyFrame, params: LeaksStage) -> pl.LazyFrame:
     """Return the evidence: for each row the pair that says most, a leak before all others."""
     reason = leak_reason(params.threshold, params.any_ngram)
     weight = pl.col("reason").replace_strict(WEIGHT, default=0, return_dtype=pl.Int8)
@@ -190,7 +190,7 @@ def _verdicts(ids: pl.DataFrame, overlap_pairs: pl.LazyFrame, params: LeaksStage
     leaking = pl.col("reason").is_not_null()
     # What leaks by a run alone does so below the threshold, which then says nothing.
     by_run = (pl.col("reason") == Reason.LEAK_RUN.value).fill_null(value=False)
-    return ids.join(best, on="row_id", how="left", maintain_order="left").select(
+    return ids.join(best.lazy(), on="row_id", how="left", maintain_order="left").select(
         "row_id",
         "reason",
         keep=~leaking,

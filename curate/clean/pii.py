@@ -127,22 +127,21 @@ class PiiStage(Stage):
         kinds += ["name"] if self.names else []
         each = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in kinds]
         hits = spans.group_by("row_id").agg(pl.len().cast(pl.Float64).alias("score"), *each)
-        row_hits = (
-            data.rows.select("row_id")
-            .collect()
-            .join(hits, on="row_id", how="left", maintain_order="left")
+        masked = self.action == "mask"
+        names = [derived_id(row_id, "pii") if masked else None for row_id in hits["row_id"]]
+        named = hits.with_columns(duplicate_of=pl.Series(names, dtype=pl.String))
+        row_hits = data.rows.select("row_id").join(
+            named.lazy(), on="row_id", how="left", maintain_order="left"
         )
         is_dropped = pl.col("score").is_not_null() & (self.action != "flag")
-        masked = self.action == "mask"
         reason = Reason.MASKED if masked else Reason.PERSONAL_DATA
-        no_ids = pl.lit(None, dtype=pl.String)
         evidence = row_hits.select(
             "row_id",
             keep=~is_dropped,
             reason=pl.when(is_dropped).then(pl.lit(reason.value)),
             score=pl.col("score").fill_null(0.0),
             threshold=pl.lit(None, dtype=pl.Float64),
-            duplicate_of=_masked_ids(row_hits, is_dropped) if masked else no_ids,
+            duplicate_of="duplicate_of",
             **{str(kind): pl.col(kind).fill_null(0) for kind in kinds},
         )
         return StageResult(evidence, {"counts": _count(spans, kinds), "details": _details(spans)})
@@ -162,11 +161,6 @@ def _details(spans: pl.DataFrame) -> pl.DataFrame:
     counted = spans.group_by("row_id", "kind").len().sort("row_id", "kind")
     each = pl.format("{} {}", pl.col("kind").str.replace_all("_", " "), "len")
     return counted.group_by("row_id", maintain_order=True).agg(detail=each.str.join(", "))
-
-
-def _masked_ids(row_hits: pl.DataFrame, is_dropped: pl.Expr) -> pl.Series:
-    ids = row_hits.select(pl.when(is_dropped).then("row_id")).to_series()
-    return pl.Series([i and derived_id(i, "pii") for i in ids], dtype=pl.String)
 
 
 def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:

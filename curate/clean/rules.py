@@ -46,7 +46,6 @@ row may ask for what a rule forbids in words that no pattern knows: look first a
 """
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
@@ -81,10 +80,6 @@ from curate.core.runrecord import StageRecord
 from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
-from curate.core.tables import read_batches
-
-# Measured rows that are judged at a time.
-BATCH_ROWS = 65_536
 
 
 def _read_switch(value: Any) -> Any:
@@ -149,21 +144,13 @@ class RulesStage(Stage):
         counts, a line for each rule: how many rows fail it, and for how many it is the first and so the
         reason. Table details, a line for each rule that a row fails: what gave it away.
         """
-        table = data.prepared[measures.NAME]
-        findings = _findings(self, table.scan().collect_schema().names())
-        nothing = table.scan().head(0).collect()
-        batches = (pl.DataFrame(pl.from_arrow(b)) for b in read_batches(table.path, BATCH_ROWS))
-        judged = [
-            (self._judge(measured, findings), _details(measured, findings))
-            for measured in chain([nothing], batches)
-        ]
-        evidence = pl.concat([verdicts for verdicts, _ in judged])
-        order = pl.col("rule").cast(pl.Enum(list(findings)))
-        details = pl.concat([lines for _, lines in judged]).sort(order, maintain_order=True)
+        measured = data.prepared[measures.NAME].scan()
+        findings = _findings(self, measured.collect_schema().names())
+        evidence = self._judge(measured, findings)
         counts = _count(evidence, list(findings))
-        return StageResult(evidence, {"counts": counts, "details": details})
+        return StageResult(evidence, {"counts": counts, "details": _details(measured, findings)})
 
-    def _judge(self, measured: pl.DataFrame, findings: Mapping[str, Finding]) -> pl.DataFrame:
+    def _judge(self, measured: pl.LazyFrame, findings: Mapping[str, Finding]) -> pl.LazyFrame:
         """Return the evidence on measured rows."""
         names = list(findings)
         languages = [f"{side}_language" for side in measures.SIDES] if self.language else []
@@ -195,7 +182,7 @@ def _check_languages(codes: list[str]) -> None:
         )
 
 
-def _details(measured: pl.DataFrame, findings: Mapping[str, Finding]) -> pl.DataFrame:
+def _details(measured: pl.LazyFrame, findings: Mapping[str, Finding]) -> pl.LazyFrame:
     """Return row_id, rule and detail (what gave the row away) of each rule that a row fails."""
     lines = [
         measured.filter(finding.reason.is_not_null()).select(
@@ -204,18 +191,20 @@ def _details(measured: pl.DataFrame, findings: Mapping[str, Finding]) -> pl.Data
         for name, finding in findings.items()
     ]
     schema = {"row_id": pl.String, "rule": pl.String, "detail": pl.String}
-    return pl.concat([pl.DataFrame(schema=schema), *lines])
+    return pl.concat([pl.LazyFrame(schema=schema), *lines])
 
 
-def _count(evidence: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def _count(evidence: pl.LazyFrame, names: list[str]) -> pl.DataFrame:
     """Return rule, failed, first and share (of all rows that fail it), in the order of the rules."""
-    rows = []
+    sums = [pl.len().alias("rows")]
     before = pl.lit(value=False)
     for name in names:
         alone = pl.col(name) & ~before
-        failed, first = evidence.select(pl.col(name).sum(), alone.sum().alias("first")).row(0)
-        rows.append((name, failed, first, failed / max(evidence.height, 1)))
+        sums += [pl.col(name).sum(), alone.sum().alias(f"first {name}")]
         before = before | pl.col(name)
+    summed = evidence.select(sums).collect().row(0, named=True)
+    most = max(summed["rows"], 1)
+    rows = [(n, summed[n], summed[f"first {n}"], summed[n] / most) for n in names]
     schema = {"rule": pl.String, "failed": pl.Int64, "first": pl.Int64, "share": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 

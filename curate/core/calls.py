@@ -10,10 +10,11 @@ An argument is a Table or an Artifact, or a list or dictionary of these (their d
 a Keyed thing or a list of such (what identifies it does, where it lies does not), or a plain value. None
 for an argument that need not be there is not in the key.
 
-The function returns a frame or an array, with figures of its own as Counted(result, counts); it is
-stored as a file of the function's name, here scores.parquet. What is no table, or does not fit into
-memory, a function of @cached_files writes to a folder. A call pickles: it names its function by module
-and name, and says which artifacts it opens (`reads`) and what it is best run with (`wants`).
+The function returns a frame, or a lazy one that is written as it is computed, or an array, with figures
+of its own as Counted(result, counts); it is stored as a file of the function's name, here
+scores.parquet. What is no table a function of @cached_files writes to a folder. A call pickles: it names
+its function by module and name, and says which artifacts it opens (`reads`) and what it is best run with
+(`wants`).
 """
 
 import inspect
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from curate.core.jsontypes import JSON
 from curate.core.keyed import Keyed
 from curate.core.store import Artifact, Computation, Counts, Store, key_of
-from curate.core.tables import read_table, scan_table
+from curate.core.tables import read_table, scan_table, write_table
 from curate.core.wants import ONE_CORE, Wants, WantsOf
 
 P = ParamSpec("P")
@@ -348,9 +349,10 @@ def _artifact_of(value: Table | Artifact) -> Artifact:
 
 def _write(out: Path, name: str, result: Any) -> int:
     """Write a frame or an array and return its rows."""
-    if isinstance(result, pl.DataFrame):
-        result.write_parquet(out / f"{name}.parquet")
-        return result.height
+    if isinstance(result, pl.DataFrame | pl.LazyFrame):
+        path = out / f"{name}.parquet"
+        write_table(result, path)
+        return int(scan_table(path).select(pl.len()).collect().item())
     if isinstance(result, np.ndarray):
         np.save(out / f"{name}.npy", result, allow_pickle=False)
         return len(result)

@@ -15,9 +15,10 @@ from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
-from curate.core.stage import Stage, StageData, StageResult
+from curate.core.stage import Stage, StageData
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
+from curate.core.tables import scan_table, write_table
 
 VERSION = 1
 LEDGER_VERSION = 2
@@ -92,18 +93,13 @@ def run_stage(
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
     judge = find_method(Stage, str(stage["method"])).model_validate(stage)
     result = judge.decide(_stage_data(data, before, prepared))
-    _check_verdicts(result, data.survivor_ids()["row_id"], judge.reason)
-    more = [name for name in result.evidence.columns if name not in EVIDENCE_COLUMNS]
-    result.evidence.select(*EVIDENCE_COLUMNS, *more).write_parquet(out / "evidence.parquet")
+    path = out / "evidence.parquet"
+    verdicts = result.evidence.lazy()
+    others = pl.selectors.exclude(EVIDENCE_COLUMNS)
+    write_table(verdicts.select(*EVIDENCE_COLUMNS, others), path)
     for name, table in result.tables.items():
-        table.write_parquet(out / f"{name}.parquet")
-    dropped = result.evidence.filter(~pl.col("keep"))
-    reasons = dropped.group_by("reason").len().sort("reason")
-    return {
-        "rows_in": result.evidence.height,
-        "rows_out": result.evidence.height - dropped.height,
-        "dropped": dict(reasons.iter_rows()),
-    }
+        write_table(table, out / f"{name}.parquet")
+    return _checked_counts(scan_table(path), data.survivors(), judge.reason)
 
 
 def _stage_data(
@@ -123,25 +119,41 @@ def _stage_data(
     )
 
 
-def _check_verdicts(result: StageResult, ids: pl.Series, own_reason: str | None) -> None:
-    """Fail unless rows in = kept + dropped, each once, each drop with a known reason."""
-    evidence = result.evidence
-    judged = evidence["row_id"]
-    # Most stages keep the order of the rows; sorting the ids of millions takes longer than they do.
-    if not judged.equals(ids) and not judged.sort().equals(ids.sort()):
-        raise AssertionError(
-            f"the stage read {len(ids)} rows and judged {evidence['row_id'].n_unique()} of them "
-            f"in {evidence.height} lines"
-        )
-    if evidence["keep"].null_count():
-        raise AssertionError(f"{evidence['keep'].null_count()} rows have no verdict: keep is null")
-    reasons = evidence.filter(~pl.col("keep"))["reason"]
+def _checked_counts(
+    evidence: pl.LazyFrame, survivors: pl.LazyFrame, own_reason: str | None
+) -> Counts:
+    """Return the counts of verdicts.
+
+    Raises:
+        AssertionError: not every row has one verdict, or a drop has no known reason.
+    """
+    _check_ids(evidence.select("row_id"), survivors.select("row_id"))
+    fates = dict(evidence.group_by("keep").len().collect().iter_rows())
+    if None in fates:
+        raise AssertionError(f"{fates[None]} rows have no verdict: keep is null")
+    dropped = evidence.filter(~pl.col("keep")).group_by("reason").len().sort("reason").collect()
+    reasons = dict(dropped.iter_rows())
     known_reasons = {*(reason.value for reason in Reason), *([own_reason] if own_reason else [])}
-    unknown = set(reasons.to_list()) - known_reasons
-    if unknown:
+    if unknown := reasons.keys() - known_reasons:
         raise AssertionError(
             f"reasons that curate.core.reasons does not list: {unknown}; a stage may have "
             "one of its own, in `reason`"
+        )
+    kept = fates.get(True, 0)
+    return {"rows_in": kept + fates.get(False, 0), "rows_out": kept, "dropped": reasons}
+
+
+def _check_ids(judged: pl.LazyFrame, ids: pl.LazyFrame) -> None:
+    """Fail unless rows and verdicts have the same ids, each as often, in whatever order."""
+    # Most stages keep the order of the rows; sorting the ids of millions takes longer than they do.
+    both = pl.concat([judged, ids.rename({"row_id": "other"})], how="horizontal_extend")
+    if both.select((pl.col("row_id").eq_missing(pl.col("other"))).all()).collect().item():
+        return
+    lines, rows = judged.collect()["row_id"], ids.collect()["row_id"]
+    if not lines.sort().equals(rows.sort()):
+        raise AssertionError(
+            f"the stage read {len(rows)} rows and judged {lines.n_unique()} of them "
+            f"in {len(lines)} lines"
         )
 
 
@@ -151,13 +163,12 @@ def kept_rows(run: StepRun, rows: Table, evidence: Sequence[Table]) -> Table:
 
 
 @cached(version=VERSION, name="kept")
-def kept(rows: Table, evidence: tuple[Table, ...]) -> Counted[pl.DataFrame]:
+def kept(rows: Table, evidence: tuple[Table, ...]) -> Counted[pl.LazyFrame]:
     """Return row_id and position in the pool of the rows that no evidence drops, in pool order."""
     ids = rows.scan().select("row_id")
-    positions = ids.with_row_index("position").cast({"position": pl.Int64}).collect()
-    survivors = StageInputs(rows, evidence).survivor_ids()
-    table = positions.join(survivors, on="row_id", how="semi", maintain_order="left")
-    return Counted(table.select("row_id", "position"), {"rows_in": positions.height})
+    positions = ids.with_row_index("position").cast({"position": pl.Int64})
+    table = StageInputs(rows, evidence).without_dropped(positions)
+    return Counted(table.select("row_id", "position"), {"rows_in": rows.height})
 
 
 @cached(version=LEDGER_VERSION, name="ledger")

@@ -48,11 +48,17 @@ class StageResult:
     """What a stage writes: a verdict for every row that it read, and tables beside it.
 
     evidence has the columns row_id, keep, reason, score, threshold, duplicate_of, and others that the
-    conditions of a selection can speak of as STAGE.COLUMN.
+    conditions of a selection can speak of as STAGE.COLUMN. A lazy frame is written piece by piece as it
+    is computed, so that verdicts on a large pool never lie in memory.
     """
 
-    evidence: "pl.DataFrame"
-    tables: "Mapping[str, pl.DataFrame]" = field(default_factory=dict)
+    evidence: "pl.DataFrame | pl.LazyFrame"
+    tables: "Mapping[str, pl.DataFrame | pl.LazyFrame]" = field(default_factory=dict)
+
+    @property
+    def frame(self) -> "pl.DataFrame":
+        """Return the verdicts in memory."""
+        return self.evidence.lazy().collect()
 
 
 class Stage(Method):

@@ -30,7 +30,10 @@ class StageInputs(TableGroup):
         Rows that a stage made are unknown to the stages before them, which drop them no more than keep
         them.
         """
-        rows = self.rows.scan()
+        return self.without_dropped(self.rows.scan())
+
+    def without_dropped(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return those of some rows that no earlier evidence drops, in their order."""
         for verdicts in self.evidence:
             rows = rows.join(
                 _dropped(verdicts.scan()), on="row_id", how="anti", maintain_order="left"

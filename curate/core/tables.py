@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 BATCH_BYTES = 64 * 2**20
 GROUP_BYTES = 16 * 2**20
+GROUP_ROWS = 122_880
 
 
 class TableFile(Protocol):
@@ -87,6 +88,15 @@ def read_table(paths: TablePaths, columns: Sequence[str] | None = None) -> pl.Da
 def table_schema(path: str | Path) -> pl.Schema:
     """Return the names and types of a Parquet file's columns."""
     return scan_table(path).collect_schema()
+
+
+def write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
+    """Write a frame, or a lazy one piece by piece as it is computed, to a Parquet file.
+
+    Row groups have GROUP_ROWS rows: left to polars they follow the pieces that it computes at a time,
+    and these its number of threads.
+    """
+    table.lazy().sink_parquet(path, row_group_size=GROUP_ROWS)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from curate.core.run import StepRun
 from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import read_table, rows_at_once
+from curate.core.tables import read_table, rows_at_once, write_table
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.acceptance import MERGE, find_fault, merge_system
 from curate.models.load import load_tokenizer, template_source
@@ -87,10 +87,9 @@ def write_verdicts(
     details, replacing = _judge(appended or data.rows, model, merge)
     if merge:
         replacing.write_parquet(out / f"{APPENDED}.parquet")
-    ids = data.survivor_ids()
-    reasons = ids.join(
-        details.select("row_id", "reason"), on="row_id", how="left", maintain_order="left"
-    )
+    faults = details.lazy().select("row_id", "reason")
+    ids = data.survivors().select("row_id")
+    reasons = ids.join(faults, on="row_id", how="left", maintain_order="left")
     evidence = reasons.select(
         "row_id",
         keep=pl.col("reason").is_null(),
@@ -101,9 +100,10 @@ def write_verdicts(
             pl.col("row_id").map_elements(_merged_id, return_dtype=pl.String)
         ),
     )
-    evidence.write_parquet(out / "evidence.parquet")
-    details.write_parquet(out / "details.parquet")
-    counts = {"rows_in": ids.height, "rows_out": ids.height - details.height}
+    write_table(evidence, out / "evidence.parquet")
+    write_table(details, out / "details.parquet")
+    rows = ids.select(pl.len()).collect().item()
+    counts = {"rows_in": rows, "rows_out": rows - details.height}
     dropped = dict(details.group_by("reason").len().sort("reason").iter_rows())
     return {**counts, "dropped": dropped} if dropped else counts
 

@@ -63,7 +63,7 @@ def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Rethresh
     """
     stage = _changed_stage(find_rethresholdable(run, name), name, overrides)
     data = stage_data(run, name)
-    evidence = stage.decide(data).evidence
+    evidence = stage.decide(data).frame
     before = run.table(f"evidence/{name}").collect()
     return RethresholdResult(name, stage, evidence, before, sweep(data, stage))
 
@@ -137,14 +137,14 @@ def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
         return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
     low, high = getattr(stage, "floor", LOWEST), 1.0
     if isinstance(stage, CutParams):
-        scores = stage.decide(data).evidence["score"].drop_nulls().to_list() or [0.0]
+        scores = stage.decide(data).frame["score"].drop_nulls().to_list() or [0.0]
         low, high = min(scores), max(scores)
     thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
     if isinstance(stage, DedupParams):
         dropped = _count_duplicates(data, stage, thresholds)
     else:
         variants = [stage.model_copy(update={"threshold": t}) for t in thresholds]
-        dropped = [_count_drops(one.decide(data).evidence) for one in variants]
+        dropped = [_count_drops(one.decide(data).frame) for one in variants]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 

@@ -470,7 +470,7 @@ def judged(
     **params: Any,
 ) -> pl.DataFrame:
     data = StageData(pool.lazy(), evidence={n: t.lazy() for n, t in (evidence or {}).items()})
-    return judge_duplicates(data, pairs, DedupParams(**params), Reason.FUZZY_DUPLICATE).evidence
+    return judge_duplicates(data, pairs, DedupParams(**params), Reason.FUZZY_DUPLICATE).frame
 
 
 def named_rows(count: int) -> pl.DataFrame:

@@ -35,7 +35,7 @@ def run(rows: pl.DataFrame, **params: Any) -> StageResult:
 
 
 def judge(rows: pl.DataFrame, **params: Any) -> pl.DataFrame:
-    return run(rows, **params).evidence
+    return run(rows, **params).frame
 
 
 def chats(*conversations: Chat) -> pl.DataFrame:
@@ -346,7 +346,7 @@ def test_an_empty_pool_has_no_verdicts() -> None:
     assert judge(frame([])).height == 0
     for params in ({"fold": ["case"]}, {"compare": "prompt"}, {"compare": "response"}):
         assert judge(frame([]), **params).height == 0
-    assert run(frame([]), conflicts=True).tables["conflicts"].height == 0
+    assert run(frame([]), conflicts=True).tables["conflicts"].lazy().collect().height == 0
 
 
 # --- which row stays ------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_the_policy_says_which_copy_stays() -> None:
 
 def conflicts(*conversations: Chat, **params: Any) -> list[tuple[str, str | None, int]]:
     result = run(chats(*conversations), conflicts=True, **params)
-    return list(result.tables["conflicts"].iter_rows())
+    return list(result.tables["conflicts"].lazy().collect().iter_rows())
 
 
 def exchange(question: str, answer: str) -> Chat:
@@ -434,8 +434,11 @@ def test_the_first_of_a_conflict_is_the_first_that_is_kept() -> None:
         ]
     )
     result = run(rows, conflicts=True, keep={"sources": ["gold"]})
-    assert result.evidence.filter("keep")["row_id"].to_list() == ["b", "c"]
-    assert list(result.tables["conflicts"].iter_rows()) == [("b", None, 2), ("c", "b", 2)]
+    assert result.frame.filter("keep")["row_id"].to_list() == ["b", "c"]
+    assert list(result.tables["conflicts"].lazy().collect().iter_rows()) == [
+        ("b", None, 2),
+        ("c", "b", 2),
+    ]
 
 
 @examples(0.8)

@@ -79,7 +79,7 @@ def stage_data(tmp_path: Path, rows: pl.DataFrame, measurements: pl.DataFrame) -
 
 
 def failed(tmp_path: Path, prompt: str, response: str, **params: Any) -> list[str]:
-    verdict = judge(tmp_path, texts((prompt, response)), **params).evidence.row(0, named=True)
+    verdict = judge(tmp_path, texts((prompt, response)), **params).frame.row(0, named=True)
     return [name for name in RULES if verdict.get(name)]
 
 
@@ -193,14 +193,14 @@ def test_the_reason_is_that_of_the_first_rule_and_the_score_their_number(tmp_pat
         ("Tell me.", "TODO"),
     )
     result = judge(tmp_path, rows, length={"response": [3, 1000]})
-    evidence = result.evidence
+    evidence = result.frame
     assert evidence["row_id"].to_list() == rows["row_id"].to_list()
     assert evidence["score"].to_list() == [0, 2, 3, 1]
     assert evidence["keep"].to_list() == [True, False, False, False]
     assert evidence["reason"].to_list() == [
         None, Reason.MARKUP, Reason.ENCODING_DAMAGE, Reason.PLACEHOLDER,
     ]  # fmt: skip
-    counts = result.tables["counts"]
+    counts = result.tables["counts"].lazy().collect()
     assert counts["rule"].to_list() == [name for name in RULES if name not in ("language", "words")]
     assert dict(counts.select("rule", "failed").iter_rows())["refusal"] == 2
     assert dict(counts.select("rule", "first").iter_rows())["refusal"] == 0
@@ -236,7 +236,9 @@ DETAILS = [
 def test_a_verdict_tells_what_gave_the_row_away(
     tmp_path: Path, prompt: str, response: str, params: dict[str, Any], rule: str, detail: str
 ) -> None:
-    details = judge(tmp_path, texts((prompt, response)), **params).tables["details"]
+    details = (
+        judge(tmp_path, texts((prompt, response)), **params).tables["details"].lazy().collect()
+    )
     assert details.rows() == [("r0", rule, detail)]
 
 
@@ -244,7 +246,12 @@ def test_languages_and_words_are_told_too(tmp_path: Path) -> None:
     words = tmp_path / "bad.txt"
     words.write_text("damn", "utf-8")
     params = {"language": {"allowed": ["en", "fr"]}, "words": {"file": str(words)}}
-    details = judge(tmp_path, texts((GERMAN, "Damn."), (PROSE, STORY)), **params).tables["details"]
+    details = (
+        judge(tmp_path, texts((GERMAN, "Damn."), (PROSE, STORY)), **params)
+        .tables["details"]
+        .lazy()
+        .collect()
+    )
     assert details.rows() == [
         ("r0", "language", "the prompt is in de (sure by 1, limit 0.8), allowed en, fr"),
         ("r0", "words", "holds `Damn`"),
@@ -254,8 +261,8 @@ def test_languages_and_words_are_told_too(tmp_path: Path) -> None:
 def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
     pairs = [pair for pairs in FAULTS.values() for pair in pairs]
     result = judge(tmp_path, texts(*pairs))
-    counts = dict(result.tables["counts"].select("rule", "failed").iter_rows())
-    details = result.tables["details"]
+    counts = dict(result.tables["counts"].lazy().collect().select("rule", "failed").iter_rows())
+    details = result.tables["details"].lazy().collect()
     assert details["detail"].null_count() == 0
     assert dict(details.group_by("rule").len().iter_rows()) == {
         k: n for k, n in counts.items() if n
@@ -265,7 +272,7 @@ def test_every_rule_tells_what_gave_a_row_away(tmp_path: Path) -> None:
 
 def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
     rows = texts(("Hello there.", "Hi."), ("Tell me.", "TODO"))
-    evidence = judge(tmp_path, rows, action="flag").evidence
+    evidence = judge(tmp_path, rows, action="flag").frame
     assert evidence["keep"].all()
     assert evidence["reason"].null_count() == 2
     assert evidence["score"].to_list() == [0, 1]
@@ -275,8 +282,8 @@ def test_flagged_rows_stay_and_are_told(tmp_path: Path) -> None:
 def test_without_a_rule_nothing_is_dropped(tmp_path: Path) -> None:
     off = dict.fromkeys(RULES, False)
     result = judge(tmp_path, texts(("Tell me.", "TODO")), **off)
-    assert result.evidence["keep"].all()
-    assert result.tables["counts"].height == 0
+    assert result.frame["keep"].all()
+    assert result.tables["counts"].lazy().collect().height == 0
 
 
 @pytest.mark.parametrize(
@@ -294,7 +301,7 @@ def test_lengths_are_characters_within_bounds(
     tmp_path: Path, prompt: str, response: str, reason: Reason | None
 ) -> None:
     bounds = {"prompt": [5, 9], "response": [1, 7]}
-    evidence = judge(tmp_path, texts((prompt, response)), length=bounds).evidence
+    evidence = judge(tmp_path, texts((prompt, response)), length=bounds).frame
     assert evidence["reason"].to_list() == [reason]
 
 
@@ -310,7 +317,7 @@ def test_the_response_is_the_last_turn_and_the_prompt_what_users_say(tmp_path: P
 
 
 def failed_chat(tmp_path: Path, messages: Sequence[Message]) -> list[str]:
-    verdict = judge(tmp_path, frame([row("r", messages)])).evidence.row(0, named=True)
+    verdict = judge(tmp_path, frame([row("r", messages)])).frame.row(0, named=True)
     return [name for name in RULES if verdict.get(name)]
 
 
@@ -396,13 +403,13 @@ def test_a_language_is_told_of_long_texts_alone() -> None:
 
 def test_other_languages_than_allowed_are_dropped(tmp_path: Path) -> None:
     rows = texts((PROSE, STORY), (PROSE, GERMAN), (GERMAN, PROSE), ("Hallo du", "Guten Tag"))
-    evidence = judge(tmp_path, rows, language={"allowed": ["en"]}).evidence
+    evidence = judge(tmp_path, rows, language={"allowed": ["en"]}).frame
     assert evidence["language"].to_list() == [False, True, True, False]
     assert evidence["response_language"].to_list() == ["en", "de", "en", None]
     assert set(evidence["reason"].drop_nulls()) == {Reason.WRONG_LANGUAGE}
-    both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).evidence
+    both = judge(tmp_path, rows, language={"allowed": ["en", "de"]}).frame
     assert not both["language"].any()
-    evidence = judge(tmp_path, rows, language={}).evidence
+    evidence = judge(tmp_path, rows, language={}).frame
     assert not evidence["language"].any() and evidence["keep"].all()
     assert evidence["response_language"].to_list() == ["en", "de", "en", None]
 
@@ -541,7 +548,7 @@ def test_most_texts_cut_within_a_sentence_are_seen() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_clean_row_of_another_script_fails(tmp_path: Path, language: str) -> None:
     pool = clean_pool(language)
-    details = judge(tmp_path, pool).tables["details"]
+    details = judge(tmp_path, pool).tables["details"].lazy().collect()
     assert details.rows() == []
     assert find_pii(pool).height == 0
 
@@ -621,17 +628,17 @@ def tool_rows(arguments: str) -> pl.DataFrame:
 
 
 def test_what_a_tool_did_may_be_claimed_and_wrong_calls_are_dropped(tmp_path: Path) -> None:
-    assert judge(tmp_path, tool_rows('{"at":7}')).evidence["keep"].to_list() == [True]
+    assert judge(tmp_path, tool_rows('{"at":7}')).frame["keep"].to_list() == [True]
     verdict = judge(tmp_path, tool_rows('{"at":"seven"}'))
-    assert verdict.evidence["reason"].to_list() == [Reason.BAD_TOOL_CALL.value]
-    [detail] = verdict.tables["details"]["detail"].to_list()
+    assert verdict.frame["reason"].to_list() == [Reason.BAD_TOOL_CALL.value]
+    [detail] = verdict.tables["details"].lazy().collect()["detail"].to_list()
     assert detail == "calls `alarm.at: 'seven' is not of type 'integer'`"
 
 
 def test_values_that_nobody_said_can_be_let_pass(tmp_path: Path) -> None:
     rows = tool_rows('{"at":4471}')
-    assert judge(tmp_path, rows).evidence["keep"].to_list() == [False]
-    kept = judge(tmp_path, rows, tools={"values": False}).evidence["keep"]
+    assert judge(tmp_path, rows).frame["keep"].to_list() == [False]
+    kept = judge(tmp_path, rows, tools={"values": False}).frame["keep"]
     assert kept.to_list() == [True]
 
 
@@ -646,4 +653,4 @@ def test_calls_are_no_prose(tmp_path: Path) -> None:
         "Call note.", f'<tool_call>{{"name": "note", "arguments": {call["arguments"]}}}</tool_call>'
     )
     rows = frame([row("a", structured), row("b", tagged)])
-    assert judge(tmp_path, rows).evidence["reason"].to_list() == [None, None]
+    assert judge(tmp_path, rows).frame["reason"].to_list() == [None, None]

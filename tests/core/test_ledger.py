@@ -185,7 +185,7 @@ def test_a_stage_depends_on_the_example_sets_that_it_names_only(store: Store) ->
 
 # --- stages that break the contract -------------------------------------------------------------
 
-Bend = Callable[[pl.DataFrame], pl.DataFrame]
+Bend = Callable[[pl.DataFrame], pl.DataFrame | pl.LazyFrame]
 
 
 @pytest.fixture
@@ -237,6 +237,23 @@ def test_a_stage_that_keeps_all_or_drops_for_a_known_reason_passes(
 
 def test_the_order_of_verdicts_is_free(bend: Callable[[Bend], Artifact]) -> None:
     assert bend(lambda e: e.reverse()).counts["rows_in"] == 4
+
+
+def test_verdicts_that_are_computed_while_they_are_written_are_those_of_a_frame(
+    bend: Callable[[Bend], Artifact],
+) -> None:
+    change = drop("exact_duplicate")
+    first = bend(change)
+    METHODS["stage"].pop("bent")
+    shutil.rmtree(first.path)
+    lazy = bend(lambda e: change(e).lazy())
+    assert lazy.counts == {"rows_in": 4, "rows_out": 3, "dropped": {"exact_duplicate": 1}}
+    assert (lazy.digest, lazy.counts) == (first.digest, first.counts)
+
+
+def test_lazy_verdicts_that_miscount_are_caught(bend: Callable[[Bend], Artifact]) -> None:
+    with pytest.raises(AssertionError, match="read 4 rows and judged 3 of them in 3 lines"):
+        bend(lambda e: e.lazy().head(3))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ import orjson
 import polars as pl
 import pytest
 
-from curate.core.tables import read_batches, read_table, rows_at_once, scan_table, table_schema
+from curate.core.tables import (
+    read_batches,
+    read_table,
+    rows_at_once,
+    scan_table,
+    table_schema,
+    write_table,
+)
 from tests.orchestration.workplace import REPO, environment
 
 ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "s3:", "k=v", "~", "$HOME")
@@ -26,6 +33,32 @@ READERS = {
 }
 # hubrepo refuses such paths itself.
 EXEMPT = [REPO / "curate" / name for name in ("core/tables.py", "pool/hubrepo.py")]
+
+
+# A join is computed in pieces, and written in those if nobody says otherwise.
+JOIN = """
+import sys
+from pathlib import Path
+import polars as pl
+from curate.core.tables import write_table
+
+rows = pl.DataFrame({"row_id": pl.int_range(250_000, eager=True)}).lazy()
+scores = rows.with_columns(score=pl.col("row_id") / 7)
+write_table(rows.join(scores, on="row_id", how="left", maintain_order="left"), Path(sys.argv[1]))
+"""
+
+
+def test_the_bytes_of_a_table_do_not_depend_on_threads_or_on_whether_it_was_in_memory(
+    tmp_path: Path,
+) -> None:
+    written = set()
+    for threads in (1, 2, 4):
+        path = tmp_path / f"{threads}.parquet"
+        variables = environment() | {"POLARS_MAX_THREADS": str(threads)}
+        subprocess.run([sys.executable, "-c", JOIN, str(path)], env=variables, check=True)
+        written.add(path.read_bytes())
+    write_table(read_table(path), tmp_path / "frame.parquet")
+    assert written == {(tmp_path / "frame.parquet").read_bytes()}
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

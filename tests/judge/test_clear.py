@@ -165,7 +165,7 @@ def judged(tmp_path: Path, scores: Sequence[float | None], **given: Any) -> pl.D
     store = Store(tmp_path / "store")
     prepared = {name: stored_table(store, name, table) for name, table in tables.items()}
     data = StageData(pl.DataFrame({"row_id": ids}).lazy(), prepared=prepared)
-    return ClearStage.model_validate(given).decide(data).evidence
+    return ClearStage.model_validate(given).decide(data).frame
 
 
 def test_ties_at_the_median_go(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_an_earlier_version_stored_can_still_be_cut_anew(store: Store) -> N
     }
     table = stored_table(store, "confidence", pl.DataFrame(figures))
     data = StageData(pl.DataFrame({"row_id": ["a", "b"]}).lazy(), prepared={"confidence": table})
-    assert ClearStage(threshold=0.5).decide(data).evidence["keep"].to_list() == [False, True]
+    assert ClearStage(threshold=0.5).decide(data).frame["keep"].to_list() == [False, True]
 
 
 def test_the_median_halves_and_a_value_or_action_does_not(tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def noisy(seed: int = 0, rows: int = ROWS) -> tuple[dict[str, Any], list[bool]]:
 
 def test_without_a_threshold_rows_are_only_scored(tmp_path: Path) -> None:
     result = judged(tmp_path, noisy()[0])
-    assert result.evidence["keep"].all()
-    assert result.evidence["threshold"].null_count() == ROWS
-    assert result.evidence["score"].is_between(0, 1).all()
+    assert result.frame["keep"].all()
+    assert result.frame["threshold"].null_count() == ROWS
+    assert result.frame["score"].is_between(0, 1).all()
     assert not result.tables
 
 
@@ -74,7 +74,7 @@ def test_the_lowest_share_goes_and_equal_rows_stay_together(
     tmp_path_factory: pytest.TempPathFactory, values: list[int], share: float
 ) -> None:
     folder = tmp_path_factory.mktemp("share")
-    evidence = judged(folder, {"mean_logprob": values}, drop=share).evidence
+    evidence = judged(folder, {"mean_logprob": values}, drop=share).frame
     gone = evidence.filter(~pl.col("keep"))
     assert gone.height <= share * len(values) + 1e-9
     kept = [v for v, keep in zip(values, evidence["keep"], strict=True) if keep]
@@ -86,7 +86,7 @@ def test_the_lowest_share_goes_and_equal_rows_stay_together(
 
 def test_a_row_without_any_signal_has_no_score_and_stays(tmp_path: Path) -> None:
     signals = {"mean_logprob": [None, -1.0, -2.0, -3.0]}
-    evidence = judged(tmp_path, signals, threshold=0.5).evidence
+    evidence = judged(tmp_path, signals, threshold=0.5).frame
     assert evidence["score"].to_list() == pytest.approx([None, 5 / 6, 0.5, 1 / 6])
     assert evidence["keep"].to_list() == [True, True, True, False]
     assert evidence["reason"].to_list() == [None, None, None, "low_confidence"]
@@ -94,7 +94,7 @@ def test_a_row_without_any_signal_has_no_score_and_stays(tmp_path: Path) -> None
 
 def test_a_precision_is_reached_by_the_lowest_threshold_that_can(tmp_path: Path) -> None:
     signals, right = noisy()
-    evidence = judged(tmp_path, signals, right, precision=0.9).evidence.with_columns(
+    evidence = judged(tmp_path, signals, right, precision=0.9).frame.with_columns(
         correct=pl.Series(right)
     )
     threshold = evidence["threshold"][0]
@@ -135,7 +135,9 @@ def test_with_labels_the_score_is_a_probability_that_beats_each_signal(
 ) -> None:
     signals, right = noisy(rows=1_000)
     result = judged(tmp_path, signals, right, calibration=calibration)
-    quality = {line["signal"]: line for line in result.tables["quality"].to_dicts()}
+    quality = {
+        line["signal"]: line for line in result.tables["quality"].lazy().collect().to_dicts()
+    }
     assert list(quality) == [*ORIENTATION, "mean_rank", "confidence"]
     best = max(quality[name]["auroc"] for name in ("mean_logprob", "entropy", "min_logprob"))
     assert quality["confidence"]["auroc"] > best
@@ -147,7 +149,7 @@ def test_with_labels_the_score_is_a_probability_that_beats_each_signal(
         "signal": "relevance", "rows": 0, "wrong": 0, "auroc": None, "low": None, "high": None,
         "ece": None, "brier": None,
     }  # fmt: skip
-    bins = result.tables["reliability"]
+    bins = result.tables["reliability"].lazy().collect()
     assert bins["rows"].sum() == 1_000
 
 
@@ -155,17 +157,17 @@ def test_rows_without_a_label_are_scored_as_well(tmp_path: Path) -> None:
     signals, right = noisy(rows=600)
     some = [label if i < 300 else None for i, label in enumerate(right)]
     result = judged(tmp_path, signals, some, drop=0.2)
-    rest = result.evidence[300:].with_columns(correct=pl.Series(right[300:]))
+    rest = result.frame[300:].with_columns(correct=pl.Series(right[300:]))
     assert rest["score"].null_count() == 0
     wrong = ~rest["correct"]
     assert mean(rest.filter(wrong)["score"]) < mean(rest.filter(~wrong)["score"]) - 0.2
-    assert result.tables["quality"]["rows"].max() == 300
+    assert result.tables["quality"].lazy().collect()["rows"].max() == 300
 
 
 def test_signals_that_say_nothing_leave_the_share_of_right_rows(tmp_path: Path) -> None:
     right = [i % 4 != 0 for i in range(80)]
     result = judged(tmp_path, {"mean_logprob": [-1.0] * 80}, right)
-    assert result.evidence["score"].to_list() == pytest.approx([0.75] * 80, abs=0.06)
+    assert result.frame["score"].to_list() == pytest.approx([0.75] * 80, abs=0.06)
 
 
 # --- a whole run --------------------------------------------------------------------------------
