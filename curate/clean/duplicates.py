@@ -119,10 +119,11 @@ def judge_duplicates(
     Raises:
         UserError: the number of rows cannot be reached, or the policy names evidence that is not there.
     """
-    facts = _facts(data, params.keep)
+    facts = _facts(data, params.keep, pairs)
     rank = survival_rank(facts, params.keep, data.evidence)
-    verdicts = decide(facts.height, number_pairs(facts["row_id"], pairs), rank, params)
-    return StageResult(_evidence(facts["row_id"], verdicts, reason))
+    size = data.rows.select(pl.len()).collect().item()
+    verdicts = decide(size, number_pairs(facts["row_id"], pairs), rank, params)
+    return StageResult(_evidence(data.rows, facts["row_id"], verdicts, reason))
 
 
 def read_pairs(pairs: TableFile) -> pl.DataFrame:
@@ -134,21 +135,26 @@ def count_drops(
     data: StageData, pairs: pl.DataFrame, keep: Policy, thresholds: Sequence[float]
 ) -> list[int]:
     """Return how many rows each threshold drops, as `judge_duplicates` would, from groups built once."""
-    facts = _facts(data, keep)
+    facts = _facts(data, keep, pairs)
     rank = survival_rank(facts, keep, data.evidence)
     groups = DuplicateGroups(facts.height, number_pairs(facts["row_id"], pairs), rank)
     return [int((groups.judge(threshold).duplicate_of >= 0).sum()) for threshold in thresholds]
 
 
-def _facts(data: StageData, keep: Policy) -> pl.DataFrame:
-    """Return row_id and what the policy looks at, in pool order."""
+def _facts(data: StageData, keep: Policy, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return row_id and what the policy looks at of the rows with a pair, in pool order.
+
+    The others stay whatever the policy is, and are most.
+    """
     columns: list[pl.Expr] = [pl.col("row_id")]
     if keep == "longest":
         length = text_of_turn().str.len_chars()
         columns.append(pl.col("messages").list.eval(length).list.sum().alias("length"))
     if isinstance(keep, FirstSource):
         columns.append(pl.col("source"))
-    return data.rows.select(columns).collect()
+    paired = pl.concat([pairs["row_id"], pairs["other_id"].rename("row_id")]).unique().to_frame()
+    rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
+    return rows.select(columns).collect()
 
 
 def survival_rank(
@@ -200,28 +206,42 @@ def _evidence_values(
 def decide(
     size: int, pairs: Pairs, rank: NDArray[np.int64], params: DedupParams
 ) -> DuplicateVerdicts:
-    """Return which of `size` rows stay, at the threshold or down to the number of rows asked for.
+    """Return which of the ranked rows stay, at the threshold or down to the number of rows asked for.
+
+    Args:
+        size: of the pool; rows that have no rank have no pair, and stay.
+        pairs: of ranked rows.
+        rank: of each row its place in the order of survival.
+        params: threshold or number of rows.
 
     Raises:
         UserError: so few rows cannot be reached with the pairs that are stored.
     """
-    groups = DuplicateGroups(size, pairs, rank)
+    groups = DuplicateGroups(len(rank), pairs, rank)
     if params.rows is None:
         return groups.judge(params.threshold)
-    return judge_to_size(groups, rank, params.rows, params.floor)
+    return judge_to_size(groups, rank, params.rows, params.floor, size - len(rank))
 
 
-def _evidence(ids: pl.Series, verdicts: DuplicateVerdicts, reason: Reason) -> pl.DataFrame:
+def _evidence(
+    rows: pl.LazyFrame, ids: pl.Series, verdicts: DuplicateVerdicts, reason: Reason
+) -> pl.LazyFrame:
+    """Return the verdicts on all rows, of which those with these ids were compared."""
     dropped = verdicts.duplicate_of >= 0
     names = ids.gather(np.where(dropped, verdicts.duplicate_of, 0)) if len(ids) else ids
-    drop = pl.col("drop")
-    return pl.DataFrame(
+    judged = pl.DataFrame(
         {"row_id": ids, "drop": dropped, "score": verdicts.similarity, "name": names}
-    ).select(
-        "row_id",
-        keep=~drop,
-        reason=pl.when(drop).then(pl.lit(reason.value)),
-        score=pl.col("score"),
-        threshold=pl.lit(verdicts.threshold),
-        duplicate_of=pl.when(drop).then("name"),
+    )
+    drop = pl.col("drop").fill_null(value=False)
+    return (
+        rows.select("row_id")
+        .join(judged.lazy(), on="row_id", how="left", maintain_order="left")
+        .select(
+            "row_id",
+            keep=~drop,
+            reason=pl.when(drop).then(pl.lit(reason.value)),
+            score=pl.col("score").fill_null(0.0),
+            threshold=pl.lit(verdicts.threshold),
+            duplicate_of=pl.when(drop).then("name"),
+        )
     )

@@ -15,7 +15,7 @@ from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared
-from curate.text.pairs import PAIR_SCHEMA
+from curate.text.pairs import PAIR_SCHEMA, repeated
 
 Fold = Literal["ends", "space", "case", "numbers"]
 # White space as `rows.normalise` takes it.
@@ -77,9 +77,9 @@ class ExactStage(Stage):
     def decide(self, data: StageData) -> StageResult:
         """Keep one row of every text; the others name it in duplicate_of."""
         compare: Compared = "example" if self.conflicts else self.compare
-        keys = _keys(data.rows, compare, self.fold)
+        alike = _repeated(data.rows, _keys(data.rows, compare, self.fold))
         first = pl.col("row_id").first().over("key")
-        pairs = keys.select(
+        pairs = alike.select(
             first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
         ).filter(pl.col("row_id") != pl.col("other_id"))
         judged = judge_duplicates(
@@ -90,8 +90,8 @@ class ExactStage(Stage):
         )
         if not self.conflicts:
             return judged
-        kept = judged.evidence.filter("keep").select("row_id")
-        rows = data.rows.join(kept.lazy(), on="row_id", how="semi", maintain_order="left")
+        dropped = judged.evidence.lazy().filter(~pl.col("keep")).select("row_id")
+        rows = data.rows.join(dropped, on="row_id", how="anti", maintain_order="left")
         return StageResult(judged.evidence, {"conflicts": find_conflicts(rows, self.fold)})
 
 
@@ -102,28 +102,40 @@ def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
         row_id, other_id (the first row with the prompt; null for that row itself) and answers, the
         number of different responses to the prompt, in pool order.
     """
-    prompts = _keys(rows, "prompt", fold).rename({"key": "prompt"})
-    answers = _keys(rows, "response", fold).select(answer="key")
-    first = pl.col("row_id").first().over("prompt")
+    alike = _repeated(rows, _keys(rows, "prompt", fold))
+    answers = _keys(rows, "response", fold)[alike["at"]].to_struct()
+    first = pl.col("row_id").first().over("key")
     return (
-        pl.concat([prompts, answers], how="horizontal")
+        alike.with_columns(answer=answers)
         .select(
             "row_id",
             other_id=pl.when(pl.col("row_id") != first).then(first),
-            answers=pl.col("answer").n_unique().over("prompt").cast(pl.Int64),
+            answers=pl.col("answer").n_unique().over("key").cast(pl.Int64),
         )
         .filter(pl.col("answers") > 1)
     )
 
 
 def _keys(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
-    """Return row_id and a key of 128 bits that is equal for rows that count as the same."""
-    if compare == "example" and (column := _hash_column(fold)):
-        return rows.select("row_id", key=column).collect()
-    text = pl.col("text")
-    key = pl.struct(text.hash(seed=0).alias("low"), text.hash(seed=1).alias("high"))
+    """Return low and high: two numbers of 64 bits, both equal for rows that count as the same."""
+    column = _hash_column(fold) if compare == "example" else None
     # In two steps: the text would be folded once for each hash.
-    return rows.select("row_id", text=_folded(compare, fold)).collect().select("row_id", key=key)
+    texts = rows.select(text=column or _folded(compare, fold))
+    text = pl.col("text")
+    return texts.select(low=text.hash(seed=0), high=text.hash(seed=1)).collect()
+
+
+def _repeated(rows: pl.LazyFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return at (the row's number), row_id and key of the rows whose key another row has, in order."""
+    at = repeated(keys["low"].to_numpy())
+    some = keys[at].select(at=pl.Series(at, dtype=pl.get_index_type()), key=pl.struct(pl.all()))
+    ids = rows.select("row_id").with_row_index("at")
+    return ids.join(
+        some.filter(pl.col("key").is_duplicated()).lazy(),
+        on="at",
+        how="inner",
+        maintain_order="left",
+    ).collect()
 
 
 def _hash_column(fold: list[Fold]) -> str | None:

@@ -36,13 +36,13 @@ from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import scan_table
+from curate.core.tables import scan_table, write_table
 from curate.core.threads import in_threads
 from curate.core.turntext import CONVERSATION
 from curate.text import minhash
 from curate.text.compared import Compared, compared_text
 from curate.text.jaccard import incidence, jaccard, shared_grams
-from curate.text.pairs import Pairs, pair_table
+from curate.text.pairs import Pairs, pair_table, repeated
 from curate.text.shingles import Shingles, Unit, shingle
 
 VERSION = 3
@@ -50,6 +50,8 @@ PAIRS_VERSION = 4
 SHARD_ROWS = 131_072
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
+# Keys of rows that are in memory at a time.
+BUCKET_KEYS = 2**24
 # Rows whose sets of n-grams are in memory at a time: half a gigabyte of a hundred words each.
 HELD_ROWS = 500_000
 
@@ -155,10 +157,9 @@ def write_pairs(
     rows = _Rows(data, compare, unit, ngram, guards)
     keys = pl.concat(scan_table(shard.file("keys.parquet")) for shard in shards)
     pairs, candidates = _find_pairs(rows, keys, bands, floor)
-    alike, differing = _split(rows, pairs, floor)
-    ids = data.rows.read(["row_id"])["row_id"]
-    pair_table(ids, alike).write_parquet(out / "pairs.parquet")
-    differing_table(ids, differing).write_parquet(out / "differing.parquet")
+    ids, alike, differing = _split(rows, pairs, floor)
+    write_table(pair_table(ids, alike), out / "pairs.parquet")
+    write_table(differing_table(ids, differing), out / "differing.parquet")
     return {"candidates": candidates, "pairs": len(alike.first), "differing": differing.height}
 
 
@@ -185,7 +186,17 @@ class _Rows:
             rows = batch.filter(pl.Series(is_involved[batch["position"].to_numpy()]))
             return rows.select(**columns)
 
-        return in_threads(read, self.data.survivor_batches([*CONVERSATION], BATCH_ROWS))
+        start, stop = int(involved.min()), int(involved.max()) + 1
+        return in_threads(
+            read, self.data.survivor_batches([*CONVERSATION], BATCH_ROWS, start, stop)
+        )
+
+    def ids(self, involved: NDArray[np.int64]) -> pl.Series:
+        """Return the ids of the rows at these pool positions, which ascend."""
+        places = pl.LazyFrame({"row": pl.Series(involved, dtype=pl.get_index_type())})
+        ids = self.data.rows.scan().select("row_id").with_row_index("row")
+        some = ids.join(places, on="row", how="semi", maintain_order="left")
+        return some.collect()["row_id"]
 
     def guards(self, involved: NDArray[np.int64]) -> pl.DataFrame:
         """Return row and guard keys of the involved rows: few, so it is dear to hash all."""
@@ -250,7 +261,7 @@ def few_rows(pairs: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
 def _find_pairs(rows: _Rows, keys: pl.LazyFrame, bands: int, floor: float) -> tuple[Pairs, int]:
     """Return the pairs of similar rows, in order, and how many there were to compare."""
     names = [f"band-{i:03d}" for i in range(bands + 1)]
-    same = _copies(rows, keys.select("row", signature=names[-1]).collect())
+    same = _copies(rows, keys.select("row", signature=names[-1]))
     candidates = minhash.distinct(_candidates(keys, _second(same), names[:-1]))
     similarity = rows.jaccard(compared_text(rows.compare), candidates)
     near = similarity >= floor
@@ -262,18 +273,23 @@ def _find_pairs(rows: _Rows, keys: pl.LazyFrame, bands: int, floor: float) -> tu
     return table, len(same) + len(candidates)
 
 
-def _split(rows: _Rows, pairs: Pairs, floor: float) -> tuple[Pairs, pl.DataFrame]:
-    """Return the pairs of duplicates, and those that the guards tell apart."""
-    every = pl.int_range(rows.data.rows.height, dtype=pl.UInt32, eager=True).alias("row").to_frame()
-    own = rows.guards(np.concatenate([pairs.first, pairs.second]))
-    guards = every.join(own, on="row", how="left", maintain_order="left").fill_null(0)
+def _split(rows: _Rows, pairs: Pairs, floor: float) -> tuple[pl.Series, Pairs, pl.DataFrame]:
+    """Return the ids of the rows with a pair, and by their places in these ids two kinds of pairs.
+
+    The first are those of duplicates, the second those that the guards tell apart.
+    """
+    involved, places = np.unique([pairs.first, pairs.second], return_inverse=True)
+    first, second = places.reshape(2, -1)
 
     def compare_responses(
         first: NDArray[np.int64], second: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        return rows.jaccard(answer_text(), _packed(first, second))
+        return rows.jaccard(answer_text(), _packed(involved[first], involved[second]))
 
-    return split_pairs(pairs, guards, rows.active_guards, floor, compare_responses)
+    placed = Pairs(first, second, pairs.similarity, pairs.same)
+    keys = rows.guards(involved)
+    split = split_pairs(placed, keys, rows.active_guards, floor, compare_responses)
+    return rows.ids(involved), *split
 
 
 def _packed(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -288,14 +304,14 @@ def _second(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def _copies(rows: _Rows, keys: pl.DataFrame) -> NDArray[np.uint64]:
+def _copies(rows: _Rows, keys: pl.LazyFrame) -> NDArray[np.uint64]:
     """Return pairs of the first row with a set of n-grams and each other row with the same set.
 
     Long texts that differ in a word can have one signature, so the sets of such rows are read. Rows
     that a guard tells apart, or may, are no copies of each other.
     """
     key = ["signature", *rows.active_guards]
-    alike = keys.filter(pl.col("signature").is_duplicated())
+    alike = pl.concat(_repeated(bucket, "signature") for bucket in _buckets(keys, "signature"))
     guards = rows.guards(alike["row"].to_numpy().astype(np.int64))
     alike = alike.join(guards, on="row", how="left")
     shared = alike.filter(pl.struct(key).is_duplicated()).sort("row")
@@ -311,12 +327,24 @@ def _candidates(
     keys: pl.LazyFrame, copies: NDArray[np.int64], bands: list[str]
 ) -> Iterator[NDArray[np.uint64]]:
     """Yield the pairs of each band; rows that are the same as an earlier row stand back."""
-    rows = keys.select("row").collect()["row"]
-    alone = ~pl.Series(np.isin(rows.to_numpy(), copies))
-    column = {name: keys.select(name).collect()[name] for name in bands[:1]}
-    for at, name in enumerate(bands):
-        following = bands[(at + 1) % len(bands)]
-        key, other = column[name], keys.select(following).collect()[following]
-        column = {following: other}
-        table = pl.DataFrame({"row": rows, "key": key, "other": other})
-        yield minhash.bucket_pairs(table.filter(alone))
+    earlier = pl.LazyFrame({"row": pl.Series(np.unique(copies), dtype=pl.UInt32)})
+    alone = keys.join(earlier, on="row", how="anti", maintain_order="left")
+    for name, other in zip(bands, [*bands[1:], bands[0]], strict=True):
+        # A single band is its own neighbour.
+        for bucket in _buckets(alone.select("row", key=name, other=other), "key"):
+            yield minhash.bucket_pairs(bucket)
+
+
+def _buckets(keys: pl.LazyFrame, column: str) -> Iterator[pl.DataFrame]:
+    """Yield keys bucket by bucket: equal ones are in one, and few enough of them in memory."""
+    buckets = -(-keys.select(pl.len()).collect().item() // BUCKET_KEYS)
+    if buckets <= 1:
+        yield keys.collect()
+        return
+    for bucket in range(buckets):
+        yield keys.filter(pl.col(column) % buckets == bucket).collect()
+
+
+def _repeated(keys: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return the keys that come more than once."""
+    return keys[repeated(keys[column].to_numpy())]

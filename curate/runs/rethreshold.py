@@ -1,7 +1,7 @@
 """Another threshold of a stage, from the pairs that a run stored: seconds, and no text compared anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -151,11 +151,7 @@ def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
 def _count_duplicates(
     data: StageData, params: DedupParams, thresholds: Sequence[float]
 ) -> list[int]:
-    """Return the numbers of drops; of the rows, only those with a pair are looked at."""
-    pairs = read_pairs(data.prepared["pairs"])
-    paired = pl.concat([pairs["row_id"], pairs["other_id"].rename("row_id")]).unique().to_frame()
-    rows = data.rows.join(paired.lazy(), on="row_id", how="semi", maintain_order="left")
-    return count_drops(replace(data, rows=rows), pairs, params.keep, thresholds)
+    return count_drops(data, read_pairs(data.prepared["pairs"]), params.keep, thresholds)
 
 
 def _count_drops(evidence: pl.DataFrame) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.text.pairs import repeated
 from curate.text.shingles import Shingles
 
 PERMUTATIONS = 256
@@ -96,7 +97,7 @@ def bucket_pairs(keys: pl.DataFrame) -> NDArray[np.uint64]:
     Args:
         keys: key, other (orders the rows of one bucket, similar ones together) and row.
     """
-    shared = keys.filter(pl.col("key").is_duplicated()).sort("key", "other", "row")
+    shared = keys[repeated(keys["key"].to_numpy())].sort("key", "other", "row")
     key, row = shared["key"].to_numpy(), shared["row"].to_numpy().astype(np.uint64)
     pairs = []
     for step in range(1, BUCKET + 1):

@@ -38,6 +38,17 @@ class DuplicateVerdicts:
     threshold: float
 
 
+def repeated(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the places, ascending, of the values that come more than once."""
+    order = np.argsort(values)
+    ordered = values[order]
+    # Whether each is equal to the one before it; the first and one behind the last are not.
+    equal = np.zeros(len(values) + 1, dtype=np.bool_)
+    equal[1:-1] = ordered[1:] == ordered[:-1]
+    places: NDArray[np.int64] = order[equal[1:] | equal[:-1]]
+    return np.sort(places)
+
+
 def number_pairs(ids: pl.Series, pairs: pl.DataFrame) -> Pairs:
     """Return pairs of ids as pairs of positions in `ids`; pairs with other rows are left out."""
     places = ids.to_frame("row_id").with_row_index("first").cast({"first": pl.Int64})
@@ -142,27 +153,39 @@ class DuplicateGroups:
 
 
 def judge_to_size(
-    groups: DuplicateGroups, rank: NDArray[np.int64], rows: int, lowest: float
+    groups: DuplicateGroups,
+    rank: NDArray[np.int64],
+    rows: int,
+    lowest: float,
+    unpaired: int = 0,
 ) -> DuplicateVerdicts:
     """Let weaker and weaker pairs count until no more than `rows` stay; take back drops beyond.
 
     Pairs count one by one, among equal ones those of the worst group first, so that ties do not drop
     too much. Where one pair costs several rows, the least similar drops are taken back, which leaves
     all others valid: none of them duplicates such a row.
+
+    Args:
+        groups: of the rows that have a pair.
+        rank: of each of these its place in the order of survival.
+        rows: that are to be left, the unpaired ones among them.
+        lowest: similarity of the pairs that may count.
+        unpaired: how many rows there are besides, which stay.
     """
+    goal = min(rows - unpaired, len(rank))
     strongest = np.lexsort((groups.better, -groups.worse, -groups.similarity))
     few, many = 0, int((groups.similarity >= lowest).sum())
     kept = groups.dominate(strongest[:many])
     left = int(kept.sum())
-    if left > min(rows, len(rank)):
+    if left > goal:
         raise UserError(
-            f"cannot go down to {rows:,} rows: {left:,} are left when every pair with a similarity "
-            f"of {lowest:.4g} or more has lost a row; ask for more rows or lower `floor`"
+            f"cannot go down to {rows:,} rows: {left + unpaired:,} are left when every pair with a "
+            f"similarity of {lowest:.4g} or more has lost a row; ask for more rows or lower `floor`"
         )
     while few < many:
         middle = (few + many) // 2
         tried = groups.dominate(strongest[:middle])
-        if tried.sum() <= rows:
+        if tried.sum() <= goal:
             many, kept = middle, tried
         else:
             few = middle + 1
@@ -174,7 +197,7 @@ def judge_to_size(
     near = np.where(is_copy, 1.0, verdicts.similarity[dropped])
     order = dropped[np.lexsort((rank[dropped], near))]
     duplicate_of = verdicts.duplicate_of.copy()
-    duplicate_of[order[: min(rows, len(rank)) - int(kept.sum())]] = -1
+    duplicate_of[order[: goal - int(kept.sum())]] = -1
     return DuplicateVerdicts(duplicate_of, verdicts.similarity, threshold)
 
 
