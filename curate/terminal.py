@@ -68,7 +68,7 @@ def run_with_progress(
     status, submit = StepStatus(config.name), submit or inline(open_store(config.store))
 
     def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
-        artifacts, waits = [], [submit(step) for step in steps]
+        artifacts, waits = [], submit(steps)
         for number, (step, wait) in enumerate(zip(steps, waits, strict=True), start=1):
             with status.step(step.name, number, len(steps)):
                 artifacts.append(wait())

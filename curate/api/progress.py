@@ -21,7 +21,7 @@ class NotebookProgress:
 
     def __call__(self, computations: Sequence[Computation]) -> list[Artifact]:
         """Return the artifacts of computations, made now or found, in their order."""
-        artifacts, waits = [], [self._submit(one) for one in computations]
+        artifacts, waits = [], self._submit(computations)
         for number, (one, wait) in enumerate(zip(computations, waits, strict=True), start=1):
             self._show(progress_html(one.name, number, len(computations)))
             artifacts.append(wait())

@@ -4,7 +4,7 @@ Clusters of other kinds (Slurm, Kubernetes, GPUs) are started by their classes: 
 this machine listens to it alone, and leaves neither process nor file behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -17,8 +17,17 @@ from distributed.scheduler import KilledWorker
 from curate.config.running import RunSettings
 from curate.core.errors import UserError
 from curate.core.scratch import temporary_folder
-from curate.core.store import Artifact, Computation, Store
-from curate.orchestration.jobs import RETRIES, Job, Outcome, raise_lost, raise_unable, run_job
+from curate.core.store import Computation, Store
+from curate.orchestration.jobs import (
+    RETRIES,
+    Batch,
+    Job,
+    Outcome,
+    batches,
+    raise_lost,
+    raise_unable,
+    run_jobs,
+)
 from curate.pipeline.engine import Submit, Wait
 
 
@@ -31,9 +40,14 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
     """
     with open_client(settings) as client:
 
-        def submit(step: Computation) -> Wait:
-            future = client.submit(run_job, Job(store, step), pure=False)
-            return partial(_collect, store, step, future)
+        def submit(steps: Sequence[Computation]) -> list[Wait]:
+            # Of a cluster that is being started, as many as it is to have.
+            workers = sum(client.nthreads().values()) or settings.many
+            return [wait for batch in batches(steps, workers) for wait in send(batch).waits]
+
+        def send(steps: Sequence[Computation]) -> Batch:
+            future = client.submit(run_jobs, [Job(store, step) for step in steps], pure=False)
+            return Batch(store, steps, partial(_collect, steps[0], future))
 
         yield submit
 
@@ -89,16 +103,16 @@ def _cluster_class(name: str) -> Any:
         raise UserError(f"run.cluster.class: there is no {name} here ({error})") from error
 
 
-def _collect(store: Store, step: Computation, future: distributed.Future) -> Artifact:
-    """Wait for a step's artifact."""
+def _collect(step: Computation, future: distributed.Future) -> list[Outcome]:
+    """Wait for the outcomes of a task, which is named by its first step."""
     try:
         with worker_faults(step):
-            outcome: Outcome = future.result()
+            outcomes: list[Outcome] = future.result()
     except UserError:
         raise
     except Exception as error:
         raise_unable(step, error)
-    return outcome.result(store, step)
+    return outcomes
 
 
 @contextmanager

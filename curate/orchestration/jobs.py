@@ -1,13 +1,16 @@
-"""A step on its way to a worker's process, and what comes back: artifact or error, and log lines.
+"""Steps on their way to a worker's process, and what comes back: artifact or error, and log lines.
 
-A worker loads the recipe's plugins before it reads a step, which may be a call of theirs.
+A worker loads the recipe's plugins before it reads a step, which may be a call of theirs. Of a long list
+each task of a cluster is some steps, since it costs more than a small step does.
 """
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import groupby
 from logging.handlers import QueueHandler
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,11 +19,15 @@ from typing import NoReturn
 from curate.core.errors import UserError
 from curate.core.methods import load_plugin, loaded_plugins
 from curate.core.store import Artifact, Computation, Store, folder_name
-from curate.orchestration.computing import compute
+from curate.orchestration.computing import compute, wants_of
+from curate.pipeline.engine import Wait
 
 LOG = logging.getLogger("curate")
 # Further attempts at a step whose worker died.
 RETRIES = 2
+# A worker gets so many tasks of a long list, so that one that is slow holds up little; each of at most
+# so many steps.
+TASKS_A_WORKER, MOST_STEPS = 16, 16
 
 
 class Plugins:
@@ -74,8 +81,50 @@ class Outcome:
         return store.open(step, cached=self.artifact.cached)
 
 
-def run_job(job: Job) -> Outcome:
-    """Compute a step in a worker's process."""
+class Batch:
+    """Steps that are one task of a cluster, and what comes of them.
+
+    Args:
+        store: of the artifacts.
+        steps: to compute, one after the other.
+        fetch: waits for their outcomes.
+    """
+
+    def __init__(
+        self, store: Store, steps: Sequence[Computation], fetch: Callable[[], list[Outcome]]
+    ) -> None:
+        self._store, self._steps, self._fetch = store, steps, fetch
+
+    @cached_property
+    def _outcomes(self) -> list[Outcome]:
+        return self._fetch()
+
+    @property
+    def waits(self) -> list[Wait]:
+        """Return the way to wait for each step's artifact."""
+        return [partial(self._wait, number) for number in range(len(self._steps))]
+
+    def _wait(self, number: int) -> Artifact:
+        return self._outcomes[number].result(self._store, self._steps[number])
+
+
+def batches(steps: Sequence[Computation], workers: int) -> list[Sequence[Computation]]:
+    """Return steps by the task that they belong to; those of a task are to be given the same."""
+    size = min(max(len(steps) // (TASKS_A_WORKER * workers), 1), MOST_STEPS)
+    groups = [list(group) for _, group in groupby(steps, wants_of)]
+    return [group[i : i + size] for group in groups for i in range(0, len(group), size)]
+
+
+def run_jobs(jobs: Sequence[Job]) -> list[Outcome]:
+    """Compute steps in a worker's process; those behind one that fails end with its error as well."""
+    outcomes: list[Outcome] = []
+    for job in jobs:
+        failed = outcomes[-1].error if outcomes else None
+        outcomes.append(_run_job(job) if failed is None else Outcome(None, failed, []))
+    return outcomes
+
+
+def _run_job(job: Job) -> Outcome:
     with kept_lines() as lines:
         try:
             return Outcome(compute(job.store, job.step), None, lines)

@@ -4,7 +4,7 @@ A cluster of this machine listens to it alone, tells nobody of its use, and leav
 file behind. A step is one task; where a GPU is to be had, Ray gives one that runs a model its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,18 @@ from ray.exceptions import RayError, RayTaskError
 from curate.config.running import RunSettings
 from curate.core.errors import UserError
 from curate.core.scratch import temporary_folder
-from curate.core.store import Artifact, Computation, Store
+from curate.core.store import Computation, Store
 from curate.orchestration.computing import wants_of
-from curate.orchestration.jobs import RETRIES, Job, Outcome, raise_lost, raise_unable, run_job
+from curate.orchestration.jobs import (
+    RETRIES,
+    Batch,
+    Job,
+    Outcome,
+    batches,
+    raise_lost,
+    raise_unable,
+    run_jobs,
+)
 from curate.pipeline.engine import Submit, Wait
 
 # Jobs and outcomes are small, since tables lie in the store; Ray would take a third of all memory.
@@ -32,11 +41,20 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
     Raises:
         UserError: there is no cluster at the address.
     """
-    remote = ray.remote(run_job)
+    remote = ray.remote(run_jobs)
 
-    def submit(step: Computation) -> Wait:
-        task = remote.options(name=step.name, max_retries=RETRIES, **task_options(settings, step))
-        return partial(_collect, store, step, task.remote(Job(store, step)))
+    def submit(steps: Sequence[Computation]) -> list[Wait]:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        return [wait for batch in batches(steps, cores) for wait in send(batch).waits]
+
+    def send(steps: Sequence[Computation]) -> Batch:
+        options = {
+            "name": steps[0].name,
+            "max_retries": RETRIES,
+            **task_options(settings, steps[0]),
+        }
+        outcomes = remote.options(**options).remote([Job(store, step) for step in steps])
+        return Batch(store, steps, partial(_collect, steps[0], outcomes))
 
     with temporary_folder() as folder:
         _start(settings, folder)
@@ -71,11 +89,11 @@ def _start(settings: RunSettings, folder: Path) -> None:
         ) from error
 
 
-def _collect(store: Store, step: Computation, reference: Any) -> Artifact:
-    """Wait for a step's artifact."""
+def _collect(step: Computation, reference: Any) -> list[Outcome]:
+    """Wait for the outcomes of a task, which is named by its first step."""
     with worker_faults(step):
-        outcome: Outcome = ray.get(reference)
-    return outcome.result(store, step)
+        outcomes: list[Outcome] = ray.get(reference)
+    return outcomes
 
 
 @contextmanager

@@ -95,7 +95,7 @@ class ManySteps:
 
     def compute(self) -> None:
         """Submit all, and collect their artifacts in order."""
-        waits = [self.submit(step) for step in self.steps]
+        waits = self.submit(self.steps)
         self.artifacts = [wait() for wait in counted(self.steps[0].name, waits)]
 
 
@@ -116,7 +116,7 @@ def task_executor(settings: RunSettings, store: Store) -> Iterator[ExecuteAll]:
                 work = ManySteps(direct, steps)
                 make_many.with_options(task_run_name=f"{steps[0].name} ({len(steps):,})")(work)
                 return work.artifacts
-            waits = [submit(step) for step in steps]
+            waits = submit(steps)
             return [wait() for wait in counted(steps[0].name, waits)]
 
         yield execute_all
@@ -157,8 +157,11 @@ class TaskSubmitter:
         self._submitting, self._waiting = submitting, waiting
         self._runs: dict[str, RunInput] = {}
 
-    def __call__(self, step: Computation) -> Wait:
-        """Submit a step."""
+    def __call__(self, steps: Sequence[Computation]) -> list[Wait]:
+        """Submit independent steps."""
+        return [self._submit(step) for step in steps]
+
+    def _submit(self, step: Computation) -> Wait:
         records = self._store.root / RECORDS
         named = make.with_options(task_run_name=step.name, result_storage=records)
         made_by = {self._runs[one.key] for one in step.reads if one.key in self._runs}

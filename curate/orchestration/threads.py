@@ -18,6 +18,6 @@ def open_engine(settings: RunSettings, store: Store) -> Iterator[Submit]:
     """Yield the engine of some threads."""
     threads = ThreadPoolExecutor(settings.many, "step")
     try:
-        yield lambda step: threads.submit(compute, store, step).result
+        yield lambda steps: [threads.submit(compute, store, step).result for step in steps]
     finally:
         threads.shutdown(cancel_futures=True)

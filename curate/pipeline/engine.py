@@ -1,25 +1,25 @@
-"""An engine computes the steps of a run: it takes a step, and gives back a way to wait for its artifact.
+"""An engine computes the steps of a run: it takes steps, and returns ways to wait for their artifacts.
 
     submit = inline(store)
-    waits = [submit(step) for step in steps]       # independent steps, side by side where the engine can
+    waits = submit(steps)                          # independent steps, side by side where the engine can
     artifacts = [wait() for wait in waits]         # in their order
 
 Engines of more than one worker are in curate.orchestration.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from curate.core.store import Artifact, Computation, Store
 
 Wait = Callable[[], Artifact]
-Submit = Callable[[Computation], Wait]
+Submit = Callable[[Sequence[Computation]], list[Wait]]
 
 
 def inline(store: Store) -> Submit:
     """Return the engine that computes a step in this thread, when it is waited for."""
-    return lambda step: partial(store.ensure, step)
+    return lambda steps: [partial(store.ensure, step) for step in steps]
 
 
 class SubmitOnce:
@@ -29,10 +29,11 @@ class SubmitOnce:
         self._submit, self._waits = submit, dict[str, Wait]()
         self._lock = threading.Lock()
 
-    def __call__(self, step: Computation) -> Wait:
-        """Submit a step, unless it has been."""
-        key = step.key
+    def __call__(self, steps: Sequence[Computation]) -> list[Wait]:
+        """Submit those of some steps that have not been."""
+        keys = [step.key for step in steps]
         with self._lock:
-            if key not in self._waits:
-                self._waits[key] = self._submit(step)
-            return self._waits[key]
+            pairs = zip(keys, steps, strict=True)
+            new = {key: step for key, step in pairs if key not in self._waits}
+            self._waits.update(zip(new, self._submit(list(new.values())), strict=True))
+            return [self._waits[key] for key in keys]

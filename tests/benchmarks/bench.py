@@ -202,6 +202,22 @@ def same_bytes(out: Path, quick: bool) -> list[Line]:
     ]
 
 
+def steps(out: Path, quick: bool) -> list[Line]:
+    import bench_steps
+
+    figures = bench_steps.main(out, *((200, 0.02) if quick else (1_000, 0.25)))
+    return [
+        Line(
+            f"{figures['steps']:,} steps of {figures['step_seconds']:g} s on {engine}",
+            "5 % of their time beside them",
+            f"{figures[engine]['share']:.1%}, {1000 * figures[engine]['overhead']:.1f} ms a step",
+            None if quick else figures[engine]["share"] < 0.05,
+            None,
+        )
+        for engine in bench_steps.ENGINES
+    ]
+
+
 def kills(out: Path, quick: bool) -> list[Line]:
     import bench_kills
 
@@ -227,6 +243,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], list[Line]]] = {
     "rds": rds,
     "cascade": cascade,
     "large_pool": large_pool,
+    "steps": steps,
     "kills": kills,
 }
 

@@ -1,8 +1,9 @@
-"""Steps for tests of engines: one whose worker dies, one that fails, one that logs."""
+"""Steps for tests of engines: one whose worker dies, one that fails, one that logs, one that is busy."""
 
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from curate.core.calls import Counted, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
+from curate.core.wants import ONE_GPU
 
 LOG = logging.getLogger("curate")
 
@@ -24,6 +26,15 @@ def number(value: int) -> pl.DataFrame:
 def process(value: int) -> Counted[pl.DataFrame]:
     """Return which process computes it, in the counts."""
     return Counted(pl.DataFrame({"value": [value]}), {"process": os.getpid()})
+
+
+@cached(version=1, name="test-busy")
+def busy(value: int, seconds: float) -> Counted[pl.DataFrame]:
+    """Compute for so many seconds of a core; the counts tell how many it was."""
+    started = time.thread_time()
+    while time.thread_time() - started < seconds:
+        pass
+    return Counted(pl.DataFrame({"value": [value]}), {"cpu": time.thread_time() - started})
 
 
 @cached(version=1, name="test-deaths")
@@ -47,3 +58,9 @@ def fault(place: str) -> pl.DataFrame:
 def reading(model: ModelSource) -> pl.DataFrame:
     """Return the dtype of a model."""
     return pl.DataFrame({"dtype": [model.dtype]})
+
+
+@cached(version=1, name="test-tuned", wants=ONE_GPU)
+def tuned(model: ModelSource, seed: int) -> pl.DataFrame:
+    """Return a seed and the dtype of a model, with a GPU where there is one."""
+    return pl.DataFrame({"dtype": [model.dtype], "seed": [seed]})

@@ -51,7 +51,7 @@ class OpenEngine:
     submit: Submit
 
     def compute(self, *calls: CachedCall[Table]) -> list[Artifact]:
-        return [wait() for wait in [self.submit(call) for call in calls]]
+        return [wait() for wait in self.submit(calls)]
 
 
 @pytest.fixture(scope="module", params=["ray", "dask"])
@@ -96,6 +96,25 @@ def test_steps_are_computed_in_other_processes_and_found_afterwards(engine: Open
     tables = [Table(artifact, "process").read()["value"].item() for artifact in artifacts]
     assert tables == list(range(6))
     assert all(engine.store.find(call) for call in calls)
+
+
+def test_a_long_list_is_computed_in_order_by_both_workers_whatever_becomes_of_one(
+    engine: OpenEngine, tmp_path: Path
+) -> None:
+    """Some steps are a task: the one whose worker dies among them, and those around it."""
+    values = range(1000, 1200)
+    calls = [hazards.process.call(value) for value in values]
+    artifacts = engine.compute(*calls[:100], hazards.deaths.call(str(tmp_path), 1), *calls[100:])
+    assert Table(artifacts.pop(100), "deaths").read()["attempts"].item() == 2
+    assert [Table(a, "process").read()["value"].item() for a in artifacts] == list(values)
+    assert len({artifact.counts["process"] for artifact in artifacts}) >= 2
+
+
+def test_a_step_that_fails_in_a_long_list_ends_it(engine: OpenEngine) -> None:
+    calls = [hazards.process.call(value) for value in range(2000, 2200)]
+    with pytest.raises(UserError, match=r"pool\.jsonl is at fault"):
+        engine.compute(*calls[:100], hazards.fault.call("pool.jsonl"), *calls[100:])
+    assert engine.store.find(calls[0])
 
 
 @pytest.fixture(scope="module")

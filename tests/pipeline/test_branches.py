@@ -31,10 +31,10 @@ def run(tmp_path: Path) -> Run:
     """A run whose engine has two threads."""
     CALLS.clear()
     store, threads = Store(tmp_path / "store"), ThreadPoolExecutor(2)
-    submit = SubmitOnce(lambda step: threads.submit(store.ensure, step).result)
+    submit = SubmitOnce(lambda steps: [threads.submit(store.ensure, step).result for step in steps])
 
     def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
-        return [wait() for wait in [submit(step) for step in steps]]
+        return [wait() for wait in submit(steps)]
 
     recipe = {"name": "x", "pool": [{"path": "pool.jsonl"}], "run": {"on": "threads"}}
     return Run(Config.model_validate(recipe), store, execute_all)

@@ -1,0 +1,68 @@
+"""Steps as Prefect's tasks: a list of more than its server bears is one task."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.core.store import Store
+from curate.orchestration.tasks import MOST_TASKS
+from tests.orchestration import hazards
+from tests.orchestration.workplace import REPO, environment
+
+pytestmark = pytest.mark.system
+# One list of a flow on an engine; printed are the flow's tasks, and what came of them in their order.
+FLOW = """
+import json, os, sys
+from pathlib import Path
+from curate.orchestration.local import local_server
+
+def main(on, folder, many):
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.context import get_run_context
+    from curate.config.running import RunSettings
+    from curate.core.store import Store
+    from curate.orchestration.tasks import task_executor
+    from tests.orchestration import hazards
+
+    @flow
+    def steps():
+        settings = RunSettings.model_validate({"on": on, "workers": 2})
+        with task_executor(settings, Store(Path(folder))) as execute_all:
+            artifacts = execute_all([hazards.number.call(n) for n in range(many)])
+        return get_run_context().flow_run.id, [artifact.key for artifact in artifacts]
+
+    run, keys = steps()
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run]}))
+    print("RESULT", json.dumps({"keys": keys, "tasks": [(t.name, t.state_name) for t in tasks]}))
+
+if __name__ == "__main__":
+    with local_server() as variables:
+        os.environ.update(variables)
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("on", ["threads", "ray", "dask"])
+def test_a_list_of_more_than_200_steps_is_one_task(tmp_path: Path, on: str) -> None:
+    many, script, store = MOST_TASKS + 50, tmp_path / "flow.py", Store(tmp_path / "store")
+    script.write_text(FLOW)
+    done = subprocess.run(
+        [sys.executable, str(script), on, str(store.root), str(many)],
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    result = json.loads(line.removeprefix("RESULT "))
+    assert result["tasks"] == [["test-number (250)", "Completed"]]
+    calls = [hazards.number.call(value) for value in range(many)]
+    assert result["keys"] == [call.key for call in calls]
+    artifacts = [store.find(call) for call in calls]
+    tables = [pl.read_parquet(one.file("number.parquet")) for one in artifacts if one]
+    assert [table["value"].item() for table in tables] == list(range(many))
