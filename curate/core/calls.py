@@ -4,7 +4,7 @@
     def scores(responses: Table, tokens: Table, which: str, order: str) -> pl.DataFrame: ...
 
     table = run(scores, responses=counted, tokens=run.tokens, which="row", order="longest")   # a Table
-    tables = run.map(vectors, row_blocks(run.rows, positions), run.base)                 # one a block
+    tables = run.map(vectors, row_blocks(run, run.rows, positions), run.base)            # one a block
 
 An argument is a Table or an Artifact, or a list or dictionary of these (their digests go into the key),
 a Keyed thing or a list of such (what identifies it does, where it lies does not), or a plain value. None

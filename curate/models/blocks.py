@@ -7,18 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.core.calls import Table
-from curate.core.digests import digest_of
 from curate.core.rows import Message
+from curate.core.run import StepRun
 from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
+from curate.models.blockkeys import block_digest, hash_rows, hashes_of_table
 
-SMALLEST_BLOCK = 256
+SMALLEST_BLOCK, LARGEST_BLOCK = 256, 16_384
+# Of a pool whose blocks need not be larger than the largest for that.
 MOST_BLOCKS = 128
 
 
 @dataclass(frozen=True)
 class RowBlock:
-    """The rows at ascending positions of a table of rows, identified by their exact texts."""
+    """The rows at ascending positions of a table of rows, identified by hashes of their texts."""
 
     identity: str
     rows: Table
@@ -35,13 +37,24 @@ class RowBlock:
 
 
 def row_block(rows: Table, positions: Sequence[int]) -> RowBlock:
-    """Return the rows at ascending positions as one block."""
-    return RowBlock(digest_of(read_block(rows, positions)), rows, positions)
+    """Return the rows at ascending positions, few enough to be read at once, as one block."""
+    return RowBlock(block_digest(hash_rows(read_block(rows, positions))), rows, positions)
 
 
-def row_blocks(rows: Table, positions: NDArray[np.int64]) -> list[RowBlock]:
-    """Return the rows at ascending positions, block by block."""
-    return [row_block(rows, p) for p in blocks_of(positions, rows.height, SMALLEST_BLOCK)]
+def row_blocks(
+    run: StepRun, rows: Table, positions: NDArray[np.int64], smallest: int | None = None
+) -> list[RowBlock]:
+    """Return the rows at ascending positions, block by block, none of which is read for it.
+
+    Args:
+        run: stores the hashes of rows.
+        rows: the table.
+        positions: of the rows in it.
+        smallest: pool rows that a block spans at least; SMALLEST_BLOCK if None.
+    """
+    hashes = hashes_of_table(run, rows)
+    blocks = blocks_of(positions, rows.height, smallest or SMALLEST_BLOCK)
+    return [RowBlock(block_digest(hashes[block]), rows, block) for block in blocks]
 
 
 def whole_block(rows: Table) -> RowBlock:
@@ -52,8 +65,8 @@ def whole_block(rows: Table) -> RowBlock:
 def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[list[int]]:
     """Return ascending pool positions in blocks.
 
-    Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. Their
-    number is bounded, since each is a task of its own to the orchestrator.
+    Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. They grow
+    with the pool up to LARGEST_BLOCK, so that their results fit into the memory of a worker.
 
     Args:
         positions: of the rows wanted.
@@ -61,7 +74,7 @@ def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[l
         smallest: pool rows that a block spans at least.
     """
     size = smallest
-    while total > size * MOST_BLOCKS:
+    while total > size * MOST_BLOCKS and size < max(LARGEST_BLOCK, smallest):
         size *= 2
     parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
     return [part.tolist() for part in parts if len(part)]

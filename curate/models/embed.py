@@ -18,8 +18,10 @@ from curate.core.keyed import EmbedderSource
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
+from curate.core.tableparts import TablePart, table_parts
+from curate.core.turntext import CONVERSATION
 from curate.core.wants import ONE_GPU
-from curate.models.blocks import blocks_of
+from curate.models.blocks import row_blocks
 from curate.models.load import find_model, identify_embedder, load_embedder, load_static
 from curate.models.ngrams import embed_ngrams
 from curate.models.scripts import LATIN, covered_scripts, is_uncovered
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 VERSION = 1
 # Part of the keys of those blocks alone that may hold vectors of n-grams.
 NGRAM_VERSION = 1
-SMALLEST_BLOCK = 4_096
+FOREIGN_VERSION = 1
+SMALLEST_BLOCK, BATCH_ROWS = 4_096, 8_192
 BATCH_TEXTS = 32
 
 
@@ -172,13 +175,37 @@ def embed_rows(
 ) -> list[Table]:
     """Return the vectors of each block of the rows at ascending positions of a table of rows."""
     model = run.embedder(name)
-    calls = []
-    for block in blocks_of(positions, rows.height, SMALLEST_BLOCK):
-        texts = read_texts(rows, block, compare)
-        other = is_uncovered(pl.Series("text", texts, dtype=pl.String), [LATIN]).any()
-        text_block = TextBlock(digest_of(texts), rows, block, compare)
-        calls.append(vectors.call(text_block, model, NGRAM_VERSION if other else None))
+    foreign = run.map(foreign_texts, table_parts(rows), compare)
+    is_foreign = np.concatenate([part.array() for part in foreign])
+    calls = [
+        vectors.call(block, model, NGRAM_VERSION if is_foreign[block.positions].any() else None)
+        for block in text_blocks(run, rows, positions, compare, SMALLEST_BLOCK)
+    ]
     return run.results(calls)
+
+
+def text_blocks(
+    run: StepRun,
+    rows: Table,
+    positions: NDArray[np.int64],
+    compare: Compared,
+    smallest: int,
+) -> list[TextBlock]:
+    """Return what is compared of the rows at ascending positions of a table, as row_blocks does."""
+    return [
+        TextBlock(digest_of([block.identity, compare]), rows, block.positions, compare)
+        for block in row_blocks(run, rows, positions, smallest)
+    ]
+
+
+@cached(version=FOREIGN_VERSION, name="foreign-texts", title="Look for scripts other than Latin")
+def foreign_texts(rows: TablePart, compare: Compared) -> NDArray[np.bool_]:
+    """Return whether what is compared of each row is in a script other than Latin, for the most part."""
+    parts = [np.empty(0, dtype=np.bool_)]
+    for batch in rows.batches(BATCH_ROWS, CONVERSATION):
+        texts = batch.select(text=compared_text(compare))["text"].fill_null("")
+        parts.append(is_uncovered(texts, [LATIN]).to_numpy())
+    return np.concatenate(parts)
 
 
 def read_texts(rows: Table, positions: Sequence[int], compare: Compared) -> list[str]:

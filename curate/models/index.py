@@ -36,7 +36,7 @@ def index_rows(
 ) -> list[Table]:
     """Return the vectors of each block of the rows at ascending positions."""
     tokens = device_tokens(BATCH_TOKENS)
-    return run.map(vectors, row_blocks(rows, positions), run.base, max_length, tokens)
+    return run.map(vectors, row_blocks(run, rows, positions), run.base, max_length, tokens)
 
 
 def index_pool(run: ScoreRun, max_length: int) -> list[Table]:

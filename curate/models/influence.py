@@ -101,7 +101,7 @@ def pool_and_target_features(
 
 
 def _blocks(run: ScoreRun) -> list[RowBlock]:
-    return row_blocks(run.rows, run.kept.read(["position"])["position"].to_numpy())
+    return row_blocks(run, run.rows, run.kept.read(["position"])["position"].to_numpy())
 
 
 # --- exact ----------------------------------------------------------------------------------------

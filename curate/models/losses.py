@@ -114,7 +114,7 @@ def losses_at(
     adapter: Artifact | None = None,
 ) -> list[Artifact]:
     """Return the losses of each block of the rows at ascending positions of a table of rows."""
-    blocks = row_blocks(rows, positions)
+    blocks = row_blocks(run, rows, positions)
     return run.map(write_losses, blocks, model, what, max_length, BATCH_TOKENS, adapter)
 
 

@@ -74,7 +74,7 @@ def rate_rows(
     folder = prepare(source)
     output = find_output(folder, params.model, params.label, place)
     model = ModelSource(identify(source, "float32"), folder)
-    blocks = row_blocks(rows, positions)
+    blocks = row_blocks(run, rows, positions)
     tokens = device_tokens(BATCH_TOKENS)
     return run.map(ratings, blocks, model, output, params.max_length, tokens)
 

@@ -47,8 +47,7 @@ from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
-from curate.models.blocks import blocks_of
-from curate.models.embed import TextBlock, read_texts, unit
+from curate.models.embed import TextBlock, text_blocks, unit
 from curate.models.load import find_model, identify_embedder, load_embedder
 from curate.selectors.pool_target import (
     PoolAndTarget,
@@ -207,11 +206,10 @@ def _recall_calls(
     pairs = Table(near, "candidates").read()
     positions = pairs["position"].unique().sort().to_numpy()
     calls = []
-    for block in blocks_of(positions, run.rows.height, SMALLEST_BLOCK):
+    for texts in text_blocks(run, run.rows, positions, params.compare, SMALLEST_BLOCK):
+        block = texts.positions
         inside = pairs.filter(pl.col("position").is_between(block[0], block[-1]))
         numbers = np.searchsorted(block, inside["position"].to_numpy()).tolist()
-        digest = digest_of(read_texts(run.rows, block, params.compare))
-        texts = TextBlock(digest, run.rows, block, params.compare)
         pair_block = PairBlock(numbers, inside["example"].to_list())
         calls.append(recall.call(tokens, texts, pair_block, encoder))
     return calls
