@@ -52,6 +52,7 @@ from curate.core.section import Section
 from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.tableparts import SurvivorPart, concatenated, survivor_parts
 from curate.core.turntext import plain_messages, text_of_turn
 
 VERSION = 4
@@ -107,7 +108,8 @@ class PiiStage(Stage):
         """Return where personal data stands, and the masked rows if they are wanted."""
         find, regions = sorted(set(self.find)), sorted(set(self.regions))
         names = [self.names, check_names(self.names)] if self.names else None
-        spans = Table(run(write_spans, data, find, regions, names), SPAN_TABLE)
+        parts = run.map(write_spans, survivor_parts(data), find, regions, names)
+        spans = concatenated(run, [Table(part, SPAN_TABLE) for part in parts])
         if self.action != "mask":
             return {SPAN_TABLE: spans}
         return {SPAN_TABLE: spans, APPENDED: Table(run(write_masked, data, spans), APPENDED)}
@@ -174,7 +176,7 @@ def _count(spans: pl.DataFrame, kinds: list[Kind]) -> pl.DataFrame:
 @cached_files(version=VERSION, name="pii-found", title="Look for personal data")
 def write_spans(
     out: Path,
-    data: StageInputs,
+    rows: SurvivorPart,
     find: Sequence[FormKind],
     regions: Sequence[str],
     names: Sequence[str] | None = None,
@@ -184,15 +186,15 @@ def write_spans(
     `names` are the pipeline that finds names of people, and its version.
     """
     detectors = detectors_of(find, regions, names[0] if names else None)
-    rows = pieces = 0
+    count = pieces = 0
     arrow = SPAN_SCHEMA.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{SPAN_TABLE}.parquet", arrow, compression="zstd") as writer:
-        for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
-            rows += batch.height
+        for batch in rows.batches(["row_id", "messages"], BATCH_ROWS):
+            count += batch.height
             spans = find_pii(batch, detectors)
             pieces += spans.height
             writer.write_table(spans.to_arrow().cast(arrow))
-    return {"rows_in": rows, "found": pieces}
+    return {"rows_in": count, "rows_out": pieces, "found": pieces}
 
 
 def find_pii(rows: pl.DataFrame, detectors: Sequence[Detector] | None = None) -> pl.DataFrame:

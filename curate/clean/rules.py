@@ -80,6 +80,7 @@ from curate.core.runrecord import StageRecord
 from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
+from curate.core.tableparts import concatenated, survivor_parts
 
 
 def _read_switch(value: Any) -> Any:
@@ -129,8 +130,13 @@ class RulesStage(Stage):
         words = read_words(self.words.file) if self.words else []
         if self.language:
             _check_languages(self.language.allowed or [])
-        stored = run(measures.write_measures, data, self.language is not None, WordList(words))
-        return {measures.NAME: Table(stored, measures.NAME)}
+        parts = run.map(
+            measures.write_measures,
+            survivor_parts(data),
+            self.language is not None,
+            WordList(words),
+        )
+        return {measures.NAME: concatenated(run, [Table(part, measures.NAME) for part in parts])}
 
     def section(self, record: StageRecord) -> Section:
         """Return how many rows fail each rule."""

@@ -36,8 +36,8 @@ from curate.clean.heuristics.signs import find_damage, find_markup, markup_share
 from curate.clean.heuristics.toolcalls import MARKED_CALLS, find_call_faults
 from curate.clean.heuristics.words import WordList, find_word
 from curate.core.calls import cached_files
-from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
+from curate.core.tableparts import SurvivorPart
 from curate.core.turntext import CONVERSATION, text_of_turn
 from curate.overlap.units import user_text
 
@@ -77,17 +77,17 @@ WORD_SCHEMA = {"word": pl.String()}
 
 
 @cached_files(version=VERSION, name="rules-measures", title="Measure what the rules ask for")
-def write_measures(out: Path, data: StageInputs, languages: bool, words: WordList) -> Counts:
-    """Write measures.parquet, batch by batch."""
+def write_measures(out: Path, rows: SurvivorPart, languages: bool, words: WordList) -> Counts:
+    """Write measures.parquet of some rows, batch by batch."""
     schema = _schema(languages=languages, words=bool(words.words))
-    rows = 0
+    count = 0
     arrow = schema.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{NAME}.parquet", arrow, compression="zstd") as writer:
-        for batch in data.survivor_batches(["row_id", *CONVERSATION], BATCH_ROWS):
+        for batch in rows.batches(["row_id", *CONVERSATION], BATCH_ROWS):
             measures = measure(batch, languages=languages, words=words.words)
             writer.write_table(measures.to_arrow().cast(arrow))
-            rows += measures.height
-    return {"rows_in": rows}
+            count += measures.height
+    return {"rows_in": count, "rows_out": count}
 
 
 def measure(
