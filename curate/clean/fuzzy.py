@@ -36,6 +36,7 @@ from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
+from curate.core.tableparts import SurvivorPart, survivor_parts
 from curate.core.tables import scan_table, write_table
 from curate.core.threads import in_threads
 from curate.core.turntext import CONVERSATION
@@ -45,9 +46,8 @@ from curate.text.jaccard import incidence, jaccard, shared_grams
 from curate.text.pairs import Pairs, pair_table, repeated
 from curate.text.shingles import Shingles, Unit, shingle
 
-VERSION = 3
-PAIRS_VERSION = 4
-SHARD_ROWS = 131_072
+VERSION = 4
+PAIRS_VERSION = 5
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
 # Keys of rows that are in memory at a time.
@@ -81,13 +81,10 @@ class FuzzyStage(GuardedDedupParams, Stage):
         """
         bands, width = minhash.choose_bands(self.floor)
         compared = (self.compare, self.unit, self.ngram)
-        shards = run.results(
-            [
-                write_keys.call(data, *compared, bands, width, start, start + SHARD_ROWS)
-                for start in range(0, max(data.rows.height, 1), SHARD_ROWS)
-            ]
-        )
-        pairs = run(write_pairs, data, shards, *compared, bands, self.floor, self.guards)
+        parts = survivor_parts(data)
+        keys = run.map(write_keys, parts, *compared, bands, width)
+        offsets = [part.offset for part in parts]
+        pairs = run(write_pairs, data, keys, offsets, *compared, bands, self.floor, self.guards)
         return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
     def section(self, record: StageRecord) -> Section:
@@ -108,16 +105,14 @@ class FuzzyStage(GuardedDedupParams, Stage):
 @cached_files(version=VERSION, name="fuzzy-signatures", title="Sign the n-grams of rows")
 def write_keys(
     out: Path,
-    data: StageInputs,
+    rows: SurvivorPart,
     compare: Compared,
     unit: Unit,
     ngram: int,
     bands: int,
     width: int,
-    start: int,
-    stop: int,
 ) -> Counts:
-    """Write keys.parquet: pool position and band keys of one shard of the pool."""
+    """Write keys.parquet: position in the file and band keys of the rows of one part of the pool."""
     names = [f"band-{i:03d}" for i in range(bands + 1)]
     schema = pl.Schema({"row": pl.UInt32(), **dict.fromkeys(names, pl.UInt64())})
 
@@ -131,8 +126,7 @@ def write_keys(
     with pq.ParquetWriter(
         out / "keys.parquet", schema.to_frame().to_arrow().schema, compression="none"
     ) as writer:
-        batches = data.survivor_batches(["messages"], BATCH_ROWS, start, stop)
-        for keys in in_threads(sign, batches):
+        for keys in in_threads(sign, rows.batches(["messages"], BATCH_ROWS)):
             writer.write_table(keys.to_arrow())
             count += keys.height
     return {"rows_in": count}
@@ -142,7 +136,8 @@ def write_keys(
 def write_pairs(
     out: Path,
     data: StageInputs,
-    shards: Sequence[Artifact],
+    signed: Sequence[Artifact],
+    offsets: Sequence[int],
     compare: Compared,
     unit: Unit,
     ngram: int,
@@ -152,10 +147,17 @@ def write_pairs(
 ) -> Counts:
     """Write every candidate pair whose true Jaccard similarity reaches the floor.
 
+    `signed` are the keys of the parts of the pool, `offsets` where in it the file of each part begins.
+
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
     rows = _Rows(data, compare, unit, ngram, guards)
-    keys = pl.concat(scan_table(shard.file("keys.parquet")) for shard in shards)
+    keys = pl.concat(
+        scan_table(part.file("keys.parquet")).with_columns(
+            pl.col("row") + pl.lit(offset, pl.UInt32)
+        )
+        for part, offset in zip(signed, offsets, strict=True)
+    )
     pairs, candidates = _find_pairs(rows, keys, bands, floor)
     ids, alike, differing = _split(rows, pairs, floor)
     write_table(pair_table(ids, alike), out / "pairs.parquet")

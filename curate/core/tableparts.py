@@ -102,13 +102,14 @@ class SurvivorPart:
                     yield frame.filter(pl.Series(inside))
 
 
-def survivor_parts(data: StageInputs, most: int = PART_ROWS) -> list[SurvivorPart]:
+def survivor_parts(data: StageInputs, most: int | None = None) -> list[SurvivorPart]:
     """Return the rows that a stage reads in parts, one at least: a file each, or ranges of a large one.
 
     Args:
         data: what the stage reads.
-        most: rows of a part.
+        most: rows of a part; PART_ROWS if None.
     """
+    most = most or PART_ROWS
     mask, offset, parts = data.survivor_mask(), 0, []
     for file in table_parts(data.rows):
         rows = pq.read_metadata(file.path).num_rows

@@ -287,13 +287,13 @@ def test_copies_are_found_beside_a_row_that_only_has_their_signature(
     assert judged.similarities["r0", "r1"] == jaccards([text, other])["r0", "r1"] < 1
 
 
-# --- shards, batches, order -----------------------------------------------------------------------
+# --- parts, batches, order- -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "sizes", [(7, 1000, 20_000), (1000, 7, 20_000), (64, 5, 3), (1, 1, 1)], ids=str
 )
-def test_shards_and_batches_change_no_pair(
+def test_parts_and_batches_change_no_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int, int]
 ) -> None:
     texts = perturbed(6, 60 if min(sizes) > 1 else 12)
@@ -301,10 +301,12 @@ def test_shards_and_batches_change_no_pair(
     one_rows, two_rows = (pool_of(store, texts) for store in (whole, parts))
     gone = [f"r{i}" for i in range(60) if i % 8 == 3 or 21 <= i < 28]
     one = judge(whole, one_rows, {"e": dropping(whole, one_rows, gone)})
-    for name, value in zip(("SHARD_ROWS", "BATCH_ROWS", "VERIFY_PAIRS"), sizes, strict=True):
+    monkeypatch.setattr("curate.core.tableparts.PART_ROWS", sizes[0])
+    for name, value in zip(("BATCH_ROWS", "VERIFY_PAIRS"), sizes[1:], strict=True):
         monkeypatch.setattr(fuzzy, name, value)
     two = judge(parts, two_rows, {"e": dropping(parts, two_rows, gone)})
-    assert len(two.prepared) == math.ceil(len(texts) / sizes[0]) + 1
+    parts_with_rows = {i // sizes[0] for i in range(len(texts)) if f"r{i}" not in gone}
+    assert len(two.prepared) == len(parts_with_rows) + 1
     assert two.pairs.height > (0 if len(texts) == 12 else 15)
     assert one.pairs.equals(two.pairs)
     assert one.verdicts.equals(two.verdicts)
