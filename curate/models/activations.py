@@ -1,44 +1,50 @@
-"""Selective activation checkpointing: what a training step keeps in memory for its backward pass.
+"""Activation checkpointing: what a training step keeps in memory for its backward pass.
 
-Of each layer only the outputs of large matrix products and of attention are kept. The rest (norms,
-activation functions, sums, casts, the adapters' thin products) is computed again in the backward
-pass, which costs next to nothing and gives the very same bits. With SmolLM2-135M that is a third of the
-numbers.
+everything   as long as that is little
+products     of each layer the outputs of large matrix products and of attention. The rest (norms,
+             activation functions, sums, casts, the adapters' thin products) is computed again in the
+             backward pass, which costs next to nothing. With SmolLM2-135M that is a third less.
+inputs       of each layer what enters it; the layer is computed again, which costs a third forward pass
+
+All of them give the very same bits, so which one is taken may depend on the memory that is free.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from curate.core.lazy import lazy_module
+from curate.models.batches import free_bytes
+from curate.models.footprint import sizes_of
+from curate.models.load import device
 
 if TYPE_CHECKING:
     import torch
 else:
     torch = lazy_module("torch")
 
-# Numbers that a layer keeps for one token, as a multiple of the hidden size, in float32 (adapters are
-# float32 and keep copies of what they read, whatever the model computes in).
-KEPT_NUMBERS = 34
-# Bytes that may be kept without checkpointing.
-LIMIT = 1.5e9
+# Bytes that a processor keeps without checkpointing, which costs it less than memory does.
+LIMIT = 0.8e9
+# The share of a device's free memory that may be kept.
+SHARE = 0.5
 # The inner size below which a product is cheaper to compute again than to keep.
 THIN = 129
 
 
 def checkpointed(model: Any, tokens: int) -> AbstractContextManager[None]:
-    """Return a context whose forward pass keeps less, if that of so many tokens would keep too much."""
-    config = model.config.get_text_config()
-    kept = 4 * KEPT_NUMBERS * config.hidden_size * config.num_hidden_layers * tokens
-    return _checkpointed(model, kept > LIMIT and model.supports_gradient_checkpointing)
+    """Return a context whose forward pass keeps as much of so many tokens as memory is there for."""
+    sizes = sizes_of(model.config, model.dtype.itemsize)
+    room = SHARE * free_bytes()
+    plain = room if device() == "cuda" else min(room, LIMIT)
+    if tokens * sizes.kept_whole <= plain or not model.supports_gradient_checkpointing:
+        return nullcontext()
+    return _checkpointed(model, products=tokens * sizes.kept_products <= room)
 
 
 @contextmanager
-def _checkpointed(model: Any, active: bool) -> Iterator[None]:
-    if not active:
-        yield
-        return
-    model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": keep_products})
+def _checkpointed(model: Any, *, products: bool) -> Iterator[None]:
+    context = {"context_fn": keep_products} if products else {}
+    model.gradient_checkpointing_enable({"use_reentrant": False, **context})
     # Set along with it for the reentrant form alone: embeddings would get gradients that nobody reads.
     model.disable_input_require_grads()
     try:

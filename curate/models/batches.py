@@ -9,9 +9,12 @@ of the whole. So a row's numbers are the same bits on a processor, whatever its 
 may differ in the last digits, where a library chooses another product for fewer rows.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import psutil
 
 from curate.core.errors import UserError
 from curate.core.lazy import lazy_module
@@ -82,10 +85,20 @@ def fits(work: Callable[..., object], *arguments: object) -> bool:
         LOG.info("memory of %s: too small for a batch, which is halved (%s)", kernels(), error)
     else:
         return True
-    # Behind the handler, whose exception held the tensors of the batch.
+    # Behind the handler, whose exception held the tensors of the batch; a model that was fine-tuned
+    # before lies in cycles of references.
+    gc.collect()
     if device() == "cuda":
         torch.cuda.empty_cache()
     return False
+
+
+def free_bytes() -> int:
+    """Return the free memory of the device, that which torch keeps for itself among it."""
+    if device() == "cuda":
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + kept
+    return int(psutil.virtual_memory().available)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from curate.core.rows import Message
 from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.activations import checkpointed
-from curate.models.batches import batches_by_length
+from curate.models.batches import device_tokens, in_batches
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.lora import add_adapters, attach_adapter
@@ -150,17 +150,21 @@ def accumulate_gradients(model: SplitModel, batch: Sequence[TokenizedExample]) -
     """Add the gradient of the batch's mean token loss; return that loss, None without labels.
 
     The batch goes through the model in parts of similar length, so that one long row does not pad
-    all the others; the parts' sums over the labels of the whole batch make the same gradient.
+    all the others; the parts' sums over the labels of the whole batch make the same gradient. A part
+    that memory is too small for adds nothing, and is halved.
     """
     labels = sum(token != IGNORED for example in batch for token in example.labels[1:])
     if not labels:
         return None
-    total = 0.0
-    for part in batches_by_length([len(example.ids) for example in batch], TRAINING_TOKENS):
+    losses: list[float] = []
+
+    def work(part: list[int], _: int) -> None:
         rows = [batch[i] for i in part if any(token != IGNORED for token in batch[i].labels[1:])]
         if rows:
-            total += _backward(model, rows, labels)
-    return total
+            losses.append(_backward(model, rows, labels))
+
+    in_batches([len(example.ids) for example in batch], device_tokens(TRAINING_TOKENS), work)
+    return sum(losses, start=0.0)
 
 
 def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) -> float:
@@ -181,8 +185,17 @@ def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) 
         (pull,) = torch.autograd.grad(loss, part)
         pulls.append(pull)
         total += loss.item()
-    states.backward(torch.cat(pulls))  # type: ignore[no-untyped-call]
+    _add_gradients(model, states, torch.cat(pulls))
     return total
+
+
+def _add_gradients(model: SplitModel, states: "torch.Tensor", pulls: "torch.Tensor") -> None:
+    """Add to the weights' gradients all at once, so that a failure leaves none of a part behind."""
+    weights = [p for p in model.model.parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(states, weights, pulls, allow_unused=True)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None:
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
 
 
 def training_batches(

@@ -12,6 +12,7 @@ from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHead
 from curate.models import activations
 from curate.models.activations import checkpointed
 from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.footprint import sizes_of
 from curate.models.head import split_model
 from curate.models.load import load_causal
 from curate.models.lora import add_adapters
@@ -45,10 +46,10 @@ def gradients(model: Any) -> tuple[float | None, dict[str, torch.Tensor]]:
 
 # What peft says of GPT-2's transposed layers, and then does.
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
-@pytest.mark.parametrize("thin", [2, 129])
+@pytest.mark.parametrize(("thin", "free"), [(2, 1e12), (129, 1e12), (129, 0)])
 @pytest.mark.parametrize("make", ["llama", falcon, gpt2])
 def test_checkpointing_changes_no_bit_of_a_gradient(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, make: Any, thin: int
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, make: Any, thin: int, free: float
 ) -> None:
     def build() -> Any:
         with torch.random.fork_rng():
@@ -62,21 +63,39 @@ def test_checkpointing_changes_no_bit_of_a_gradient(
     plain, expected = gradients(build())
     monkeypatch.setattr(activations, "LIMIT", 0)
     monkeypatch.setattr(activations, "THIN", thin)
+    monkeypatch.setattr(activations, "free_bytes", lambda: free)
     loss, gradients_by_name = gradients(build())
     assert loss == plain
     assert expected.keys() == gradients_by_name.keys()
     assert all(torch.equal(gradients_by_name[name], grad) for name, grad in expected.items())
 
 
+@pytest.mark.parametrize(
+    ("device", "limit", "free", "active"),
+    [
+        ("cpu", 10, 1_000, [False, True]),
+        ("cpu", 1_000, 20, [False, True]),
+        ("cuda", 0, 20, [False, True]),
+        ("cuda", 0, 30, [False, False]),
+    ],
+)
 def test_only_a_part_that_keeps_too_much_is_checkpointed(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    limit: int,
+    free: int,
+    active: list[bool],
 ) -> None:
+    """Limit and free memory are in tokens; half of what is free may be kept."""
     model = load_causal(tiny, "float32").train()
-    token = 4 * 34 * model.config.hidden_size * model.config.num_hidden_layers
-    monkeypatch.setattr(activations, "LIMIT", 10 * token)
-    for tokens, active in ((10, False), (11, True)):
+    token = sizes_of(model.config, 4).kept_whole
+    monkeypatch.setattr(activations, "LIMIT", limit * token)
+    monkeypatch.setattr(activations, "free_bytes", lambda: free * token)
+    monkeypatch.setattr(activations, "device", lambda: device)
+    for tokens, checkpoints in zip((10, 11), active, strict=True):
         with checkpointed(model, tokens):
-            assert model.is_gradient_checkpointing is active
+            assert model.is_gradient_checkpointing is checkpoints
         assert not model.is_gradient_checkpointing
 
 

@@ -252,6 +252,40 @@ def test_the_gradient_is_that_of_the_loss_of_the_whole_batch(
             torch.testing.assert_close(gradients[name], weight.grad, atol=1e-6, rtol=1e-4)
 
 
+# What torch says of a hook in the layer where gradients end.
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_part_that_memory_is_too_small_for_is_halved_and_counted_once(
+    tiny: Path, where: str
+) -> None:
+    """It fails in the last layer that it comes to, when others have their gradients."""
+    several = examples(tiny)
+
+    def gradients(most: int) -> tuple[float | None, dict[str, torch.Tensor], list[int]]:
+        model = add_adapters(load_causal(tiny, "float32"), LORA, "all-linear", [0]).train()
+        layers, sizes = model.get_base_model().model.layers, []
+
+        def check(_: Any, tensors: Any, *__: Any) -> None:
+            sizes.append(len(tensors[0]))
+            if sizes[-1] > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        split = split_model(model)
+        if where == "forward":
+            layers[-1].register_forward_pre_hook(check)
+        else:
+            layers[0].register_full_backward_pre_hook(check)
+        loss = accumulate_gradients(split, several)
+        return loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, sizes
+
+    loss, whole, _ = gradients(len(several))
+    again, halved, sizes = gradients(1)
+    assert max(sizes) > 1
+    assert again == pytest.approx(loss, rel=1e-6)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(halved[name], gradient, atol=1e-6, rtol=1e-4)
+
+
 def test_training_makes_logits_of_few_response_tokens_at_a_time(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
