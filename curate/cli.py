@@ -366,6 +366,7 @@ def check(
     if config is None:
         raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
     recipe = load_config(config, overrides or [])
+    from curate.estimate.gpu import gpu_sentences
     from curate.estimate.lines import minutes_range
     from curate.estimate.recipe import estimate
     from curate.pipeline.inputs import input_sets
@@ -384,6 +385,7 @@ def check(
         tokens = f"{line.tokens:,}" if line.tokens else ""
         minutes = f"{line.seconds.likely / 60:.1f}" if line.seconds.likely else ""
         say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
+    say(*gpu_sentences(recipe, lines))
     _say_reused(recipe)
     low, high = minutes_range(lines)
     calls_model = any(line.asks for line in lines)

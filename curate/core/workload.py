@@ -31,6 +31,7 @@ class Workload:
     read_rows: rows that the base model reads, one that it reads twice counted twice.
     max_length: tokens of a row that it reads, None for all.
     limit: what it must see of a row's response.
+    gradients: whether the model goes back through each row as well, for gradients of adapters.
     embedded_rows: rows of which a sentence embedder reads what `compare` says; embedder: its name, that
     of the recipe's models if None.
     calls: of a language model, answers drawn anew aside; answer_tokens: of its longest answer.
@@ -40,6 +41,7 @@ class Workload:
     read_rows: int = 0
     max_length: int | None = None
     limit: ResponseLimit | None = None
+    gradients: bool = False
     embedded_rows: int = 0
     compare: Literal["example", "prompt", "response"] = "example"
     embedder: str | None = None

@@ -10,7 +10,18 @@ numbers a token, and checked against what SmolLM2-135M takes (tests/models/test_
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.core.lazy import lazy_module
+from curate.models.load import loading
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+else:
+    torch = lazy_module("torch")
+    transformers = lazy_module("transformers")
 
 FLOAT = 4
 
@@ -54,3 +65,47 @@ def sizes_of(config: Any, number: int) -> ModelSizes:
     # GPT-2 and others have no name of their own for four times the hidden size.
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
     return ModelSizes(text.hidden_size, inner, text.num_hidden_layers, number)
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A language model without its weights.
+
+    parameters: numbers of its weights; adapted: what a LoRA adapter of rank 1 has, beside every product
+    but the vocabulary head; cache: bytes of the keys and values of a token.
+    """
+
+    sizes: ModelSizes
+    parameters: int
+    adapted: int
+    vocabulary: int
+    cache: int
+
+    @property
+    def weights(self) -> int:
+        """Return the bytes of its weights."""
+        return self.sizes.number * self.parameters
+
+
+def model_shape(folder: Path, number: int, trust: bool = False) -> ModelShape:
+    """Return the shape of the model in a folder, whose numbers take so many bytes.
+
+    Raises:
+        UserError: there is no model whose configuration can be read.
+    """
+    with loading(folder), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+    head, text = model.get_output_embeddings(), config.get_text_config()
+    sizes = sizes_of(config, number)
+    adapted = sum(
+        sum(module.weight.shape)
+        for module in model.modules()
+        if isinstance(module, (torch.nn.Linear, transformers.pytorch_utils.Conv1D))
+        and module is not head
+    )
+    heads = text.num_attention_heads
+    pairs = getattr(text, "num_key_value_heads", None) or heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // heads
+    cache = 2 * sizes.layers * pairs * width * number
+    return ModelShape(sizes, model.num_parameters(), adapted, text.vocab_size, cache)

@@ -110,7 +110,7 @@ class LessSelector(Selector):
     def cost(self, rows: int) -> Workload:
         """Return the passes of the base model, which must see some of a response."""
         limit = ResponseLimit(self.max_length)
-        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit, gradients=True)
 
 
 def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
