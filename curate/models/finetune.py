@@ -13,10 +13,11 @@ from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
 from curate.models.chat import build_examples
-from curate.models.load import load_causal, load_tokenizer
+from curate.models.load import load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
 from curate.models.lora_values import LoraValues
 from curate.models.training import TrainingRows, train_lora
+from curate.models.weights import adaptable_model
 
 VERSION = 5
 ADAPTER = "adapter.safetensors"
@@ -65,7 +66,7 @@ def learn_adapter(
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
     examples = build_examples(tokenizer, rows.messages(), lora["max_length"], judges=model.judges)
-    tuned = load_causal(model.folder, model.dtype, model.trust)
+    tuned = adaptable_model(model.folder, model.dtype, model.trust)
     losses = train_lora(tuned, examples, lora, seed, start)
     if losses:
         save_adapter(tuned, path, rank=lora["rank"], alpha=lora["alpha"])
@@ -85,7 +86,7 @@ def load_measured(tuned: Artifact | None, model: ModelSource) -> Any:
         tuned: the fine-tune; None, or one that learned nothing, leaves the model as it is.
         model: that was tuned.
     """
-    loaded = load_causal(model.folder, model.dtype, model.trust)
+    loaded = adaptable_model(model.folder, model.dtype, model.trust)
     if tuned is not None and ADAPTER in tuned.files:
         attach_adapter(loaded, tuned.file(ADAPTER))
     return loaded.eval()

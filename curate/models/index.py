@@ -16,8 +16,9 @@ from curate.models.batches import device_tokens
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
 from curate.models.lm import BATCH_TOKENS, VERSION, encode
-from curate.models.load import load_tokenizer, load_trunk
+from curate.models.load import load_tokenizer
 from curate.models.refusals import NAME as TEMPLATE
+from curate.models.weights import load_trunk
 
 
 @cached(version=VERSION, name="index", title="Encode rows with the base model", wants=ONE_GPU)

@@ -273,6 +273,11 @@ def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
     return digest_of({p.relative_to(folder).as_posix(): _digest_unchanged(p) for p in paths})
 
 
+def weights_digest(folder: Path) -> str:
+    """Return the digest of a model's weights and configuration."""
+    return _digest_files(folder, WEIGHT_FILES)
+
+
 def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     """Return what can change a model's outputs: weights, tokenizer, chat template, dtype, device.
 
@@ -281,7 +286,7 @@ def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     folder = prepare(location)
     template = load_tokenizer(folder).chat_template
     return {
-        "weights": _digest_files(folder, WEIGHT_FILES),
+        "weights": weights_digest(folder),
         "tokenizer": _digest_files(folder, TOKENIZER_FILES),
         "chat_template": digest_of({"template": str(template), "reading": READING_VERSION}),
         "dtype": dtype,
@@ -379,21 +384,6 @@ def _wants_bos(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> bool:
     settings = folder / "tokenizer_config.json"
     values = orjson.loads(settings.read_bytes()) if settings.is_file() else {}
     return values.get("add_bos_token") is True or getattr(tokenizer, "add_bos_token", False) is True
-
-
-def load_trunk(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
-    """Return the model without its vocabulary head, for representations. Shared: never train it."""
-    return _load_trunk(folder, dtype, trust, _digest_files(folder, WEIGHT_FILES))
-
-
-@lru_cache(maxsize=1)
-def _load_trunk(folder: Path, dtype: str, trust: bool, digest: str) -> "PreTrainedModel":
-    with loading(folder):
-        model = transformers.AutoModel.from_pretrained(
-            folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True
-        )
-    pin_arithmetic(model)
-    return model.eval().to(device())
 
 
 def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":

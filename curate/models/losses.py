@@ -51,8 +51,9 @@ from curate.models.chat import (
 )
 from curate.models.head import HEAD_TOKENS, SplitModel, slices, split_model
 from curate.models.index import kept_among, measured_positions
-from curate.models.load import find_model, identify, load_causal, load_tokenizer, prepare
+from curate.models.load import find_model, identify, load_tokenizer, prepare
 from curate.models.lora import attach_adapter
+from curate.models.weights import adaptable_model, shared_model
 
 if TYPE_CHECKING:
     import torch
@@ -203,9 +204,11 @@ def write_losses(
 
 
 def _load_with(model: ModelSource, adapter: Artifact | None) -> "PreTrainedModel":
-    """Return a model with an adapter's weights on it."""
-    path = adapter.file("adapter.safetensors") if adapter else None
-    digest = digest_of([model.identity, adapter.digest if adapter else None])
+    """Return a model to read with, an adapter's weights on it."""
+    if adapter is None:
+        return shared_model(model.folder, model.dtype, model.trust)
+    digest = digest_of([model.identity, adapter.digest])
+    path = adapter.file("adapter.safetensors")
     return _load(model.folder, model.dtype, model.trust, path, digest)
 
 
@@ -218,12 +221,9 @@ def _unread(
 
 
 @lru_cache(maxsize=1)
-def _load(
-    folder: Path, dtype: str, trust: bool, adapter: Path | None, digest: str
-) -> "PreTrainedModel":
-    model = load_causal(folder, dtype, trust)
-    if adapter is not None:
-        attach_adapter(model, adapter)
+def _load(folder: Path, dtype: str, trust: bool, adapter: Path, digest: str) -> "PreTrainedModel":
+    model: PreTrainedModel = adaptable_model(folder, dtype, trust)
+    attach_adapter(model, adapter)
     return model.eval()
 
 

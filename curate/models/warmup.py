@@ -36,7 +36,7 @@ from curate.core.store import Artifact, Counts, write_json
 from curate.core.wants import ONE_GPU
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.gradients import has_response, lora_layers
-from curate.models.load import load_causal, load_tokenizer
+from curate.models.load import load_tokenizer
 from curate.models.lora import add_adapters
 from curate.models.lora_values import WarmupTuning
 from curate.models.training import (
@@ -46,6 +46,7 @@ from curate.models.training import (
     training_rows,
     training_steps,
 )
+from curate.models.weights import adaptable_model
 
 if TYPE_CHECKING:
     import safetensors.torch as safetensors_torch
@@ -105,7 +106,7 @@ def write_checkpoints(
             f"less: none of the {len(messages)} rows of the warm-up has a response within "
             f"{max_length} tokens; raise select.max_length"
         )
-    base = load_causal(model.folder, model.dtype, model.trust)
+    base = adaptable_model(model.folder, model.dtype, model.trust)
     filled = fill_in(lora, base.config.get_text_config().hidden_size, len(examples))
     tuned = adapt(base, filled, [seed, 0x1E55])
     lora_layers(tuned)
@@ -231,5 +232,5 @@ def read_checkpoint(warmup: Artifact, number: int, device: Any = "cpu") -> Check
 
 def load_adapted(warmup: Artifact, model: ModelSource) -> "PeftModel":
     """Return the base model with adapters as in the warm-up, in evaluation mode."""
-    base = load_causal(model.folder, model.dtype, model.trust)
+    base = adaptable_model(model.folder, model.dtype, model.trust)
     return adapt(base, read_warmup(warmup)["lora"], [0]).eval()

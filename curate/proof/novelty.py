@@ -41,7 +41,7 @@ from curate.core.wants import ONE_GPU
 from curate.models.chat import IGNORED, TokenizedExample, build_example, prompt_tokens
 from curate.models.evaluation import evaluate
 from curate.models.head import split_model
-from curate.models.load import load_causal, load_tokenizer
+from curate.models.load import load_tokenizer
 from curate.models.lora import add_adapters, initialise_adapters
 from curate.models.lora_values import LoraValues
 from curate.models.training import (
@@ -50,6 +50,7 @@ from curate.models.training import (
     training_rows,
     tune_adapters,
 )
+from curate.models.weights import adaptable_model
 from curate.proof.values import NoveltyValues, ProofValues
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def write_novelty(
     """
     tokenizer = load_tokenizer(model.folder, model.trust)
     rows = [build_example(tokenizer, row, lora["max_length"]) for row in texts.messages()]
-    loaded = load_causal(model.folder, model.dtype, model.trust)
+    loaded = adaptable_model(model.folder, model.dtype, model.trust)
     pair = add_adapters(loaded, lora, "all-linear", seed)
     tune_adapters(pair, rows, lora, seed)
     _write_rows(out / "rows.parquet", pair, texts.row_ids, rows)

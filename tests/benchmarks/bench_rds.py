@@ -24,7 +24,8 @@ from curate.core.rows import Message
 from curate.core.store import Store
 from curate.models.chat import tokenise
 from curate.models.lm import encode, pool_states
-from curate.models.load import choose_dtype, find_model, load_tokenizer, load_trunk, prepare
+from curate.models.load import choose_dtype, find_model, load_tokenizer, prepare
+from curate.models.weights import load_trunk
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from curate.selectors.rounds import best_first, round_robin

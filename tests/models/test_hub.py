@@ -16,7 +16,8 @@ from huggingface_hub import __version__, constants, file_download
 from huggingface_hub.utils import _http
 
 from curate.core.errors import UserError
-from curate.models.load import find_model, load_tokenizer, load_trunk, prepare
+from curate.models.load import find_model, load_tokenizer, prepare
+from curate.models.weights import load_trunk
 from tests.core.test_faults import curate
 from tests.hub import COMMIT, Hub, Reply, error, serve_hub
 

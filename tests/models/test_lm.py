@@ -21,7 +21,8 @@ from curate.models.blocks import read_block, row_block
 from curate.models.chat import render, tokenise
 from curate.models.index import vectors
 from curate.models.lm import encode, pool_states
-from curate.models.load import load_causal, load_tokenizer, load_trunk
+from curate.models.load import load_causal, load_tokenizer
+from curate.models.weights import load_trunk
 from tests.conftest import row, stored_rows, turns
 
 TEXTS = [

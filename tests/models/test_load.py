@@ -29,9 +29,9 @@ from curate.models.load import (
     load_causal,
     load_embedder,
     load_tokenizer,
-    load_trunk,
     prepare,
 )
+from curate.models.weights import load_trunk
 from tests.conftest import turns
 
 

@@ -12,6 +12,7 @@ from curate.core.calls import Counted, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.wants import ONE_GPU
+from curate.models.weights import LOADS
 
 LOG = logging.getLogger("curate")
 
@@ -52,6 +53,13 @@ def fault(place: str) -> pl.DataFrame:
     """Fail as a step does that finds a fault of the user's."""
     LOG.warning("%s is read", place)
     raise UserError(f"{place} is at fault")
+
+
+@cached(version=1, name="test-loads")
+def loads(value: int) -> Counted[pl.DataFrame]:
+    """Return which process computes it, and how often that has read weights of models."""
+    counts = {"process": os.getpid(), "loads": LOADS.total()}
+    return Counted(pl.DataFrame({"value": [value]}), counts)
 
 
 @cached(version=1, name="test-model")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import orjson
 import psutil
@@ -19,9 +20,13 @@ from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.methods import load_plugin
 from curate.core.store import Artifact, Store
-from curate.models.load import kernels
+from curate.models.blocks import row_block
+from curate.models.index import vectors
+from curate.models.load import ModelLocation, identify, kernels
+from curate.models.losses import write_losses
 from curate.orchestration.engines import open_engine
 from curate.pipeline.engine import Submit
+from tests.conftest import row, stored_rows, turns
 from tests.orchestration import hazards
 from tests.orchestration.workplace import (
     REPO,
@@ -50,7 +55,7 @@ class OpenEngine:
     store: Store
     submit: Submit
 
-    def compute(self, *calls: CachedCall[Table]) -> list[Artifact]:
+    def compute(self, *calls: CachedCall[Any]) -> list[Artifact]:
         return [wait() for wait in self.submit(calls)]
 
 
@@ -115,6 +120,20 @@ def test_a_step_that_fails_in_a_long_list_ends_it(engine: OpenEngine) -> None:
     with pytest.raises(UserError, match=r"pool\.jsonl is at fault"):
         engine.compute(*calls[:100], hazards.fault.call("pool.jsonl"), *calls[100:])
     assert engine.store.find(calls[0])
+
+
+def test_a_worker_reads_the_weights_of_a_model_once(engine: OpenEngine, tiny: Path) -> None:
+    """For indexes of several blocks and for losses, which take the model with its head."""
+    model = ModelSource(identify(ModelLocation("m", "folder", tiny), "float32"), tiny)
+    rows = stored_rows(
+        engine.store, "pool", [row(f"r{i}", turns("Hi", f"No. {i}")) for i in range(8)]
+    )
+    blocks = [row_block(rows, [2 * i, 2 * i + 1]) for i in range(4)]
+    engine.compute(*[vectors.call(block, model, 64, 512) for block in blocks])
+    engine.compute(*[write_losses.call(block, model, "all", 64, 512) for block in blocks])
+    counts = [a.counts for a in engine.compute(*[hazards.loads.call(i) for i in range(12)])]
+    assert os.getpid() not in {one["process"] for one in counts}
+    assert max(one["loads"] for one in counts) == 1
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from curate.core.store import Store
 from curate.models.chat import tokenise
 from curate.models.lm import encode
-from curate.models.load import load_tokenizer, load_trunk
+from curate.models.load import load_tokenizer
+from curate.models.weights import load_trunk
 from curate.selectors.rds import RdsSelector, scores
 from curate.selectors.rounds import best_first, round_robin, round_robin_refill
 from tests.conftest import row, stored_rows, stored_table, turns
