@@ -32,6 +32,7 @@ from curate.core.keyed import Keyed
 from curate.core.store import Artifact, Computation, Counts, Store, key_of
 from curate.core.tables import read_table, scan_table, write_table
 from curate.core.wants import ONE_CORE, Wants, WantsOf
+from curate.core.workload import SharedPass
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -366,6 +367,14 @@ class CallRunner:
         """Return the artifacts of independent computations, made now or found, in their order."""
         raise NotImplementedError
 
+    def is_stored(self, computation: Computation) -> bool:
+        """Return whether the artifact of a computation is there already; False where nobody knows."""
+        return False
+
+    def shared_pass(self, max_length: int) -> SharedPass:
+        """Return what several methods take from a pass of the base model; nothing without a recipe."""
+        return SharedPass()
+
     def execute(self, computation: Computation) -> Artifact:
         """Return the artifact of a computation, made now or found."""
         return self.execute_all([computation])[0]
@@ -414,3 +423,7 @@ class StoreRunner(CallRunner):
     def execute_all(self, computations: Sequence[Computation]) -> list[Artifact]:
         """Return the artifacts of independent computations, made now or found, in their order."""
         return [self.store.ensure(computation) for computation in computations]
+
+    def is_stored(self, computation: Computation) -> bool:
+        """Return whether the store holds the artifact of a computation."""
+        return self.store.find(computation) is not None

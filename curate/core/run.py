@@ -7,6 +7,7 @@ from curate.core.calls import Cached, CachedCall, Table
 from curate.core.errors import UserError
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.store import Artifact, Computation
+from curate.core.workload import SharedPass
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +54,14 @@ class StepRun(Protocol):
 
     def side_by_side(self, function: Callable[[Any, V], T], values: Sequence[V]) -> list[T]:
         """Return what a function makes of this run and each value, none of which needs another."""
+        ...
+
+    def is_stored(self, computation: Computation) -> bool:
+        """Return whether the artifact of a computation is there already."""
+        ...
+
+    def shared_pass(self, max_length: int) -> SharedPass:
+        """Return what the recipe's methods take from a pass of the base model over rows cut there."""
         ...
 
     @property

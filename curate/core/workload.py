@@ -9,6 +9,21 @@ A method says it by `cost`; `curate check` turns it into time, memory and money.
 from dataclasses import dataclass
 from typing import Literal
 
+# What can be taken from a forward pass over whole rows: losses of responses, those of all tokens too,
+# and vectors of the hidden states.
+PassHead = Literal["response", "all", "vectors"]
+
+
+@dataclass(frozen=True)
+class SharedPass:
+    """What the methods of a recipe take from one pass of the base model over rows cut at one length.
+
+    `stage` is the first stage that takes something, over the rows that the stages before it kept.
+    """
+
+    heads: frozenset[PassHead] = frozenset()
+    stage: str | None = None
+
 
 @dataclass(frozen=True)
 class ResponseLimit:
@@ -30,6 +45,7 @@ class Workload:
 
     read_rows: rows that the base model reads, one that it reads twice counted twice.
     max_length: tokens of a row that it reads, None for all.
+    heads: what it takes from a pass over whole rows, which it shares with others that cut rows alike.
     limit: what it must see of a row's response.
     gradients: whether the model goes back through each row as well, for gradients of adapters.
     embedded_rows: rows of which a sentence embedder reads what `compare` says; embedder: its name, that
@@ -40,6 +56,7 @@ class Workload:
 
     read_rows: int = 0
     max_length: int | None = None
+    heads: tuple[PassHead, ...] = ()
     limit: ResponseLimit | None = None
     gradients: bool = False
     embedded_rows: int = 0

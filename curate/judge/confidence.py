@@ -149,6 +149,7 @@ class ConfidenceStage(CutParams, Stage):
         return Workload(
             read_rows=2 * rows,
             max_length=self.max_length,
+            heads=("response",),
             limit=ResponseLimit(self.max_length),
             embedded_rows=rows,
             embedder=self.embedder,

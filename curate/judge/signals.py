@@ -39,8 +39,9 @@ from curate.core.store import Artifact
 from curate.judge.agreement import agree, find_neighbours, paired_cosines
 from curate.models.embed import embed_survivors
 from curate.models.index import read_vectors
-from curate.models.losses import check_finite, join_losses, survivor_losses
+from curate.models.losses import check_finite, join_losses
 from curate.models.neighbours.nearest import search_identity
+from curate.models.passes import survivor_passes
 from curate.text.compared import compared_text
 
 VERSION = 4
@@ -66,11 +67,12 @@ def measure_signals(
     checker: Check,
 ) -> Table:
     """Measure the losses and embed the texts of a stage's rows; return them joined to signals."""
+    given, alone = survivor_passes(run, data, max_length)
     return run(
         signals,
         data,
-        given=survivor_losses(run, data, "certainty", max_length),
-        alone=survivor_losses(run, data, "alone", max_length),
+        given=given,
+        alone=alone,
         prompts=embed_survivors(run, data, "prompt", embedder),
         responses=embed_survivors(run, data, "response", embedder),
         neighbours=neighbours,

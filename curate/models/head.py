@@ -53,6 +53,13 @@ class SplitModel:
         states: torch.Tensor = trunk.last_hidden_state[:, :-1][predicted]
         return states
 
+    def trunk(self, ids: "torch.Tensor") -> "torch.Tensor":
+        """Return the last hidden states [B, T, d] of token ids [B, T]."""
+        hidden: torch.Tensor = self.model.base_model(
+            input_ids=ids, use_cache=False
+        ).last_hidden_state
+        return hidden
+
     def logits(self, states: "torch.Tensor") -> "torch.Tensor":
         """Return float32 logits [m, V] of a few states."""
         return (states if self.head is None else self.head(states)).float()

@@ -7,17 +7,12 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
-from curate.core.ledger import kept_rows
-from curate.core.methods import find_method
 from curate.core.run import ScoreRun, StepRun, target_of
-from curate.core.stage import Stage
 from curate.core.wants import ONE_GPU
-from curate.models.batches import device_tokens
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import tokenise
-from curate.models.lm import BATCH_TOKENS, VERSION, encode
+from curate.models.lm import VERSION, encode, pass_tokens
 from curate.models.load import load_tokenizer
-from curate.models.refusals import NAME as TEMPLATE
 from curate.models.weights import load_trunk
 
 
@@ -36,45 +31,14 @@ def index_rows(
     run: StepRun, rows: Table, positions: NDArray[np.int64], max_length: int
 ) -> list[Table]:
     """Return the vectors of each block of the rows at ascending positions."""
-    tokens = device_tokens(BATCH_TOKENS)
-    return run.map(vectors, row_blocks(run, rows, positions), run.base, max_length, tokens)
-
-
-def index_pool(run: ScoreRun, max_length: int) -> list[Table]:
-    """Return the vectors of each block of measured rows, in pool order."""
-    return index_rows(run, run.rows, measured_positions(run), max_length)
+    blocks = row_blocks(run, rows, positions)
+    return run.map(vectors, blocks, run.base, max_length, pass_tokens())
 
 
 def index_target(run: ScoreRun, max_length: int) -> Table:
     """Return the vectors of the target examples."""
-    tokens = device_tokens(BATCH_TOKENS)
-    return run(vectors, whole_block(target_of(run)), run.base, max_length, tokens)
-
-
-def measured(run: ScoreRun) -> Table:
-    """Return the rows that are measured block by block: row_id and position in the pool.
-
-    These are the kept rows and those that a stage dropped for what the example sets hold. Without the
-    latter, blocks would be others for every eval set, and measured anew. Where fewer rows are kept
-    than the stages left (in a cascade), it is the kept ones.
-    """
-    stages = dict(run.evidence)
-    if kept_rows(run, run.rows, list(stages.values())).artifact.key != run.kept.artifact.key:
-        return run.kept
-    lasting = [table for name, table in stages.items() if not _reads_examples(name)]
-    return kept_rows(run, run.rows, lasting)
-
-
-def _reads_examples(stage: str) -> bool:
-    """Return whether a stage's verdicts depend on example sets; those of the template do not."""
-    kind = stage.split("-")[0]
-    return kind != TEMPLATE and bool(find_method(Stage, kind).uses)
-
-
-def measured_positions(run: ScoreRun) -> NDArray[np.int64]:
-    """Return the pool positions, ascending, of the rows that are measured."""
-    positions: NDArray[np.int64] = measured(run).read(["position"])["position"].to_numpy()
-    return positions
+    examples = whole_block(target_of(run))
+    return run(vectors, examples, run.base, max_length, pass_tokens())
 
 
 def kept_among(measured: Table, kept: Table) -> NDArray[np.bool_]:

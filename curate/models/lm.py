@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate.core.lazy import lazy_module
 from curate.models.batches import in_batches
+from curate.models.load import device
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,8 @@ else:
     torch = lazy_module("torch")
 
 VERSION = 1
-BATCH_TOKENS = 2_048
+# So many tokens' states fit into the caches of a processor: with 2,048 it is a sixth slower.
+BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 16_384
 
 
 def pool_states(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
@@ -38,6 +40,11 @@ def pool_states(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
     pooled: torch.Tensor = (weights.unsqueeze(1) @ states.float()).squeeze(1)
     unit: torch.Tensor = pooled / pooled.norm(dim=1, keepdim=True)
     return unit
+
+
+def pass_tokens() -> int:
+    """Return the tokens of a batch of a forward pass here, padding among them."""
+    return GPU_BATCH_TOKENS if device() == "cuda" else BATCH_TOKENS
 
 
 def encode(

@@ -24,6 +24,7 @@ from curate.core.ledger import kept_rows
 from curate.core.selector import Selector
 from curate.core.store import Artifact, Computation, Store
 from curate.core.tables import read_table
+from curate.core.workload import SharedPass
 from curate.llm.engines import identify_engine
 from curate.models.load import (
     ModelLocation,
@@ -35,6 +36,7 @@ from curate.models.load import (
 )
 from curate.pipeline.branches import run_branches
 from curate.pipeline.race import RaceResult
+from curate.pipeline.sharing import shared_pass
 from curate.selectors.selection import SelectionResult
 
 ExecuteAll = Callable[[Sequence[Computation]], list[Artifact]]
@@ -190,6 +192,15 @@ class Run(CallRunner):
         if reused:
             LOG.info("%s: %d of %d reused", names, reused, len(artifacts))
         return [self._artifacts_by_key[key] for key in keys]
+
+    def is_stored(self, computation: Computation) -> bool:
+        """Return whether the artifact of a computation is there already."""
+        key = computation.key
+        return key in self._artifacts_by_key or self.store.find(computation) is not None
+
+    def shared_pass(self, max_length: int) -> SharedPass:
+        """Return what the recipe's methods take from a pass of the base model over rows cut there."""
+        return shared_pass(self.config, max_length)
 
     def find_base(self) -> tuple[ModelLocation, str]:
         """Return where the base model lies, and its dtype.

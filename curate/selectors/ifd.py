@@ -42,9 +42,9 @@ from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.store import Artifact
-from curate.core.workload import ResponseLimit, Workload
-from curate.models.index import measured
-from curate.models.losses import mean_loss, named_model, pool_losses, read_faults, read_losses
+from curate.core.workload import PassHead, ResponseLimit, Workload
+from curate.models.losses import mean_loss, named_model, read_faults, read_losses
+from curate.models.passes import alone_pass, pass_of, pool_pass
 
 VERSION = 1
 PROMPT_IS_NO_HELP = "the prompt does not help: IFD of 1 or more"
@@ -73,9 +73,13 @@ class IfdSelector(Selector):
     def score_rows(self, run: ScoreRun) -> Table:
         """Measure the losses of responses with and without their prompts, then store both ratios."""
         model = named_model(run, self.model) if self.model else run.base
-        given = pool_losses(run, model, "response", self.max_length)
-        alone = pool_losses(run, model, "alone", self.max_length)
-        return run(scores, run.kept, measured(run), given, alone, self.form, self.min_tokens)
+        if self.model:
+            given = pass_of(run, model, self.max_length)
+        else:
+            given = pool_pass(run, "response", self.max_length)
+        rows = given.measured
+        alone = alone_pass(run, model, self.max_length, rows)
+        return run(scores, run.kept, rows, given.blocks, alone, self.form, self.min_tokens)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers: the highest IFD below 1 first, then IFD from 1 up, ties by row_id.
@@ -101,9 +105,10 @@ class IfdSelector(Selector):
         return scores.select(pl.when(reason != PROMPT_IS_NO_HELP).then(reason)).to_series()
 
     def cost(self, rows: int) -> Workload:
-        """Return the passes of the model, which must see some of a response."""
+        """Return the passes of the model, with prompts and without; it must see some of a response."""
         limit = ResponseLimit(self.max_length, self.min_tokens, self.model)
-        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
+        heads: tuple[PassHead, ...] = () if self.model else ("response",)
+        return Workload(read_rows=2 * rows, max_length=self.max_length, heads=heads, limit=limit)
 
 
 @cached(version=VERSION, name="score-ifd")

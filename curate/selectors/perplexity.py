@@ -31,8 +31,8 @@ from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.core.workload import ResponseLimit, Workload
-from curate.models.index import measured
-from curate.models.losses import mean_loss, pool_losses, read_losses
+from curate.models.losses import mean_loss, read_losses
+from curate.models.passes import pool_pass
 
 VERSION = 1
 REFERENCE_START = 0.33
@@ -61,8 +61,8 @@ class PerplexitySelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Measure the losses of kept rows, then store their means."""
-        blocks = pool_losses(run, run.base, self.of, self.max_length)
-        return run(scores, run.kept, measured(run), blocks, self.of, self.prefer, self.mid)
+        read = pool_pass(run, self.of, self.max_length)
+        return run(scores, run.kept, read.measured, read.blocks, self.of, self.prefer, self.mid)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, rows without a loss come last.
@@ -86,7 +86,7 @@ class PerplexitySelector(Selector):
     def cost(self, rows: int) -> Workload:
         """Return the pass of the base model."""
         limit = ResponseLimit(self.max_length) if self.of == "response" else None
-        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
+        return Workload(read_rows=rows, max_length=self.max_length, heads=(self.of,), limit=limit)
 
 
 @cached(version=VERSION, name="score-perplexity")

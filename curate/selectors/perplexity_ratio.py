@@ -44,9 +44,9 @@ from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
-from curate.models.index import measured
 from curate.models.lora_values import LoraValues, brief_lora
-from curate.models.losses import mean_loss, pool_losses, read_losses
+from curate.models.losses import mean_loss, read_losses
+from curate.models.passes import pass_of, pool_pass
 from curate.models.training import TrainingRows, training_rows
 
 VERSION = 1
@@ -80,9 +80,12 @@ class PerplexityRatioSelector(Selector):
     def score_rows(self, run: ScoreRun) -> Table:
         """Tune on the target, measure responses under both models, then store the differences."""
         adapter = tune_on_target(run, self)
-        base = pool_losses(run, run.base, "response", self.max_length)
-        tuned = pool_losses(run, run.base, "response", self.max_length, adapter)
-        return run(scores, run.kept, measured(run), base, tuned, self.prior_tokens)
+        base = pool_pass(run, "response", self.max_length)
+        tuned = pass_of(run, run.base, self.max_length, adapter)
+        return run(
+            scores, run.kept, base.measured, base.blocks, tuned.measured, tuned.blocks,
+            self.prior_tokens,
+        )  # fmt: skip
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, unscored rows come last."""
@@ -93,7 +96,9 @@ class PerplexityRatioSelector(Selector):
     def cost(self, rows: int) -> Workload:
         """Return the passes of the base model, which must see some of a response."""
         limit = ResponseLimit(self.max_length)
-        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
+        return Workload(
+            read_rows=2 * rows, max_length=self.max_length, heads=("response",), limit=limit
+        )
 
 
 def tune_on_target(run: ScoreRun, params: PerplexityRatioSelector) -> Artifact:
@@ -143,11 +148,13 @@ def scores(
     kept: Table,
     measured: Table,
     base: Sequence[Artifact],
+    measured_tuned: Table,
     tuned: Sequence[Artifact],
     prior_tokens: int,
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score, nearest_id (null), reason, both losses, tokens."""
-    before, after = (read_losses(blocks, measured, kept) for blocks in (base, tuned))
+    before = read_losses(base, measured, kept)
+    after = read_losses(tuned, measured_tuned, kept)
     frame = pl.DataFrame(
         {
             "row_id": kept.read(["row_id"])["row_id"],

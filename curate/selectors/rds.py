@@ -30,7 +30,8 @@ from curate.core.methods import method
 from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.workload import Workload
-from curate.models.index import index_pool, index_target, iter_kept_vectors, measured
+from curate.models.index import index_target, iter_kept_vectors
+from curate.models.passes import pool_pass
 from curate.selectors.similarities import rank_similarities, similarity_table
 
 VERSION = 4
@@ -58,18 +59,19 @@ class RdsSelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Encode pool and target, then store the cosines of every row with every target example."""
+        encoded = pool_pass(run, "vectors", self.max_length)
         return run(
             scores,
             kept=run.kept,
-            measured=measured(run),
-            blocks=index_pool(run, self.max_length),
+            measured=encoded.measured,
+            blocks=encoded.vectors,
             target=target_of(run),
             target_vectors=index_target(run, self.max_length),
         )
 
     def cost(self, rows: int) -> Workload:
         """Return one pass of the base model."""
-        return Workload(read_rows=rows, max_length=self.max_length)
+        return Workload(read_rows=rows, max_length=self.max_length, heads=("vectors",))
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id."""

@@ -523,8 +523,8 @@ def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm:
 @pytest.mark.model
 def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, smollm: Path) -> None:
     from curate.models.chat import build_example
+    from curate.models.forward import forward
     from curate.models.load import load_causal, load_tokenizer
-    from curate.models.losses import measure
 
     run = EngineRun(store, folder=smollm)
     pairs = [(q, f"The answer is: {i + 3}") for i, q in enumerate(
@@ -541,7 +541,7 @@ def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, sm
 
     def mean_loss(rows: Sequence[Any]) -> float:
         examples = [build_example(tokenizer, messages, 512) for messages in rows]
-        losses = measure(model_.eval(), tokenizer, examples, "response")
+        losses = forward(model_.eval(), examples, ["response"], 512).table
         return float((losses["response_sum"] / losses["response_tokens"]).mean())  # type: ignore[arg-type]
 
     assert mean_loss(new["messages"].to_list()) < mean_loss(gold)

@@ -15,7 +15,7 @@ import torch
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Store
 from curate.judge.signals import ORIENTATION, mean_rank, measure_signals
-from curate.models import losses
+from curate.models import forward, lm
 from curate.models.embed import embed_texts
 from curate.models.load import load_causal, load_tokenizer
 from tests.conftest import turns
@@ -88,8 +88,8 @@ def test_batches_and_the_cut_of_the_head_change_nothing(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, batch: int, head: int
 ) -> None:
     expected = measured(ModelRun(Store(tmp_path / "a"), folder=tiny, texts=TEXTS))
-    monkeypatch.setattr(losses, "BATCH_TOKENS", batch)
-    monkeypatch.setattr(losses, "HEAD_TOKENS", head)
+    monkeypatch.setattr(lm, "BATCH_TOKENS", batch)
+    monkeypatch.setattr(forward, "HEAD_TOKENS", head)
     table = measured(ModelRun(Store(tmp_path / "b"), folder=tiny, texts=TEXTS))
     assert table["row_id"].to_list() == expected["row_id"].to_list()
     for name in ORIENTATION:
@@ -142,7 +142,7 @@ def test_other_neighbours_measure_no_row_anew(store: Store, tiny: Path) -> None:
         "embed",
         "embed",
         "losses",
-        "losses",
+        "losses-alone",
     ]
     run.executed_steps.clear()
     measured(run, floor=0.9)

@@ -20,9 +20,10 @@ from curate.core.errors import UserError
 from curate.models.batches import batches_by_length, device_tokens, in_batches
 from curate.models.chat import IGNORED, TokenizedExample
 from curate.models.evaluation import evaluate
+from curate.models.forward import forward
 from curate.models.lm import encode
-from curate.models.load import load_causal, load_trunk
-from curate.models.losses import sum_certainty, sum_losses
+from curate.models.load import load_causal
+from curate.models.weights import load_trunk
 
 # Of very different lengths, so that padding is not the same in two batches.
 LENGTHS = [3, 60, 7, 31, 5, 44, 18, 9, 26, 12, 57, 4]
@@ -69,11 +70,13 @@ def trunk_vectors(model: Any) -> NDArray[Any]:
 
 
 def token_losses(model: Any) -> NDArray[Any]:
-    return sum_losses(model, EXAMPLES, everything=True).to_numpy()
+    return forward(model, EXAMPLES, ["all"], 2_048).table.to_numpy()
 
 
-def token_certainty(model: Any) -> NDArray[Any]:
-    return sum_certainty(model, EXAMPLES).to_numpy()
+def pass_vectors(model: Any) -> NDArray[Any]:
+    vectors = forward(model, EXAMPLES, ("response", "vectors"), 2_048).vectors
+    assert vectors is not None
+    return vectors
 
 
 def eval_losses(model: Any) -> NDArray[Any]:
@@ -82,7 +85,7 @@ def eval_losses(model: Any) -> NDArray[Any]:
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("measure", [trunk_vectors, token_losses, token_certainty, eval_losses])
+@pytest.mark.parametrize("measure", [trunk_vectors, token_losses, pass_vectors, eval_losses])
 def test_a_batch_that_memory_is_too_small_for_is_halved_and_changes_no_bit(
     tiny: Path, measure: Callable[[Any], NDArray[Any]], dtype: str, rows: int
 ) -> None:

@@ -21,15 +21,10 @@ from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.ledger import kept_rows
 from curate.core.store import Store
-from curate.models import blocks, index
-from curate.models.index import (
-    index_pool,
-    index_target,
-    iter_kept_vectors,
-    measured,
-    read_vectors,
-)
+from curate.models import blocks, index, lm
+from curate.models.index import index_target, iter_kept_vectors, read_vectors
 from curate.models.load import ModelLocation, identify
+from curate.models.passes import measured, pool_pass
 from tests.conftest import RowsRun, row, stored, stored_rows, stored_table, turns, write_tiny_model
 
 
@@ -69,7 +64,7 @@ def keys(
 ) -> list[str]:
     """Return the keys of the blocks of a run's index, which is not computed."""
     run = PoolRun(store, skipped=["index"], texts=texts, folder=folder, **more)
-    index_pool(run, max_length)
+    pool_pass(run, "vectors", max_length)
     return run.keys("index")
 
 
@@ -119,7 +114,7 @@ def test_other_settings_are_another_index(
 ) -> None:
     index_keys = {tuple(keys(store, TEXTS, tiny)), tuple(keys(store, TEXTS, tiny, 65))}
     index_keys.add(tuple(keys(store, TEXTS, tiny, dtype="bfloat16")))
-    monkeypatch.setattr(index, "BATCH_TOKENS", 1_024)
+    monkeypatch.setattr(lm, "BATCH_TOKENS", 1_024)
     index_keys.add(tuple(keys(store, TEXTS, tiny)))
     monkeypatch.setattr(index.vectors, "version", 2)
     index_keys.add(tuple(keys(store, TEXTS, tiny)))
@@ -174,8 +169,9 @@ def test_another_eval_set_needs_no_other_index(store: Store, tiny: Path) -> None
     ]  # fmt: skip
     every = index_target(PoolRun(store, texts=TEXTS, folder=tiny), 64).array()
     for run, dropped in zip(runs, leaks, strict=True):
-        blocks = index_pool(run, 64)
-        vectors = np.concatenate([*iter_kept_vectors(blocks, measured(run), run.kept)])
+        encoded = pool_pass(run, "vectors", 64)
+        kept_vectors = iter_kept_vectors(encoded.vectors, encoded.measured, run.kept)
+        vectors = np.concatenate([*kept_vectors])
         kept_positions = [i for i in range(len(TEXTS)) if i != 1 and i not in dropped]
         np.testing.assert_allclose(vectors, every[kept_positions], atol=1e-5)
     index_keys = [run.keys("index") for run in runs]
@@ -187,7 +183,7 @@ def test_a_part_of_what_the_stages_left_is_all_that_is_measured(store: Store, ti
     evidence = {"exact": dropping(store, "exact", [1])}
     run = PoolRun(store, texts=TEXTS, folder=tiny, kept_positions=[0, 6], evidence=evidence)
     assert measured(run) == run.kept
-    index_pool(run, 64)
+    pool_pass(run, "vectors", 64)
     assert positions(run) == [[0], [6]]
 
 
@@ -213,7 +209,7 @@ def test_blocks_hold_every_kept_row_once_in_order_and_are_bounded(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "SMALLEST_BLOCK", size)
         patch.setattr(blocks, "MOST_BLOCKS", most)
-        index_pool(run, 64)
+        pool_pass(run, "vectors", 64)
     assert [p for block in positions(run) for p in block] == sorted(kept)
     assert 1 <= len(positions(run)) <= most
 
@@ -225,7 +221,7 @@ def test_vectors_of_all_blocks_are_those_of_the_kept_rows_in_order(
     kept = [0, 2, 5, 6, 9]
     run = PoolRun(store, texts=TEXTS, folder=tiny, kept_positions=kept)
     every = index_target(PoolRun(store, texts=TEXTS, folder=tiny), 64).array()
-    vectors: NDArray[Any] = read_vectors(index_pool(run, 64))
+    vectors: NDArray[Any] = read_vectors(pool_pass(run, "vectors", 64).vectors)
     np.testing.assert_allclose(vectors, every[kept], atol=1e-5)
 
 

@@ -15,22 +15,19 @@ import torch
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Store
-from curate.models import blocks, losses
+from curate.core.workload import PassHead
+from curate.models import blocks, lm, losses
+from curate.models import forward as forward_module
 from curate.models.chat import IGNORED, TokenizedExample, build_example
+from curate.models.forward import CERTAINTY, forward
 from curate.models.head import split_model
 from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora import attach_adapter, save_adapter
 from curate.models.lora_values import LoraValues
-from curate.models.losses import (
-    alone_pieces,
-    mean_loss,
-    measure,
-    named_model,
-    pool_losses,
-    read_losses,
-    sum_losses,
-)
+from curate.models.losses import mean_loss, named_model, read_losses
+from curate.models.passes import alone_pass, pass_of, pool_pass
 from curate.models.training import train_lora
+from curate.models.unprompted import alone_pieces, sum_alone
 from tests.conftest import Computed, turns, write_tiny_model
 from tests.selectors.lossruns import ModelRun, plain_losses, plain_row
 
@@ -60,10 +57,15 @@ def examples(folder: Path, max_length: int = LONG) -> list[TokenizedExample]:
 def measured(folder: Path, model: Any, rows: list[TokenizedExample]) -> pl.DataFrame:
     """Return all columns of rows, the two ways of getting response losses compared."""
     tokenizer = load_tokenizer(folder)
-    several = measure(model, tokenizer, rows, "all")
-    again = measure(model, tokenizer, rows, "response")
+    several = forward(model, rows, ["all"], lm.BATCH_TOKENS).table
+    again = forward(model, rows, ["response"], lm.BATCH_TOKENS).table
     np.testing.assert_allclose(again.to_numpy(), several[again.columns].to_numpy(), rtol=1e-4)
-    return pl.concat([several, measure(model, tokenizer, rows, "alone")], how="horizontal")
+    alone, _ = sum_alone(model, tokenizer, rows, lm.BATCH_TOKENS)
+    return pl.concat([several.drop(CERTAINTY), alone], how="horizontal")
+
+
+def all_losses(model: Any, rows: list[TokenizedExample]) -> pl.DataFrame:
+    return forward(model, rows, ["all"], lm.BATCH_TOKENS, entropies=False).table
 
 
 def assert_same(got: pl.DataFrame, expected: pl.DataFrame, tolerance: float = 1e-4) -> None:
@@ -90,8 +92,8 @@ def test_batches_padding_and_the_cut_of_the_head_change_nothing(
 ) -> None:
     model, rows = model_of(tiny), examples(tiny)
     expected = measured(tiny, model, rows)
-    monkeypatch.setattr(losses, "BATCH_TOKENS", batch)
-    monkeypatch.setattr(losses, "HEAD_TOKENS", head)
+    monkeypatch.setattr(lm, "BATCH_TOKENS", batch)
+    monkeypatch.setattr(forward_module, "HEAD_TOKENS", head)
     assert_same(measured(tiny, model, rows), expected)
 
 
@@ -125,11 +127,11 @@ def test_losses_of_a_bfloat16_model_are_float32(tiny: Path) -> None:
     """Rounded to bfloat16 a loss of 5 would be a multiple of 1/32."""
     model = model_of(tiny, "bfloat16")
     [row] = examples(tiny)[1:2]
-    table = sum_losses(model, [row], everything=True)
+    table = all_losses(model, [row])
     expected = plain_losses(model, row.ids)
     assert table["all_sum"][0] == pytest.approx(sum(expected), rel=1e-3)
     one = TokenizedExample(row.ids[:2], [IGNORED, row.ids[1]])
-    assert (sum_losses(model, [one], everything=False)["response_sum"][0] * 32) % 1 != 0
+    assert (all_losses(model, [one])["response_sum"][0] * 32) % 1 != 0
 
 
 def test_the_head_runs_before_wanted_tokens_only_and_for_few_at_a_time(
@@ -140,14 +142,15 @@ def test_the_head_runs_before_wanted_tokens_only_and_for_few_at_a_time(
     model.get_output_embeddings().register_forward_hook(
         lambda module, given, logits: seen.append(tuple(logits.shape))
     )
-    monkeypatch.setattr(losses, "HEAD_TOKENS", 32)
-    for everything in (False, True):
+    monkeypatch.setattr(forward_module, "HEAD_TOKENS", 32)
+    head: PassHead
+    for head in ("response", "all"):
         seen.clear()
-        table = sum_losses(model, rows, everything=everything)
+        table = forward(model, rows, (head,), lm.BATCH_TOKENS).table
         sizes = [shape[0] for shape in seen if len(shape) == 2]
         assert len(seen) == len(sizes) + 2, "besides, the comparison with the whole model, twice"
         assert max(sizes) == 32
-        assert sum(sizes) == table["all_tokens" if everything else "response_tokens"].sum()
+        assert sum(sizes) == table[f"{head}_tokens"].sum()
 
 
 def test_a_model_that_caps_its_logits_is_run_as_a_whole(
@@ -155,7 +158,7 @@ def test_a_model_that_caps_its_logits_is_run_as_a_whole(
 ) -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    monkeypatch.setattr(losses, "HEAD_TOKENS", 16)
+    monkeypatch.setattr(forward_module, "HEAD_TOKENS", 16)
     folder = Path(shutil.copytree(tiny, tmp_path / "gemma"))
     size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.5}
@@ -290,9 +293,9 @@ def test_a_saved_adapter_makes_the_tuned_model_again(tiny: Path, adapter: Path) 
     train_lora(tuned, examples(tiny), LORA, [0])
     attach_adapter(again, adapter)
     rows = examples(tiny)
-    expected = sum_losses(tuned, rows, everything=True)
-    assert sum_losses(again, rows, everything=True).equals(expected)
-    base = sum_losses(model_of(tiny), rows, everything=True)
+    expected = all_losses(tuned, rows)
+    assert all_losses(again, rows).equals(expected)
+    base = all_losses(model_of(tiny), rows)
     assert (base["response_sum"] > expected["response_sum"]).all(), "it was trained on them"
 
 
@@ -322,13 +325,27 @@ def keys(
     run: ModelRun, model: ModelSource, what: losses.LossKind = "response", max_length: int = 64
 ) -> list[str]:
     """Return the keys of the blocks of losses, which are not computed."""
-    run.skipped, run.calls = ["losses"], []
-    pool_losses(run, model, what, max_length)
-    return run.keys("losses")
+    run.skipped, run.calls = ["losses", "losses-alone"], []
+    blocks_of_run(run, model, what, max_length)
+    return run.keys("losses-alone" if what == "alone" else "losses")
+
+
+def blocks_of_run(
+    run: ModelRun, model: ModelSource, what: losses.LossKind, max_length: int
+) -> list[Artifact]:
+    """Return the blocks of the losses of kept rows."""
+    if what == "alone":
+        return alone_pass(run, model, max_length, run.kept)
+    if model != run.base:
+        return pass_of(run, model, max_length).blocks
+    return pool_pass(run, what, max_length).blocks
 
 
 def losses_of_run(run: ModelRun, what: losses.LossKind, adapter: Artifact | None = None) -> Any:
-    blocks = pool_losses(run, run.base, what, LONG, adapter)
+    if adapter is None:
+        blocks = blocks_of_run(run, run.base, what, LONG)
+    else:
+        blocks = pass_of(run, run.base, LONG, adapter).blocks
     return read_losses(blocks, run.kept, run.kept)
 
 
@@ -341,11 +358,12 @@ def test_blocks_hold_the_losses_of_kept_rows_in_pool_order(
     run = ModelRun(store, folder=tiny, texts=TEXTS, kept_positions=kept)
     model, tokenizer = model_of(tiny), load_tokenizer(tiny)
     expected = pl.DataFrame([plain_row(model, tokenizer, TEXTS[i]) for i in kept])
-    got = losses_of_run(run, what)
+    got = losses_of_run(run, what).drop(CERTAINTY, strict=False)
     assert_same(got, expected.select(got.columns))
-    assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
+    name = "losses-alone" if what == "alone" else "losses"
+    assert [step for step in run.executed_steps if step != "kept"] == [name] * 3
     losses_of_run(run, what)
-    assert [name for name in run.executed_steps if name != "kept"] == ["losses"] * 3
+    assert [step for step in run.executed_steps if step != "kept"] == [name] * 3
 
 
 def test_an_adapter_changes_losses_and_keys(store: Store, tiny: Path, adapter: Path) -> None:
@@ -380,7 +398,7 @@ def test_keys_follow_texts_model_and_settings(
         keys(run, model, what="all"), keys(run, model, what="alone"),
         keys(run, model, max_length=65),
     ]  # fmt: skip
-    monkeypatch.setattr(losses, "BATCH_TOKENS", 1_024)
+    monkeypatch.setattr(lm, "BATCH_TOKENS", 1_024)
     block_keys.append(keys(run, model))
     monkeypatch.setattr(losses.write_losses, "version", 99)
     block_keys.append(keys(run, model))

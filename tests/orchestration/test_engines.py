@@ -130,7 +130,7 @@ def test_a_worker_reads_the_weights_of_a_model_once(engine: OpenEngine, tiny: Pa
     )
     blocks = [row_block(rows, [2 * i, 2 * i + 1]) for i in range(4)]
     engine.compute(*[vectors.call(block, model, 64, 512) for block in blocks])
-    engine.compute(*[write_losses.call(block, model, "all", 64, 512) for block in blocks])
+    engine.compute(*[write_losses.call(block, model, ["all"], 64, 512) for block in blocks])
     counts = [a.counts for a in engine.compute(*[hazards.loads.call(i) for i in range(12)])]
     assert os.getpid() not in {one["process"] for one in counts}
     assert max(one["loads"] for one in counts) == 1

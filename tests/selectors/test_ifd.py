@@ -141,7 +141,7 @@ def test_form_and_threshold_need_no_model_and_losses_are_shared(store: Store, ti
     run = ModelRun(store, folder=tiny, texts=TEXTS)
     scored(run, "ifd")
     scored(run, "ifd", form="perplexity", min_tokens=3, budget={"rows": 4})
-    assert run.executed_steps == ["losses", "losses", "score-ifd", "score-ifd"]
+    assert run.executed_steps == ["losses", "losses-alone", "score-ifd", "score-ifd"]
     scored(run, "perplexity", of="response")
     assert run.executed_steps[4:] == ["score-perplexity"]
 
@@ -157,7 +157,7 @@ def test_another_model_may_score(store: Store, tiny: Path, tmp_path: Path) -> No
 
 def test_batches_change_no_score(store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = scored(ModelRun(store, folder=tiny, texts=TEXTS), "ifd")
-    monkeypatch.setattr("curate.models.losses.BATCH_TOKENS", 1)
+    monkeypatch.setattr("curate.models.lm.BATCH_TOKENS", 1)
     again = scored(ModelRun(store, folder=tiny, texts=TEXTS), "ifd")
     np.testing.assert_allclose(again["ifd_loss"], expected["ifd_loss"], rtol=1e-4)
 

@@ -118,7 +118,7 @@ def test_batches_change_no_score(
         return scored(run, "perplexity_ratio")
 
     expected = scores("a")
-    monkeypatch.setattr("curate.models.losses.BATCH_TOKENS", limit)
+    monkeypatch.setattr("curate.models.lm.BATCH_TOKENS", limit)
     np.testing.assert_allclose(scores("b")["score"], expected["score"], atol=1e-4)
 
 
