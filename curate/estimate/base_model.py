@@ -69,6 +69,7 @@ class BaseModel:
     config: Config
     inputs: Mapping[str, Table]
     lengths: dict[str, list[int]] = field(default_factory=dict)
+    passes: set[int | None] = field(default_factory=set)
 
     @cached_property
     def pace(self) -> Range:
@@ -94,11 +95,15 @@ class BaseModel:
         """Return how long it takes to read so many tokens; none take no time and no model."""
         return tokens * self.pace if tokens.high else Range()
 
-    def read_tokens(self, work: Workload) -> Range:
-        """Return how many tokens of pool rows a method has it read."""
-        if not work.read_rows:
-            return Range()
-        return self.mean_tokens("pool", work.max_length) * work.read_rows
+    def read_tokens(self, work: Workload, rows: int) -> Range:
+        """Return how many tokens of so many rows a method has it read.
+
+        A pass over whole rows that a method before has made counts once.
+        """
+        shared = bool(work.heads) and work.max_length in self.passes
+        self.passes |= {work.max_length} if work.heads else set()
+        read = work.read_rows - shared * rows
+        return self.mean_tokens("pool", work.max_length) * read if read > 0 else Range()
 
     def mean_tokens(self, name: str, most: int | None = None) -> Range:
         """Return the mean length of the rows of an input, cut at `most`, from a sample of them."""

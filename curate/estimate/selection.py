@@ -1,7 +1,7 @@
 """What selections and compared ones take."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.config.recipe import Config
@@ -30,7 +30,9 @@ class Scoring:
         for member, share in selector.members():
             rows = round(share * self.rows)
             work, scores = member.cost(rows), (scoring(member), rows)
-            tokens += self.base.read_tokens(work) if scores not in self.done else Range()
+            # A part of a cascade reads rows of its own.
+            read = work if share == 1 else replace(work, heads=())
+            tokens += self.base.read_tokens(read, rows) if scores not in self.done else Range()
             seconds += self.embedding.seconds(work)
             calls += work.calls
             does += calls_sentences(work) + self.base.unread("pool", work.limit)

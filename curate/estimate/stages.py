@@ -13,7 +13,7 @@ def stage_line(
 ) -> EstimateLine:
     """Return a stage's line, with seconds where a model reads or embeds the rows."""
     work, models = stage.cost(rows), config.models
-    tokens = base.read_tokens(work)
+    tokens = base.read_tokens(work, rows)
     seconds = base.seconds(tokens) + Embedding(pool, models.embedder).seconds(work)
     names = [models.base] * bool(work.read_rows)
     names += [work.embedder or models.embedder] * bool(work.embedded_rows)

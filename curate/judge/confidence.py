@@ -14,7 +14,8 @@ the evidence, where `select.filter` finds them. A row without any signal has no 
 Tables beside the verdicts: signals; with labels also `quality` (AUROC with DeLong's interval of each
 signal, of the mean rank and of the confidence; ECE and Brier score of the latter) and `reliability`.
 
-Cost: two forward passes of the base model, over all tokens and over responses, with the vocabulary head.
+Cost: two forward passes of the base model, with the vocabulary head before responses only: over all
+tokens, which perplexity, IFD and RDS+ share, and over responses alone, which IFD shares.
 Pitfalls: a threshold for a precision is found on the rows that it is judged on, so it is a little too
 low; labels must be drawn from the pool at random, or the probabilities are those of another pool.
 """

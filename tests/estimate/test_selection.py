@@ -43,14 +43,27 @@ def test_what_is_scored_alike_costs_once(tmp_path: Path, tiny: Path) -> None:
     assert own.tokens > 0
     assert again.tokens == 0
     assert other.tokens == 8 * ROWS
-    assert blended.tokens == own.tokens, "its other part has been scored"
+    assert blended.tokens == own.tokens, "of its other part: responses alone, the rest is there"
+
+
+def test_a_pass_that_methods_share_costs_once(tmp_path: Path, tiny: Path) -> None:
+    own, response, elsewhere, _ = estimated(
+        tmp_path,
+        tiny,
+        {"method": "perplexity", "of": "response"},
+        {"method": "perplexity", "of": "response", "max_length": 8},
+    )
+    assert own.tokens > 0
+    assert response.tokens == 0
+    assert elsewhere.tokens == 8 * ROWS
 
 
 def test_a_later_part_of_a_cascade_reads_what_is_left(tmp_path: Path, tiny: Path) -> None:
     parts = [{"method": "length", "keep": 0.25}, {"method": "ifd"}]
     own, cascade, _ = estimated(tmp_path, tiny, {"method": "cascade", "parts": parts})
-    assert cascade.tokens == pytest.approx(own.tokens / 4, abs=1)
-    assert cascade.seconds.likely == pytest.approx(own.seconds.likely / 4, rel=0.01)
+    # A quarter of the rows, with prompts and without.
+    assert cascade.tokens == pytest.approx(own.tokens / 2, abs=1)
+    assert cascade.seconds.likely == pytest.approx(own.seconds.likely / 2, rel=0.01)
 
 
 def test_embeddings_and_calls_are_told(tmp_path: Path, tiny: Path) -> None:
