@@ -49,10 +49,10 @@ from curate.core.store import Counts
 from curate.core.wants import ONE_GPU
 from curate.core.workload import Workload
 from curate.models.embed import embed_survivors, embed_texts
-from curate.models.index import index_rows
 from curate.models.neighbours.allpairs import EXACT_ROWS, SAMPLED_ROWS, find_pairs
 from curate.models.neighbours.paircollector import Neighbours
 from curate.models.neighbours.stacked import AnyVectors, StackedVectors
+from curate.models.passes import index_rows
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 

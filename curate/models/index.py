@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import ModelSource
-from curate.core.run import ScoreRun, StepRun, target_of
+from curate.core.run import ScoreRun, target_of
 from curate.core.wants import ONE_GPU
-from curate.models.blocks import RowBlock, row_blocks, whole_block
+from curate.models.blocks import RowBlock, whole_block
 from curate.models.chat import tokenise
 from curate.models.lm import VERSION, encode, pass_tokens
 from curate.models.load import load_tokenizer
@@ -25,14 +25,6 @@ def vectors(
     rows = tokenise(tokenizer, texts.messages(), max_length)
     trunk = load_trunk(model.folder, model.dtype, model.trust)
     return Counted(encode(trunk, rows, batch_tokens), {"tokens": sum(map(len, rows))})
-
-
-def index_rows(
-    run: StepRun, rows: Table, positions: NDArray[np.int64], max_length: int
-) -> list[Table]:
-    """Return the vectors of each block of the rows at ascending positions."""
-    blocks = row_blocks(run, rows, positions)
-    return run.map(vectors, blocks, run.base, max_length, pass_tokens())
 
 
 def index_target(run: ScoreRun, max_length: int) -> Table:

@@ -36,6 +36,7 @@ from curate.models.losses import write_alone, write_losses
 from curate.models.refusals import NAME as TEMPLATE
 
 Heads = Collection[PassHead]
+VECTORS: tuple[PassHead, ...] = ("vectors",)
 # What a pass can take, the least first; `all` takes the losses of responses too.
 COMBINATIONS: tuple[tuple[PassHead, ...], ...] = (
     ("vectors",), ("response",), ("response", "vectors"), ("all",), ("all", "vectors"),
@@ -89,6 +90,14 @@ def survivor_passes(
     return given, run.map(write_alone, blocks, run.base, max_length, tokens)
 
 
+def index_rows(
+    run: StepRun, rows: Table, positions: NDArray[np.int64], max_length: int
+) -> list[Table]:
+    """Return the vectors of each block of the rows at ascending positions."""
+    blocks = row_blocks(run, rows, positions)
+    return PoolPass(rows, _pass_over(run, blocks, "vectors", VECTORS, max_length)).vectors
+
+
 def _pass_over(
     run: StepRun, blocks: Sequence[RowBlock], head: PassHead, heads: Heads, max_length: int
 ) -> list[Artifact]:
@@ -112,7 +121,7 @@ def _call(
     block: RowBlock, model: ModelSource, heads: Sequence[PassHead], max_length: int
 ) -> CachedCall[Any]:
     tokens = pass_tokens()
-    if tuple(heads) == ("vectors",):
+    if tuple(heads) == VECTORS:
         return vectors.call(block, model, max_length, tokens)
     return write_losses.call(block, model, list(heads), max_length, tokens)
 

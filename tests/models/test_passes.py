@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from curate.clean.semantic import MODEL
 from curate.config.recipe import Config
 from curate.core.tables import read_table
 from curate.core.workload import SharedPass
@@ -129,6 +130,18 @@ def test_a_recipe_that_loses_a_method_reads_nothing_anew(tmp_path: Path, model: 
         recipe(tmp_path, model, select={**PERPLEXITY, "budget": {"rows": 4}}, stages=[]),
     ):
         assert tokens_of(tmp_path, fewer) == 0
+
+
+def test_pairs_by_the_base_model_take_the_vectors_of_a_shared_pass(
+    tmp_path: Path, model: Path
+) -> None:
+    plain, diverse = folders(tmp_path, "plain", "diverse")
+    select: dict[str, Any] = {"method": "rds", "budget": {"rows": 4}}
+    apart = select | {"diversity": {"most": 0.99, "embedder": MODEL}}
+    perplexity = {"method": "perplexity"}
+    least = tokens_of(plain, recipe(plain, model, perplexity, select=select, stages=[]))
+    most = tokens_of(diverse, recipe(diverse, model, perplexity, select=apart, stages=[]))
+    assert most == least > 0
 
 
 def test_a_cascade_reads_only_the_rows_that_are_left_to_its_part(
