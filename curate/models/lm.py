@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     torch = lazy_module("torch")
 
-VERSION = 1
+VERSION = 2
 # So many tokens' states fit into the caches of a processor: with 2,048 it is a sixth slower.
 BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 16_384
 
