@@ -426,4 +426,4 @@ class StoreRunner(CallRunner):
 
     def is_stored(self, computation: Computation) -> bool:
         """Return whether the store holds the artifact of a computation."""
-        return self.store.find(computation) is not None
+        return self.store.look_up(computation) is not None

@@ -196,7 +196,7 @@ class Run(CallRunner):
     def is_stored(self, computation: Computation) -> bool:
         """Return whether the artifact of a computation is there already."""
         key = computation.key
-        return key in self._artifacts_by_key or self.store.find(computation) is not None
+        return key in self._artifacts_by_key or self.store.look_up(computation) is not None
 
     def shared_pass(self, max_length: int) -> SharedPass:
         """Return what the recipe's methods take from a pass of the base model over rows cut there."""

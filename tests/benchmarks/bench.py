@@ -161,10 +161,10 @@ def rds(out: Path, quick: bool) -> list[Line]:
     ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in figures["ratio"].items())
     return [
         Line(
-            f"RDS+ against one row at a time, {figures['rows']:,} rows",
-            "scores equal to 1e-4 in float32",
+            f"RDS+ against the authors' loop, {figures['rows']:,} rows",
+            "at least as fast in float32, with scores equal to 1e-4",
             f"times as fast: {ratios}; difference {difference:.0e}",
-            difference <= 1e-4,
+            difference <= 1e-4 and figures["ratio"]["batched, float32"] >= 1,
             figures["peak_mb"],
         )
     ]
