@@ -104,6 +104,7 @@ def test_methods_beside_confidence_read_nothing_but_the_target(tmp_path: Path, m
     assert most == least + target_tokens(several)
 
 
+@pytest.mark.system
 def test_methods_without_a_stage_share_a_pass(tmp_path: Path, model: Path) -> None:
     one, several = folders(tmp_path, "one", "several")
     ifd = {**IFD, "budget": {"rows": 4}}
@@ -112,6 +113,7 @@ def test_methods_without_a_stage_share_a_pass(tmp_path: Path, model: Path) -> No
     assert most == least + target_tokens(several)
 
 
+@pytest.mark.system
 def test_scores_do_not_depend_on_what_shares_the_pass(tmp_path: Path, model: Path) -> None:
     one, other, several = folders(tmp_path, "one", "other", "several")
     run_curation(recipe(one, model, stages=[]), one / "out")
@@ -132,6 +134,7 @@ def test_a_recipe_that_loses_a_method_reads_nothing_anew(tmp_path: Path, model: 
         assert tokens_of(tmp_path, fewer) == 0
 
 
+@pytest.mark.system
 def test_pairs_by_the_base_model_take_the_vectors_of_a_shared_pass(
     tmp_path: Path, model: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_pairs_by_the_base_model_take_the_vectors_of_a_shared_pass(
     assert most == least > 0
 
 
+@pytest.mark.system
 def test_a_cascade_reads_only_the_rows_that_are_left_to_its_part(
     tmp_path: Path, model: Path
 ) -> None:

@@ -52,6 +52,7 @@ def recipe(folder: Path, model: Path, on: str) -> Config:
     )
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("on", ["inline", "threads"])
 def test_a_process_reads_the_weights_of_a_recipe_once(tmp_path: Path, on: str) -> None:
     """For its stage, all methods, the warm-up, the adapters and the fine-tunes of the proof together."""
