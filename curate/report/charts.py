@@ -1,9 +1,10 @@
 """Charts of sections, drawn as `curate.report.drawing` has it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import singledispatch
-
-import altair as alt
+from typing import TYPE_CHECKING
 
 from curate.core.chart import (
     Chart,
@@ -16,6 +17,7 @@ from curate.core.chart import (
     SplitHistogram,
     Strips,
 )
+from curate.core.lazy import lazy_module
 from curate.core.numerals import number
 from curate.report.drawing import (
     ACCENT,
@@ -40,6 +42,11 @@ from curate.report.drawing import (
     to_svg,
 )
 from curate.report.histogram import draw_histogram, stack_bars
+
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
 
 PANELS = 2
 PANEL_WIDTH = 172

@@ -1,10 +1,11 @@
 """The chart of a curve: a small panel for each ability, rows on a logarithmic axis."""
 
-from typing import Any
+from __future__ import annotations
 
-import altair as alt
+from typing import TYPE_CHECKING, Any
 
 from curate.core.escape import shorten
+from curate.core.lazy import lazy_module
 from curate.core.numerals import measure
 from curate.proof.metrics import METRICS
 from curate.report.curve import Ability, AbilityCurves
@@ -18,6 +19,11 @@ from curate.report.drawing import (
     padded,
     to_svg,
 )
+
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
 
 # The whole and the abilities with most examples; all of them are in the table.
 PANELS, COLUMNS = 12, 2

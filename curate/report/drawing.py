@@ -5,20 +5,26 @@ telephone. Colours come from PALETTE: a chart is drawn in the light ones, and `p
 these into variables that follow the reader's colour scheme.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 import resource
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import altair as alt
+from typing import TYPE_CHECKING, Any
 
 from curate.core.escape import shorten
+from curate.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
 
 LOG = logging.getLogger("curate")
 NO_CHART = (
@@ -148,6 +154,12 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
     if size is None:
         raise ValueError(f"vl-convert returned an SVG without a size: {svg[:200]}")
     return svg_tag(size[2], max(WIDTH, round(float(size[1])))) + svg.split(">", 1)[1]
+
+
+def draw_unchecked(draw: Callable[..., Any], *data: Any) -> Any:
+    """Draw a chart that is checked as a whole, but not every part of it, which takes as long again."""
+    with alt.utils.schemapi.debug_mode(False):
+        return draw(*data)
 
 
 def svg_tag(high: object, wide: int = WIDTH) -> str:

@@ -1,11 +1,13 @@
 """The report's charts: altair specifications, drawn as `curate.report.drawing` has it."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-import altair as alt
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from curate.core.chart import Dumbbell, Dumbbells
+from curate.core.lazy import lazy_module
 from curate.core.numerals import number, percent, ratio, signed, significant
 from curate.proof.metrics import METRICS
 from curate.proof.proof_labels import arm_label
@@ -33,21 +35,31 @@ from curate.report.groups_chart import draw_groups
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
+
 NAMED = 3
 
 
-def draw_all(report: Report) -> dict[str, Any]:
-    """Return every figure of a report by name; `proof` has one for each metric."""
+def draw_all(report: Report, call: Callable[..., Any] = operator.call) -> dict[str, Any]:
+    """Return every figure of a report by name; `proof` has one for each metric.
+
+    Args:
+        report: what to draw.
+        call: calls the function that draws a figure with its data.
+    """
     proof, mix = report.proof, report.mix
     return {
-        "proof": {m: draw_proof(proof, m) for m in proof.drawn_metrics} if proof else {},
-        "groups": draw_groups(proof.groups) if proof else None,
-        "curve": draw_ability_curves(proof.curve)
+        "proof": {m: call(draw_proof, proof, m) for m in proof.drawn_metrics} if proof else {},
+        "groups": call(draw_groups, proof.groups) if proof else None,
+        "curve": call(draw_ability_curves, proof.curve)
         if proof and proof.curve and proof.curve.abilities
         else None,
         "funnel": draw_funnel(report.funnel),
-        "sources": draw_sources(mix) if len(mix.sources) > 1 else None,
-        "origins": draw_origins(mix) if mix.origin_count > 1 else None,
+        "sources": call(draw_sources, mix) if len(mix.sources) > 1 else None,
+        "origins": call(draw_origins, mix) if mix.origin_count > 1 else None,
     }
 
 

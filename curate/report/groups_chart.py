@@ -1,9 +1,11 @@
 """The chart of results by groups of eval examples."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import altair as alt
-
+from curate.core.lazy import lazy_module
 from curate.core.numerals import signed
 from curate.report.drawing import (
     ACCENT,
@@ -20,6 +22,11 @@ from curate.report.drawing import (
     to_svg,
 )
 from curate.report.watch import GroupGains
+
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
 
 MOST = 25
 

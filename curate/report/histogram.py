@@ -1,11 +1,18 @@
 """Histograms of scores, dropped rows in the colour of alarm, with the threshold."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import altair as alt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from curate.core.histogram_bins import HistogramBin
+from curate.core.lazy import lazy_module
 from curate.report.drawing import ACCENT, ALARM, INK, WIDTH, Drawing, from_values, to_svg
+
+if TYPE_CHECKING:
+    import altair as alt
+else:
+    alt = lazy_module("altair")
 
 
 def stack_bars(bins: Sequence[HistogramBin], x: alt.X, y: alt.Y) -> alt.Chart:

@@ -17,12 +17,12 @@ from tests.conftest import examples
 PYTHON_USUAL = re.sub(r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), USUAL)
 
 # What white space, Unicode composition and the marks between turns can do.
-PIECES = st.sampled_from(
+PIECES = (
     ["a", "b c", " ", "  ", "\n", "\n\n", "\r\n", "\t", "\x1e", "\x1f", "\x85", "\xa0", "\xad", "\x7f",
      "\u2028", "\u3000", "\u2000", "e\u0301", "é", "\u1100\u1161", "가", "각", "か\u3099", "が", "東京",
      "привет", "й", "и\u0306", "\u2126", "“x”", "…", "\ufb01", "\U0001f600", "\ufeff", "\x00"]
 )  # fmt: skip
-TEXT = st.lists(PIECES, max_size=5).map("".join) | st.text(max_size=6)
+TEXT = st.lists(st.sampled_from(PIECES), max_size=5).map("".join) | st.text(max_size=6)
 TURN: Any = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": TEXT},
     optional={"reasoning": TEXT, "weight": st.just(0)},
@@ -38,6 +38,13 @@ def test_many_rows_have_the_hashes_that_each_has(rows: list[tuple[Any, str | Non
     contents, texts = row_hashes([turns for turns, _ in rows], [tools for _, tools in rows])
     assert contents == [content_hash(turns, tools) for turns, tools in rows]
     assert texts == [text_hash(turns, tools) for turns, tools in rows]
+
+
+def test_every_two_pieces_have_the_hashes_of_their_row() -> None:
+    rows: list[Any] = [[{"role": "user", "content": a + b}] for a in PIECES for b in PIECES]
+    contents, texts = row_hashes(rows, [None] * len(rows))
+    assert contents == [content_hash(turns, None) for turns in rows]
+    assert texts == [text_hash(turns, None) for turns in rows]
 
 
 def test_no_rows_have_no_hashes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,17 +12,21 @@ from curate.text.wordhash import LONGEST, hash_words, word_hashes
 from curate.text.words import split_words
 from tests.conftest import examples
 
-TEXTS = st.lists(
-    st.text(
-        st.sampled_from("abAÉé \n.-’“苹ก\u0e31\u0301\u200bяş１ﬁ") | st.characters(codec="utf-8")
-    ),
-    max_size=4,
-)
+LETTERS = "abAÉé \n.-’“苹ก\u0e31ह\u093f\u0301\u1dc0\u200bяş１ﬁ"
+TEXTS = st.lists(st.text(st.sampled_from(LETTERS) | st.characters(codec="utf-8")), max_size=4)
 
 
 @examples(8)
 @given(TEXTS)
 def test_words_of_texts_and_of_lists_have_the_same_hashes(texts: list[str]) -> None:
+    assert_same_hashes(texts)
+
+
+def test_words_of_any_three_letters_have_the_same_hashes() -> None:
+    assert_same_hashes(["".join(letters) for letters in product(LETTERS, repeat=3)])
+
+
+def assert_same_hashes(texts: list[str]) -> None:
     series = pl.Series(texts, dtype=pl.String)
     words = split_words(series)
     hashes, lengths = hash_words(series)

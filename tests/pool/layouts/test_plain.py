@@ -61,7 +61,7 @@ RECORDS = st.tuples(
 ).map(lambda parts: {**parts[0], **parts[1]})  # fmt: skip
 
 
-@examples(12)
+@examples(20)
 @given(RECORDS)
 @example({"question": "q", "answer": "A", "A": "x", "B": "y"})
 @example({"instruction": "q", "output": "a", "template": "long " * 50})
