@@ -531,7 +531,7 @@ def test_all_planted_near_duplicates_and_nothing_else_are_found(
         assert all(lengths[gone] <= lengths[twin] for gone, twin in judged.dropped.items())
 
 
-@pytest.mark.parametrize("held", [2, 3, 40])
+@pytest.mark.parametrize("held", [pytest.param(2, marks=pytest.mark.system), 3, 40])
 def test_pairs_are_compared_part_by_part_where_their_rows_are_many(
     held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_size_that_did_not_fit_is_not_tried_again(tiny: Path) -> None:
     assert calls == [16, 8, *[4] * 16]
 
 
+@pytest.mark.system
 def test_memory_that_really_ends_is_told_from_other_faults(tiny: Path) -> None:
     model = load_trunk(tiny, "float32")
     rows = [[i % 250 for i in range(k, k + 64)] for k in range(1_000)]

@@ -53,6 +53,7 @@ EMPTY = (
 )  # fmt: skip
 
 
+@pytest.mark.system
 def test_empty_shards_of_every_container_hold_no_record_and_are_named_once(
     folder: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,6 +65,7 @@ def test_empty_shards_of_every_container_hold_no_record_and_are_named_once(
     assert all(len(re.findall(rf"[( ]{re.escape(name)}[,)]", line)) == 1 for name in EMPTY)
 
 
+@pytest.mark.system
 def test_check_names_once_what_it_leaves_out(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -21,6 +21,8 @@ from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 
+pytestmark = pytest.mark.system
+
 STAGES: list[dict[str, Any]] = [{"method": "exact"}, FUZZY]
 
 
@@ -47,7 +49,6 @@ def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.system
 def test_a_saved_plan_is_a_recipe_that_selects_the_same_rows(
     run: RunFolder, tmp_path: Path
 ) -> None:

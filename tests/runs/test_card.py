@@ -129,6 +129,7 @@ def test_the_leak_check_is_told_with_its_count(run: RunFolder, card: str) -> Non
     assert "By the proof's own check" in text
 
 
+@pytest.mark.system
 def test_the_recipe_of_the_card_makes_the_rows_again(
     run: RunFolder, card: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from curate.runs.folder import open_run
 from curate.runs.training_files import export_run
 from tests.runs.hub_server import HubServer, serve_repos
 
+pytestmark = pytest.mark.system
+
 
 def small_run(folder: Path, rows: int) -> Path:
     lines = [
