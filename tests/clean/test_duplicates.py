@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -505,6 +506,35 @@ def test_the_order_of_pairs_and_of_their_ends_changes_nothing(
     for params in several:
         one, two = (judged(rows, table(each), **params) for each in (named, mixed))
         assert one.equals(two)
+
+
+@examples(1.5)
+@given(graphs(), st.integers(0, 9), st.data())
+def test_verdicts_from_the_rows_with_a_pair_are_those_from_all_rows(
+    graph: tuple[int, list[Pair], list[int]], unpaired: int, data: st.DataObject
+) -> None:
+    """Rows without a pair take no part in the decision; a number of rows counts them all the same."""
+    size, pairs, _ = graph
+    rows = named_rows(size + unpaired)
+    place = data.draw(st.permutations(range(size + unpaired)))
+    placed = [(place[a], place[b], similarity, same) for a, b, similarity, same in pairs]
+    ids = rows["row_id"].to_list()
+    named = table([(ids[a], ids[b], similarity, same) for a, b, similarity, same in placed])
+    rank = range(size + unpaired)
+    count = data.draw(st.integers(1, size + unpaired + 1))
+    several: list[dict[str, Any]] = [{"threshold": 0.7}, {"rows": count, "threshold": 1.0}]
+    for params in several:
+        try:
+            expected = decided(size + unpaired, placed, rank, **params)
+        except UserError as error:
+            with pytest.raises(UserError, match=re.escape(str(error))):
+                judged(rows, named, floor=0.6, **params)
+            continue
+        evidence = judged(rows, named, floor=0.6, **params)
+        assert evidence["score"].to_list() == expected.similarity.tolist()
+        assert evidence["threshold"].unique().to_list() == [expected.threshold]
+        twins = [ids[i] if i >= 0 else None for i in expected.duplicate_of]
+        assert evidence["duplicate_of"].to_list() == twins
 
 
 def test_pairs_with_rows_that_are_not_there_are_left_out() -> None:

@@ -312,6 +312,23 @@ def test_parts_and_batches_change_no_pair(
     assert one.verdicts.equals(two.verdicts)
 
 
+@pytest.mark.parametrize("keys", [1, 7, 50])
+def test_keys_in_buckets_give_the_pairs_of_all_keys_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: int
+) -> None:
+    texts = [*perturbed(6, 90), *alike(30), *(["the very same words once more here"] * 5)]
+    tables = []
+    for name, size in (("whole", len(texts)), ("buckets", keys)):
+        monkeypatch.setattr(fuzzy, "BUCKET_KEYS", size)
+        store = Store(tmp_path / name)
+        tables.append(judge(store, pool_of(store, texts)))
+    whole, buckets = tables
+    assert whole.pairs.filter("same").height
+    assert whole.pairs.filter(~pl.col("same")).height
+    assert whole.pairs.equals(buckets.pairs)
+    assert whole.step.counts == buckets.step.counts
+
+
 def test_the_same_pool_gives_the_same_bytes(tmp_path: Path) -> None:
     texts = perturbed(7, 120)
     digests = []
