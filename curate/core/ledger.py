@@ -171,18 +171,25 @@ def kept(rows: Table, evidence: tuple[Table, ...]) -> Counted[pl.LazyFrame]:
     return Counted(table.select("row_id", "position"), {"rows_in": rows.height})
 
 
-@cached(version=LEDGER_VERSION, name="ledger")
-def ledger(rows: Table, evidence: Mapping[str, Table], ranking: Table) -> Counted[pl.DataFrame]:
-    """Return the ledger in pool order; check that fates add up to the pool."""
-    pool = rows.read(["row_id", "source", "origin"])
+def ledger(run: StepRun, rows: Table, evidence: Mapping[str, Table], ranking: Table) -> Table:
+    """Return the fate of every row of the pool."""
+    return Table(run(write_ledger, rows, evidence, ranking), "ledger")
+
+
+@cached_files(version=LEDGER_VERSION, name="ledger")
+def write_ledger(out: Path, rows: Table, evidence: Mapping[str, Table], ranking: Table) -> Counts:
+    """Write ledger.parquet in pool order; check that fates add up to the pool."""
+    pool = rows.scan().select("row_id", "source", "origin")
     parts = [_dropped(verdicts.scan(), stage) for stage, verdicts in evidence.items()]
     parts.append(_ranked(ranking.scan()))
-    fates = pl.concat(parts).collect()
-    table = pool.join(fates, on="row_id", how="left", maintain_order="left")
-    counts = dict(table.group_by("fate").len().sort("fate").iter_rows())
-    if table.height != pool.height or None in counts:
-        raise AssertionError(f"the fates {counts} do not add up to the {pool.height} rows")
-    return Counted(table, {"fates": counts})
+    fates = pl.concat(parts)
+    path = out / "ledger.parquet"
+    write_table(pool.join(fates, on="row_id", how="left", maintain_order="left"), path)
+    counts = dict(scan_table(path).group_by("fate").len().sort("fate").collect().iter_rows())
+    lines, height = sum(counts.values()), pool.select(pl.len()).collect().item()
+    if lines != height or None in counts:
+        raise AssertionError(f"the fates {counts} do not add up to the {height} rows")
+    return {"rows_in": lines, "rows_out": lines, "fates": counts}
 
 
 def _dropped(evidence: pl.LazyFrame, stage: str) -> pl.LazyFrame:

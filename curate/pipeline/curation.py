@@ -124,7 +124,7 @@ def run_steps(run: Run) -> FinalArtifacts:
     compare_selections(run)
     warn_of_scripts(run)
     run.part = "ledger"
-    fates = run(ledger, run.rows, run.evidence, Table(selection, "ranking"))
+    fates = ledger(run, run.rows, run.evidence, Table(selection, "ranking"))
     run.part = "export"
     export = export_selection(run, selection)
     proof = prove_selections(run)

@@ -94,7 +94,7 @@ def run(
     params = RandomSelector.model_validate({"budget": {"rows": budget}})
     selecting = select_run(store, rows, kept)
     selection = select_by(selecting, params, runner(random_scores, kept))
-    return evidence, selection, runner(ledger, rows, evidence, selection.ranking)
+    return evidence, selection, ledger(runner, rows, evidence, selection.ranking)
 
 
 @examples(0.4)
@@ -286,7 +286,7 @@ def test_a_selection_that_forgets_or_repeats_a_row_is_caught(store: Store) -> No
     )  # fmt: skip
     for ranking in (whole.head(2), pl.concat([whole, whole.head(1)])):
         with pytest.raises(AssertionError, match="do not add up to the 3 rows"):
-            ledger(rows, {}, stored_table(store, "ranking", ranking))
+            ledger(StoreRun(store), rows, {}, stored_table(store, "ranking", ranking))
 
 
 def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
@@ -302,7 +302,7 @@ def test_a_row_that_was_dropped_and_ranked_is_caught(store: Store) -> None:
         }
     )
     with pytest.raises(AssertionError, match="do not add up to the 2 rows"):
-        ledger(rows, evidence, stored_table(store, "ranking", ranking))
+        ledger(StoreRun(store), rows, evidence, stored_table(store, "ranking", ranking))
 
 
 def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
@@ -323,7 +323,7 @@ def test_more_than_ten_stages_keep_their_order(store: Store) -> None:
             "reason": ["within_budget"] * 2,
         }
     )
-    table = StoreRun(store)(ledger, rows, evidence, stored_table(store, "ranking", ranking))
+    table = ledger(StoreRun(store), rows, evidence, stored_table(store, "ranking", ranking))
     assert table.read()["stage"].to_list() == ["select", "exact-0", "leaks-11", "select"]
 
 
