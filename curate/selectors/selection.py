@@ -17,7 +17,7 @@ from curate.core.run import ScoreRun
 from curate.core.selector import Selector
 from curate.core.selectparams import SelectParams
 from curate.core.store import Artifact, Counts
-from curate.core.tables import scan_table
+from curate.core.tables import scan_table, write_table
 from curate.selectors.planner import PlanContext, choose, named_stages
 from curate.selectors.scored import count_unscored, describe, order_rows
 from curate.selectors.similarities import has_near_rows
@@ -168,8 +168,11 @@ def write_selection(
     """Write ranking.parquet as `write_ranking` does, and selected.parquet: the chosen rows."""
     counts = write_ranking(out, data, select, seed, method)
     chosen = scan_table(out / "ranking.parquet").filter("selected").select("row_id", "rank")
-    selected = data.rows.scan().join(chosen, on="row_id").sort("rank").drop("rank").collect()
-    selected.write_parquet(out / "selected.parquet")
+    selected = data.rows.scan().join(chosen, on="row_id", maintain_order="left")
+    # All rows of a pool are not sorted in memory if their ranks are in its order already.
+    if not selected.select("rank").collect()["rank"].is_sorted():
+        selected = selected.sort("rank")
+    write_table(selected.drop("rank"), out / "selected.parquet")
     return counts
 
 
