@@ -36,7 +36,7 @@ many. All other constants are our own, set so that no clean row of GSM8K, P3 and
 kinds of faults that the maintainers of AlpacaDataCleaned list, all have a rule but wrong answers.
 
 Cost: 0.02 to 0.05 ms a row on two cores, 0.25 ms more with `language`, so a million rows take a minute
-or five. Memory is that of a batch of rows, and of the verdicts, some 200 bytes a row.
+or five. Memory is that of some batches of rows.
 
 Pitfalls: the patterns of placeholders and code are English ones; those of refusals, other tasks, claims
 and missing inputs know German, French, Spanish, Russian, Chinese and Japanese too. Letters with
