@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from datasets import load_dataset
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from curate.core.rows import Message
@@ -101,6 +107,40 @@ def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_pa
     assert "Not learned." not in own.decode(learned[3])
     arguments, lora = trainer.args, trainer.model.peft_config["default"]
     assert (arguments.num_train_epochs, lora.r, lora.lora_alpha) == (3, 4, 32)
+
+
+@pytest.mark.system
+def test_a_step_in_several_passes_and_processes_is_the_step_of_one(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Two processes with gloo, as `accelerate launch` starts them; each takes two rows, twice."""
+    rows = table([turns(f"question {n}", f"answer {n} " * (n + 1)) for n in range(8)])
+    folder = export(rows, FORMATS, tmp_path / "e", template=template_text(load_tokenizer(tiny)))
+    command = [str(folder / "recipes" / "sft_trl.py"), "--model", str(tiny), "--max-steps", "2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    adapters = []
+    for name, start, more in (("one", [], []), ("four", launch, ["--rows-at-once", "2"])):
+        arguments = [sys.executable, *start, *command, "--out", str(tmp_path / name), *more]
+        done = run(arguments, env=environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+        adapters.append(load_file(tmp_path / name / "adapter_model.safetensors"))
+    one, four = adapters
+    assert one.keys() == four.keys()
+    # The B matrices start from zero, so what they hold was learned.
+    assert any(weight.abs().max() > 1e-4 for name, weight in one.items() if "lora_B" in name)
+    for name, weight in one.items():
+        torch.testing.assert_close(four[name], weight, atol=2e-5, rtol=1e-3)
+
+
+def test_rows_that_cannot_be_shared_evenly_are_told(tiny: Path, tmp_path: Path) -> None:
+    module = script(export(table([turns("a", "b")]), FORMATS, tmp_path))
+    assert module.shares(1, None) == (8, 1)
+    assert module.shares(4, 1) == (1, 2)
+    for processes, rows in ((3, None), (2, 3), (16, None)):
+        with pytest.raises(SystemExit, match="a step has 8 rows"):
+            module.shares(processes, rows)
 
 
 def test_rows_of_phases_are_trained_on_in_their_order(tiny: Path, tmp_path: Path) -> None:
