@@ -16,7 +16,7 @@ from curate.models.footprint import FLOAT, ModelShape, model_shape
 from curate.models.head import HEAD_TOKENS
 from curate.models.influence import BATCH_TOKENS as GRADIENT_TOKENS
 from curate.models.influence import COLUMN_BYTES
-from curate.models.lm import BATCH_TOKENS
+from curate.models.lm import GPU_BATCH_TOKENS
 from curate.models.load import device, find_model, prepare
 from curate.models.lora_values import RANK
 from curate.models.training import TRAINING_TOKENS
@@ -66,7 +66,7 @@ def _reading(config: Config) -> Iterator[str]:
     if not works:
         return
     shape, longest = _shape(config), max(work.max_length or 0 for work in works)
-    held = shape.sizes.held_forward * max(BATCH_TOKENS * GPU_BATCHES, longest)
+    held = shape.sizes.held_forward * max(GPU_BATCH_TOKENS, longest)
     yield f"{_gigabytes(_fixed(shape) + held)} to read rows"
     if any(work.gradients for work in works):
         kept = shape.sizes.kept_whole * max(GRADIENT_TOKENS, longest)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.lazy import lazy_module
-from curate.models.batches import batches_by_length
+from curate.models.batches import in_batches
 
 if TYPE_CHECKING:
     import torch
@@ -101,21 +101,22 @@ def greedy_answers(
     """
     answers: dict[int, GreedyAnswer] = {}
     sizes = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
+
+    def work(batch: list[int], _: int) -> None:
+        tokens: dict[int, list[int]] = {i: [] for i in batch}
+        state, running = DecodingBatch(model, [prompts[i] for i in batch]), batch
+        while running:
+            for i, token in zip(running, state.logits.argmax(dim=1).tolist(), strict=True):
+                tokens[i].append(token)
+            ended = {i: tokens[i][-1] in ends for i in running}
+            kept = [k for k, i in enumerate(running) if not ended[i] and len(tokens[i]) < limits[i]]
+            answers.update({i: GreedyAnswer(tokens[i], not ended[i]) for i in running})
+            running = [running[k] for k in kept]
+            if running:
+                state.advance(kept, [tokens[i][-1] for i in running])
+
     with torch.inference_mode():
-        for batch in batches_by_length(sizes, BATCH_TOKENS):
-            tokens: dict[int, list[int]] = {i: [] for i in batch}
-            state, running = DecodingBatch(model, [prompts[i] for i in batch]), batch
-            while running:
-                for i, token in zip(running, state.logits.argmax(dim=1).tolist(), strict=True):
-                    tokens[i].append(token)
-                ended = {i: tokens[i][-1] in ends for i in running}
-                kept = [
-                    k for k, i in enumerate(running) if not ended[i] and len(tokens[i]) < limits[i]
-                ]
-                answers |= {i: GreedyAnswer(tokens[i], not ended[i]) for i in running}
-                running = [running[k] for k in kept]
-                if running:
-                    state.advance(kept, [tokens[i][-1] for i in running])
+        in_batches(sizes, BATCH_TOKENS, work)
     return [answers[i] for i in range(len(prompts))]
 
 

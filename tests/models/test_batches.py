@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curate.core.errors import UserError
 from curate.models.batches import batches_by_length, device_tokens, in_batches
 from curate.models.chat import IGNORED, TokenizedExample
+from curate.models.decoding import greedy_answers
 from curate.models.evaluation import evaluate
 from curate.models.forward import forward
 from curate.models.lm import encode
@@ -96,6 +97,26 @@ def test_a_batch_that_memory_is_too_small_for_is_halved_and_changes_no_bit(
     assert max(calls) == len(ROWS)
     assert sum(n for n in calls if n <= rows) >= len(ROWS)
     assert halved.tobytes() == whole.tobytes()
+
+
+def test_answers_whose_cache_does_not_fit_are_written_in_halves(tiny: Path) -> None:
+    """Memory ends after a few tokens here, when some answers have begun."""
+    model = load_causal(tiny, "float32").eval()
+    limits = [9] * len(ROWS)
+    expected = greedy_answers(model, ROWS, limits, frozenset())
+    calls: list[int] = []
+
+    def enter(_: Any, __: Any, kwargs: dict[str, Any]) -> None:
+        rows, tokens = kwargs["attention_mask"].shape
+        calls.append(rows)
+        if rows * tokens > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    handle = model.base_model.register_forward_pre_hook(enter, with_kwargs=True)
+    answers = greedy_answers(model, ROWS, limits, frozenset())
+    handle.remove()
+    assert max(calls) > min(calls)
+    assert answers == expected
 
 
 def test_a_size_that_did_not_fit_is_not_tried_again(tiny: Path) -> None:
