@@ -91,7 +91,7 @@ trainers: .venv/developed
 
 .venv-%/installed: tests/pool/trainers/%.txt
 	$(call start,-$*)
-	$(call install,-$*,--requirement $<)
+	$(call install,-$*,--requirement $< torch==2.13.0)
 	own='$(filter $*==%,$(LOADED_WITHOUT_DEPS))'; test -z "$$own" || $(call PIP_INSTALL,-$*) --no-deps $$own
 	touch $@
 
