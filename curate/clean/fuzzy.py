@@ -152,17 +152,20 @@ def write_pairs(
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart.
     """
     rows = _Rows(data, compare, unit, ngram, guards)
-    keys = pl.concat(
-        scan_table(part.file("keys.parquet")).with_columns(
-            pl.col("row") + pl.lit(offset, pl.UInt32)
-        )
-        for part, offset in zip(signed, offsets, strict=True)
-    )
+    keys = keys_of_pool([part.file("keys.parquet") for part in signed], offsets)
     pairs, candidates = _find_pairs(rows, keys, bands, floor)
     ids, alike, differing = _split(rows, pairs, floor)
     write_table(pair_table(ids, alike), out / "pairs.parquet")
     write_table(differing_table(ids, differing), out / "differing.parquet")
     return {"candidates": candidates, "pairs": len(alike.first), "differing": differing.height}
+
+
+def keys_of_pool(files: Sequence[Path], offsets: Sequence[int]) -> pl.LazyFrame:
+    """Return the keys of all parts, their rows by pool position, in a single scan of many files."""
+    starts = dict(zip(map(str, files), offsets, strict=True))
+    start = pl.col("file").replace_strict(starts, return_dtype=pl.UInt32)
+    keys = scan_table(files, file_column="file").with_columns(pl.col("row") + start)
+    return keys.drop("file")
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,12 @@ class ParquetFile:
 TablePaths = str | Path | Sequence[Path]
 
 
-def scan_table(paths: TablePaths) -> pl.LazyFrame:
-    """Return a Parquet file, or several that follow one another, as a lazy frame."""
-    return pl.scan_parquet(_absolute(paths), glob=False)
+def scan_table(paths: TablePaths, file_column: str | None = None) -> pl.LazyFrame:
+    """Return a Parquet file, or several that follow one another, as a lazy frame.
+
+    `file_column` is a column that names the file of each row.
+    """
+    return pl.scan_parquet(_absolute(paths), glob=False, include_file_paths=file_column)
 
 
 def _absolute(paths: TablePaths) -> list[Path]:

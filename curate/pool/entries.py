@@ -51,7 +51,7 @@ class EntryIdentity(TypedDict):
 
 
 # The files of an entry are read in so many steps at most: a step a file, or for some of them.
-MOST_PARTS = 1024
+MOST_PARTS = 128
 
 
 @dataclass(frozen=True)

@@ -578,3 +578,15 @@ def test_any_number_of_threads_stores_the_same_bytes(
     assert [a.digest for a in after.prepared] == [a.digest for a in before.prepared]
     assert after.step.digest == before.step.digest
     assert len(after.pairs) > 100
+
+
+def test_a_pool_of_very_many_files_is_searched(store: Store, tmp_path: Path) -> None:
+    """A plan of a frame for each of a thousand files stops for want of threads."""
+    files = []
+    for number in range(1_000):
+        files.append(tmp_path / f"{number}.parquet")
+        keys = pl.DataFrame({"row": [0, 1], "band-000": [number, 7]})
+        keys.cast({"row": pl.UInt32, "band-000": pl.UInt64}).write_parquet(files[-1])
+    table = fuzzy.keys_of_pool(files, [2 * number for number in range(1_000)]).collect()
+    assert table["row"].to_list() == list(range(2_000))
+    assert table["band-000"].to_list()[::2] == list(range(1_000))
