@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_runs import run_commands
 from curate.cli_store import store_commands
 from curate.core.console import say
 from curate.core.errors import UserError
@@ -62,6 +63,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Errors of yours exit with 2, faults of ours with 1; --debug adds the traceback.",
 )
+app.add_typer(run_commands)
 app.add_typer(store_commands, name="store")
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
@@ -202,8 +204,7 @@ def explain(
     from curate.runs.explain import explain_row
     from curate.runs.folder import read_run
 
-    lines = read_run(run, lambda folder: explain_row(folder, row_id))
-    say(*lines)
+    say(*read_run(run, lambda folder: explain_row(folder, row_id)))
 
 
 @app.command(epilog="Example: curate plan runs/quickstart --budget tokens=20000")

@@ -1,0 +1,71 @@
+"""Commands that look at finished runs: which there are, what became of rows, what two differ in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate.core.console import say
+from curate.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    from curate.runs import difference, listing, rowquery
+    from curate.runs import folder as folders
+else:
+    difference, folders = (lazy_module(f"curate.runs.{name}") for name in ("difference", "folder"))
+    listing, rowquery = (lazy_module(f"curate.runs.{name}") for name in ("listing", "rowquery"))
+
+run_commands = typer.Typer()
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+
+
+@run_commands.command("ls", epilog="Example: curate ls runs")
+def list_runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Folder of run folders.")
+    ] = Path("runs"),
+) -> None:
+    """List the finished runs of a folder, the latest first, with their verdicts."""
+    runs = listing.finished_runs(folder)
+    say(*(listing.run_lines(runs) if runs else [f"{folder} holds no finished run"]))
+
+
+@run_commands.command(
+    epilog="Example: curate rows runs/quickstart --where \"stage = 'fuzzy'\" --sort -score --text"
+)
+def rows(
+    run: RunPath,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="A condition on columns of the ledger, on STAGE.COLUMN of evidence, on prompt and "
+            "response.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Order by it; -COLUMN: largest first.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Rows to list at most.")] = 20,
+    text: Annotated[bool, typer.Option("--text", help="List prompt and response too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object for each row.")] = False,
+) -> None:
+    """List the rows that meet a condition: dropped by which stage, why, with which score."""
+    query = rowquery.RowQuery(where, sort, first, text)
+    count, table = folders.read_run(run, query.find)
+    say(*(rowquery.json_lines(table) if json else rowquery.row_lines(count, table, text=text)))
+
+
+@run_commands.command(epilog="Example: curate diff runs/quickstart runs/quickstart-2")
+def diff(
+    run: RunPath,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of another one.")],
+) -> None:
+    """Compare two runs: recipes, what is left after each step, selections, verdicts."""
+    lines = folders.read_run(
+        run,
+        lambda one: folders.read_run(
+            other, lambda two: list(difference.difference_lines(one, two))
+        ),
+    )
+    say(*lines)

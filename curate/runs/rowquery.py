@@ -1,0 +1,165 @@
+"""Rows of a run that meet a condition in SQL: their fates, what stages measured, their texts.
+
+source = 'alpaca' AND stage = 'fuzzy'
+fate = 'selected' AND rules.copied AND prompt LIKE '%recipe%'
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import polars as pl
+from polars.exceptions import PolarsError
+
+from curate.core.errors import UserError
+from curate.core.turntext import text_of_turn
+from curate.runs.folder import RunFolder
+
+TEXTS = ("prompt", "response")
+LINE = ("row_id", "source", "fate", "stage", "reason", "score", "duplicate_of", "rank")
+EXCERPT = 300
+
+
+@dataclass(frozen=True)
+class RowQuery:
+    """Which rows of a run, and in which order.
+
+    Attributes:
+        where: a condition in SQL; all rows if None.
+        sort: a column, the largest first behind a minus; the order of the pool if None.
+        first: rows that are listed at most.
+        text: list prompt and response as well.
+    """
+
+    where: str | None = None
+    sort: str | None = None
+    first: int = 20
+    text: bool = False
+
+    def find(self, run: RunFolder) -> tuple[int, pl.DataFrame]:
+        """Return how many rows there are, and the first of them.
+
+        Raises:
+            UserError: the condition is none, or names no column of the run.
+        """
+        spoken = f"{self.where or ''} {self.sort or ''}"
+        table = _table(run, spoken, texts=self.text)
+        columns = table.collect_schema().names()
+        try:
+            if self.where is not None:
+                table = table.filter(pl.sql_expr(_quoted(self.where, columns)))
+            count = table.select(pl.len()).collect().item()
+            if self.sort is not None:
+                name = self.sort.removeprefix("-")
+                table = table.sort(
+                    name, descending=self.sort.startswith("-"), nulls_last=True, maintain_order=True
+                )
+            return count, table.head(self.first).collect()
+        except PolarsError as error:
+            raise UserError(_explained(str(error), columns)) from error
+
+
+def _table(run: RunFolder, spoken: str, *, texts: bool) -> pl.LazyFrame:
+    """Return the ledger with the columns of evidence and the texts that a condition speaks of."""
+    table = run.table("ledger")
+    for stage in [entry["stage"] for entry in run.manifest["stages"]]:
+        if f"{stage}." in spoken and run.has(f"evidence/{stage}"):
+            evidence = run.table(f"evidence/{stage}")
+            named = evidence.select("row_id", pl.exclude("row_id").name.prefix(f"{stage}."))
+            table = table.join(named, on="row_id", how="left", maintain_order="left")
+    if texts or any(re.search(rf"\b{name}\b", spoken) for name in TEXTS):
+        table = table.join(_texts(run), on="row_id", how="left", maintain_order="left")
+    return table
+
+
+def _texts(run: RunFolder) -> pl.LazyFrame:
+    """Return row_id, prompt (all user turns) and response (the last turn) of the pool.
+
+    Raises:
+        UserError: the store of the run has the rows no longer.
+    """
+    rows = run.rows("pool")
+    if rows is None:
+        raise UserError(
+            f"{run.path}: the texts of its rows are gone from the store {run.manifest['store']}; "
+            "`curate run` makes them again"
+        )
+    turns = pl.col("messages").list.eval(text_of_turn())
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
+    users = pl.col("messages").list.eval(
+        pl.when(pl.element().struct.field("role") == "user").then(text_of_turn())
+    )
+    return rows.select(
+        "row_id",
+        prompt=users.list.drop_nulls().list.join("\n"),
+        response=pl.when(roles.list.last() == "assistant").then(turns.list.last()),
+    )
+
+
+def _quoted(where: str, columns: Sequence[str]) -> str:
+    """Return a condition in which the columns of evidence, STAGE.COLUMN, are single names.
+
+    What stands in quotes stays as it is.
+    """
+    names = sorted((name for name in columns if "." in name), key=len, reverse=True)
+    if not names:
+        return where
+    name = "|".join(map(re.escape, names))
+    pattern = rf"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?<![\w.-])({name})(?![\w.-])"""
+    return re.sub(pattern, lambda m: m[1] or f'"{m[2]}"', where)
+
+
+def _explained(message: str, columns: Sequence[str]) -> str:
+    """Return what is wrong with a condition, in the first line of what the engine says."""
+    first = message.strip().splitlines()[0].partition("; valid columns")[0]
+    return (
+        f"the rows cannot be found: {first}. A condition is one of SQL, e.g. \"source = 'alpaca' AND "
+        f"stage = 'fuzzy'\"; columns here are {', '.join(columns)}; a stage's own are STAGE.COLUMN, and "
+        "prompt and response are the texts"
+    )
+
+
+def row_lines(count: int, rows: pl.DataFrame, *, text: bool) -> Iterator[str]:
+    """Yield rows for a terminal: what became of each in a line, its texts below.
+
+    Args:
+        count: how many rows meet the condition.
+        rows: the first of them.
+        text: list prompt and response as well.
+    """
+    for row in rows.iter_rows(named=True):
+        yield _line(row)
+        if text:
+            yield from (f"    {name}: {_excerpt(row[name])}" for name in TEXTS)
+    more = f"; the first {rows.height:,} are listed" if rows.height < count else ""
+    yield f"{count:,} row{'' if count == 1 else 's'}{more}"
+
+
+def _line(row: dict[str, Any]) -> str:
+    further = [
+        f"{name} {_figure(row[name])}"
+        for name in ("score", "rank", "duplicate_of")
+        if row[name] is not None
+    ]
+    further += [
+        f"{name} {_figure(row[name])}" for name in row if "." in name and row[name] is not None
+    ]
+    where = f" by {row['stage']}" if row["fate"] == "dropped" else ""
+    reason = f": {row['reason']}" if row["reason"] else ""
+    return "  ".join([row["row_id"], f"{row['fate']}{where}{reason}", *further])
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _excerpt(text: str | None) -> str:
+    line = " ".join((text or "").split())
+    return line if len(line) <= EXCERPT else f"{line[: EXCERPT - 4]} ..."
+
+
+def json_lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield each row as a JSON object."""
+    return (orjson.dumps(row).decode() for row in rows.iter_rows(named=True))
