@@ -20,7 +20,7 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table, write_table
 
-VERSION = 1
+VERSION = 2
 LEDGER_VERSION = 2
 EVIDENCE_COLUMNS = ["row_id", "keep", "reason", "score", "threshold", "duplicate_of"]
 
