@@ -44,14 +44,15 @@ class KeyedRecord:
 class ModelSource:
     """A language model: what identifies it, and the folder of its files.
 
-    `trust` lets code of the model run; `judges` says that its chat template may refuse rows that the
-    base model's takes.
+    `name` is what other machines find it by: a hub id, an embedded model or a folder. `trust` lets code
+    of the model run; `judges` says that its chat template may refuse rows that the base model's takes.
     """
 
     identity: Mapping[str, JSON]
     folder: Path
     trust: bool = False
     judges: bool = False
+    name: str = ""
     reads: "tuple[Artifact, ...]" = ()
 
     @property

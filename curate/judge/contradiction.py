@@ -39,7 +39,7 @@ from curate.llm.prompts import Prompt, PromptFiles
 from curate.llm.requests import Sampling, chat
 from curate.models.control import text_ids
 from curate.models.embed import embed_texts
-from curate.models.load import find_model, identify, prepare
+from curate.models.load import find_model, model_source
 from curate.models.ratings import encode_pairs, load_classifier, longest_input, rate
 
 if TYPE_CHECKING:
@@ -156,10 +156,8 @@ def nli_agreement(name: str) -> NliAgreement:
     Raises:
         UserError: no such model, or one that does not say which of its outputs is contradiction.
     """
-    location = find_model(name)
-    folder = prepare(location)
-    model = ModelSource(identify(location, "float32"), folder)
-    return NliAgreement(model, find_contradiction(folder))
+    model = model_source(find_model(name), "float32")
+    return NliAgreement(model, find_contradiction(model.folder))
 
 
 def find_contradiction(folder: Path) -> int:

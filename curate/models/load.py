@@ -295,6 +295,28 @@ def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     }
 
 
+def model_source(
+    location: ModelLocation, dtype: str, trust: bool = False, judges: bool = False
+) -> ModelSource:
+    """Return a model for the calls of a run, which a worker looks up by its name."""
+    name = str(location.path) if location.origin == "folder" else location.name
+    return ModelSource(identify(location, dtype), prepare(location), trust, judges, name)
+
+
+def check_files(name: str, folder: Path, identity: Mapping[str, JSON]) -> None:
+    """Make sure that the files of a model on this machine are those that a key names.
+
+    Raises:
+        UserError: they are others.
+    """
+    for part, patterns in (("weights", WEIGHT_FILES), ("tokenizer", TOKENIZER_FILES)):
+        if identity.get(part, "") not in ("", _digest_files(folder, patterns)):
+            raise UserError(
+                f"model {name!r}: {folder} has other files ({part}) than the process that started the "
+                "run has; give both the same ones"
+            )
+
+
 def template_of(identity: Mapping[str, JSON]) -> dict[str, Any]:
     """Return what identifies how a model reads a conversation: its tokenizer and chat template."""
     return {k: v for k, v in identity.items() if k in ("tokenizer", "chat_template")}

@@ -40,7 +40,7 @@ from curate.models.blocks import RowBlock
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.forward import forward
 from curate.models.index import kept_among
-from curate.models.load import find_model, identify, load_tokenizer, prepare
+from curate.models.load import find_model, load_tokenizer, model_source
 from curate.models.lora import attach_adapter
 from curate.models.unprompted import sum_alone
 from curate.models.weights import adaptable_model, shared_model
@@ -64,9 +64,8 @@ def named_model(run: StepRun, name: str) -> ModelSource:
         UserError: there is no such model.
     """
     location = find_model(name)
-    identity = identify(location, run.base.dtype)
     # The rows are those that the base model's template takes; this one's may refuse some.
-    return ModelSource(identity, prepare(location), run.base.trust, judges=True)
+    return model_source(location, run.base.dtype, run.base.trust, judges=True)
 
 
 def read_losses(blocks: Sequence[Artifact], measured: Table, kept: Table) -> pl.DataFrame:

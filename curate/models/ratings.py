@@ -21,7 +21,7 @@ from curate.core.wants import ONE_GPU
 from curate.models.batches import device_tokens, in_batches
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens
-from curate.models.load import device, find_model, identify, load_tokenizer, loading, prepare
+from curate.models.load import device, find_model, load_tokenizer, loading, model_source
 
 if TYPE_CHECKING:
     import torch
@@ -71,9 +71,8 @@ def rate_rows(
         UserError: the checkpoint is no classifier, or the label is not what it needs.
     """
     source = find_model(params.model)
-    folder = prepare(source)
-    output = find_output(folder, params.model, params.label, place)
-    model = ModelSource(identify(source, "float32"), folder)
+    model = model_source(source, "float32")
+    output = find_output(model.folder, params.model, params.label, place)
     blocks = row_blocks(run, rows, positions)
     tokens = device_tokens(BATCH_TOKENS)
     return run.map(ratings, blocks, model, output, params.max_length, tokens)

@@ -13,22 +13,31 @@ from curate.core.errors import UserError
 from curate.core.store import Artifact, Computation, Store
 from curate.core.wants import ONE_CORE, Wants
 from curate.models.load import kernels
+from curate.orchestration.workermodels import naming_missing_files, with_local_models
 
 _one_model = threading.Lock()
 
 
-def compute(store: Store, step: Computation) -> Artifact:
+def compute(store: Store, step: Computation, *, remote: bool = False) -> Artifact:
     """Return a step's artifact, computed or found.
 
+    Args:
+        store: of the artifacts.
+        step: to compute.
+        remote: this process may be on another machine than the one that made the step.
+
     Raises:
-        UserError: its model would run on another kind of processor than its key says.
+        UserError: its model would run on another kind of processor than its key says, or is not here.
     """
     stored = store.find(step)
     if stored is not None:
         return stored
     check_device(step)
-    with _one_model if wants_of(step).gpus else nullcontext():
-        return store.ensure(step)
+    with (
+        naming_missing_files(step) if remote else nullcontext(),
+        _one_model if wants_of(step).gpus else nullcontext(),
+    ):
+        return store.ensure(with_local_models(step) if remote else step)
 
 
 def check_device(step: Computation) -> None:

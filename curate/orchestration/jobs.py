@@ -127,7 +127,7 @@ def run_jobs(jobs: Sequence[Job]) -> list[Outcome]:
 def _run_job(job: Job) -> Outcome:
     with kept_lines() as lines:
         try:
-            return Outcome(compute(job.store, job.step), None, lines)
+            return Outcome(compute(job.store, job.step, remote=True), None, lines)
         except Exception as error:
             return Outcome(None, error, lines)
 

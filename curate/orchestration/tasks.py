@@ -68,7 +68,7 @@ def make(job: Job, remote: bool = False) -> dict[str, Any]:
     """
     kept: AbstractContextManager[list[LogRecord]] = kept_lines() if remote else nullcontext([])
     with kept as lines:
-        artifact = compute(job.store, job.step)
+        artifact = compute(job.store, job.step, remote=remote)
     return {
         "name": artifact.name,
         "key": artifact.key,

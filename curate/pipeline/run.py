@@ -30,9 +30,8 @@ from curate.models.load import (
     ModelLocation,
     choose_dtype,
     find_model,
-    identify,
     identify_embedder,
-    prepare,
+    model_source,
 )
 from curate.pipeline.branches import run_branches
 from curate.pipeline.race import RaceResult
@@ -218,7 +217,7 @@ class Run(CallRunner):
         """Return the base model."""
         location, dtype = self.find_base()
         trust = self.config.models.trust_remote_code
-        return ModelSource(identify(location, dtype), prepare(location), trust)
+        return model_source(location, dtype, trust)
 
     def embedder(self, name: str | None = None) -> EmbedderSource:
         """Return a sentence embedder, the run's own if None."""

@@ -63,9 +63,15 @@ def loads(value: int) -> Counted[pl.DataFrame]:
 
 
 @cached(version=1, name="test-model")
-def reading(model: ModelSource) -> pl.DataFrame:
-    """Return the dtype of a model."""
-    return pl.DataFrame({"dtype": [model.dtype]})
+def reading(model: ModelSource) -> Counted[pl.DataFrame]:
+    """Return the dtype of a model, and where it lies."""
+    return Counted(pl.DataFrame({"dtype": [model.dtype]}), {"folder": str(model.folder)})
+
+
+@cached(version=1, name="test-file")
+def content(path: str) -> pl.DataFrame:
+    """Return what a file holds."""
+    return pl.DataFrame({"text": [Path(path).read_text()]})
 
 
 @cached(version=1, name="test-tuned", wants=ONE_GPU)

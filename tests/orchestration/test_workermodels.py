@@ -1,0 +1,102 @@
+"""Models and files of a worker on another machine: a process whose cache of the hub lies elsewhere."""
+
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.core.store import Store
+from curate.orchestration.jobs import Job
+from tests.orchestration import hazards
+from tests.orchestration.workplace import REPO, environment
+
+pytestmark = pytest.mark.system
+NAME = "owner/tiny"
+# The process that starts a run makes the step, and that of a worker computes it.
+DRIVER = """
+import pickle, sys
+from pathlib import Path
+from curate.core.store import Store
+from curate.models.load import find_model, model_source
+from curate.orchestration.jobs import Job
+from tests.orchestration import hazards
+
+model = model_source(find_model(sys.argv[1]), "float32")
+Path(sys.argv[3]).write_bytes(pickle.dumps(Job(Store(Path(sys.argv[2])), hazards.reading.call(model))))
+"""
+WORKER = """
+import pickle, sys
+from pathlib import Path
+from curate.orchestration.jobs import run_jobs
+
+outcome, = run_jobs([pickle.loads(Path(sys.argv[1]).read_bytes())])
+print(outcome.error or outcome.artifact.counts["folder"])
+"""
+
+
+def hub_cache(root: Path, model: Path) -> Path:
+    """Return a cache of the hub that holds a model."""
+    repo = root / "hub" / "models--owner--tiny"
+    shutil.copytree(model, repo / "snapshots" / ("0" * 40))
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("0" * 40)
+    return root
+
+
+def python(code: str, *arguments: object, hub: Path) -> str:
+    """Run a program with a cache of the hub; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=REPO,
+        env={**environment(), "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def job(tiny: Path, tmp_path: Path) -> Path:
+    """Return the file of a step whose process has the model in its own cache."""
+    path = tmp_path / "job"
+    hub = hub_cache(tmp_path / "first", tiny)
+    python(DRIVER, NAME, tmp_path / "store", path, hub=hub)
+    shutil.rmtree(hub)
+    return path
+
+
+def test_a_worker_finds_the_model_in_its_own_cache(job: Path, tiny: Path, tmp_path: Path) -> None:
+    hub = hub_cache(tmp_path / "second", tiny)
+    assert Path(python(WORKER, job, hub=hub)).is_relative_to(hub)
+
+
+def test_a_worker_whose_model_is_another_says_so(job: Path, tiny: Path, tmp_path: Path) -> None:
+    hub = hub_cache(tmp_path / "second", tiny)
+    config = next(hub.rglob("config.json"))
+    config.write_text(config.read_text().replace("}", " }"))
+    said = python(WORKER, job, hub=hub)
+    assert said.startswith(
+        f"test-model, on the worker {socket.gethostname()}: model 'owner/tiny': "
+    )
+    assert "other files (weights) than the process that started the run" in said
+
+
+def test_a_worker_that_does_not_have_the_model_says_so(job: Path, tmp_path: Path) -> None:
+    said = python(WORKER, job, hub=tmp_path / "empty")
+    assert said.startswith(f"test-model, on the worker {socket.gethostname()}: model 'owner/tiny'")
+    assert "could not be fetched" in said
+
+
+def test_a_worker_that_does_not_have_a_file_says_which(tmp_path: Path) -> None:
+    missing = tmp_path / "pool.jsonl"
+    job = tmp_path / "job"
+    job.write_bytes(
+        pickle.dumps(Job(Store(tmp_path / "store"), hazards.content.call(str(missing))))
+    )
+    said = python(WORKER, job, hub=tmp_path)
+    assert (
+        f"test-file, on the worker {socket.gethostname()}: there is no {missing}; workers" in said
+    )
