@@ -16,6 +16,7 @@ import re
 import shutil
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,6 +67,15 @@ def _beat(lock: Path, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
         with suppress(OSError):
             os.utime(lock)
+
+
+def living(root: Path) -> list[Path]:
+    """Return the folders below root whose builder may be alive, after sweeping the others."""
+    if not root.is_dir():
+        return []
+    with suppress(OSError):
+        sweep(root, now=time.time())
+    return [folder for folder in root.glob(f"{PREFIX}*") if folder.is_dir()]
 
 
 def sweep(root: Path, *, now: float) -> None:

@@ -41,6 +41,7 @@ from curate.report.build import write_report
 from curate.runs.card import own_subject, write_card
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST, open_run
+from curate.runs.housekeeping import at_work
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
 from curate.runs.training_files import card_params
@@ -72,18 +73,13 @@ def run_curation(
         UserError: an input, the config or the run folder is at fault.
     """
     with claimed(config, out, overwrite=overwrite) as (folder, lock):
-        return _run_into(folder, lock, config, execute_all, Provenance(command))
+        store = open_store(config.store)
+        run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
+        with at_work(store):
+            return _run_into(folder, lock, run, Provenance(command))
 
 
-def _run_into(
-    folder: Path,
-    lock: FolderLock,
-    config: Config,
-    execute_all: ExecuteAll | None,
-    provenance: Provenance,
-) -> RunResult:
-    store = open_store(config.store)
-    run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
+def _run_into(folder: Path, lock: FolderLock, run: Run, provenance: Provenance) -> RunResult:
     _fetch_models(run)
     results = run_steps(run)
     if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):

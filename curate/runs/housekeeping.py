@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from curate.core.bucket import is_bucket, open_store
+from curate.core.bucket import RENEWAL_SECONDS, is_bucket, open_store
 from curate.core.errors import UserError
 from curate.core.store import KEY_CHARS, Store, StoreEntry
+from curate.core.workspace import living, workspace
 from curate.runs.folder import read_manifest
 
 DAY_SECONDS = 24 * 3600.0
 COMPLETIONS = "completions.sqlite"
+RUNNING = "running"
 
 
 def existing_store(address: str) -> Store:
@@ -22,6 +25,16 @@ def existing_store(address: str) -> Store:
     if not is_bucket(address) and not Path(address).is_dir():
         raise UserError(f"{address}: there is no such store; give the `store` of a recipe")
     return open_store(address)
+
+
+@contextmanager
+def at_work(store: Store) -> Iterator[None]:
+    """Mark a store as one that a run works on, whatever it has used: a locked folder in `running`."""
+    with ExitStack() as stack:
+        # From a store that can only be read nothing is removed.
+        with suppress(OSError):
+            stack.enter_context(workspace(store.root / RUNNING))
+        yield
 
 
 def usage_lines(store: Store) -> Iterator[str]:
@@ -54,9 +67,13 @@ def unneeded_entries(store: Store, runs: Iterable[Path], days: float) -> list[St
     Args:
         store: that holds them.
         runs: run folders, and folders of run folders.
-        days: runs at work, and those whose folders are elsewhere, show by using them.
+        days: runs whose folders are elsewhere show by using them. What a run at work may have used
+            stays in any case.
     """
     needed, since = needed_names(runs), time.time() - days * DAY_SECONDS
+    starts = [folder.stat().st_mtime for folder in living(store.root / RUNNING)]
+    # Of what lies in a bucket the time of use is that old at most.
+    since = min([since, *(start - RENEWAL_SECONDS for start in starts)])
     return [e for e in store.entries() if e.name not in needed and e.used < since]
 
 

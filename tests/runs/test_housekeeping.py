@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +22,7 @@ from curate.core.bucket import BucketStore, open_store
 from curate.core.store import Store
 from curate.core.workspace import workspace
 from curate.pipeline.curation import run_curation
-from curate.runs.housekeeping import needed_names, unneeded_entries, usage_lines
+from curate.runs.housekeeping import at_work, needed_names, unneeded_entries, usage_lines
 from tests.core.test_store import content, flip_byte, numbers_step
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 from tests.s3server import use_s3
@@ -118,6 +121,32 @@ def test_what_was_used_lately_stays(kept_store: Store, tmp_path: Path) -> None:
     assert len(unneeded_entries(kept_store, [tmp_path], days=0)) == 2
     assert say("gc", kept_store.address, "--run", tmp_path, "--delete")[0] == 0
     assert len(kept_store.entries()) == 2
+
+
+def test_what_a_run_at_work_has_used_stays_until_it_ends(store: Store, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        store.ensure(numbers_step(seed))
+    age(store, 30)
+    old = store.path_of(numbers_step(2)).name
+    with at_work(store):
+        used = store.ensure(numbers_step(1)).path.name
+        assert [e.name for e in unneeded_entries(store, [tmp_path], days=0)] == [old]
+    names = [e.name for e in unneeded_entries(store, [tmp_path], days=0)]
+    assert sorted(names) == sorted([old, used])
+
+
+def test_a_run_that_was_killed_keeps_nothing(store: Store, tmp_path: Path) -> None:
+    store.ensure(numbers_step())
+    code = (
+        "import os, signal, sys; from pathlib import Path; from curate.core.store import Store\n"
+        "from curate.runs.housekeeping import at_work\n"
+        "with at_work(Store(Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(store.root)])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((store.root / "running").iterdir())) == 2
+    assert len(unneeded_entries(store, [tmp_path], days=0)) == 1
+    assert list((store.root / "running").iterdir()) == []
 
 
 def test_using_an_artifact_renews_it(store: Store, tmp_path: Path) -> None:
