@@ -39,7 +39,8 @@ from curate.llm.prompts import Prompt, PromptFiles
 from curate.llm.requests import Sampling, chat
 from curate.models.control import text_ids
 from curate.models.embed import embed_texts
-from curate.models.load import find_model, model_source
+from curate.models.load import find_model
+from curate.models.modelsource import model_source
 from curate.models.ratings import encode_pairs, load_classifier, longest_input, rate
 
 if TYPE_CHECKING:

@@ -268,14 +268,15 @@ def _digest_unchanged(path: Path) -> str:
     return _digest(path, state)
 
 
-def _digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
+def digest_files(folder: Path, patterns: tuple[str, ...]) -> str:
+    """Return a digest of the files of a folder that fit a pattern, by their names and contents."""
     paths = sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
     return digest_of({p.relative_to(folder).as_posix(): _digest_unchanged(p) for p in paths})
 
 
 def weights_digest(folder: Path) -> str:
     """Return the digest of a model's weights and configuration."""
-    return _digest_files(folder, WEIGHT_FILES)
+    return digest_files(folder, WEIGHT_FILES)
 
 
 def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
@@ -287,34 +288,12 @@ def identify(location: ModelLocation, dtype: str) -> dict[str, Any]:
     template = load_tokenizer(folder).chat_template
     return {
         "weights": weights_digest(folder),
-        "tokenizer": _digest_files(folder, TOKENIZER_FILES),
+        "tokenizer": digest_files(folder, TOKENIZER_FILES),
         "chat_template": digest_of({"template": str(template), "reading": READING_VERSION}),
         "dtype": dtype,
         "machine": platform.machine(),
         "device": kernels(),
     }
-
-
-def model_source(
-    location: ModelLocation, dtype: str, trust: bool = False, judges: bool = False
-) -> ModelSource:
-    """Return a model for the calls of a run, which a worker looks up by its name."""
-    name = str(location.path) if location.origin == "folder" else location.name
-    return ModelSource(identify(location, dtype), prepare(location), trust, judges, name)
-
-
-def check_files(name: str, folder: Path, identity: Mapping[str, JSON]) -> None:
-    """Make sure that the files of a model on this machine are those that a key names.
-
-    Raises:
-        UserError: they are others.
-    """
-    for part, patterns in (("weights", WEIGHT_FILES), ("tokenizer", TOKENIZER_FILES)):
-        if identity.get(part, "") not in ("", _digest_files(folder, patterns)):
-            raise UserError(
-                f"model {name!r}: {folder} has other files ({part}) than the process that started the "
-                "run has; give both the same ones"
-            )
 
 
 def template_of(identity: Mapping[str, JSON]) -> dict[str, Any]:
@@ -330,7 +309,7 @@ def template_source(model: ModelSource) -> ModelSource:
 def identify_embedder(location: ModelLocation) -> dict[str, Any]:
     """Return what can change an embedder's vectors: its files and the kind of processor."""
     if location.path.is_dir():
-        files = _digest_files(location.path, EMBEDDER_FILES)
+        files = digest_files(location.path, EMBEDDER_FILES)
     else:
         parts = (location.path, _static_tokenizer(location.path))
         files = digest_of([_digest_unchanged(path) for path in parts])
@@ -364,7 +343,7 @@ def kernels() -> str:
 
 def load_tokenizer(folder: Path, trust: bool = False) -> "PreTrainedTokenizerBase":
     """Return the tokenizer, with a plain chat template if it brings none."""
-    return _load_tokenizer(folder, trust, _digest_files(folder, TOKENIZER_FILES))
+    return _load_tokenizer(folder, trust, digest_files(folder, TOKENIZER_FILES))
 
 
 def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:

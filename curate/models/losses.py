@@ -40,8 +40,9 @@ from curate.models.blocks import RowBlock
 from curate.models.chat import TokenizedExample, build_example
 from curate.models.forward import forward
 from curate.models.index import kept_among
-from curate.models.load import find_model, load_tokenizer, model_source
+from curate.models.load import find_model, load_tokenizer
 from curate.models.lora import attach_adapter
+from curate.models.modelsource import model_source
 from curate.models.unprompted import sum_alone
 from curate.models.weights import adaptable_model, shared_model
 

@@ -21,7 +21,8 @@ from curate.core.wants import ONE_GPU
 from curate.models.batches import device_tokens, in_batches
 from curate.models.blocks import RowBlock, row_blocks
 from curate.models.control import control_tokens
-from curate.models.load import device, find_model, load_tokenizer, loading, model_source
+from curate.models.load import device, find_model, load_tokenizer, loading
+from curate.models.modelsource import model_source
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,8 @@ from curate.core.calls import CachedCall
 from curate.core.errors import UserError
 from curate.core.keyed import EmbedderSource, ModelSource
 from curate.core.store import Computation
-from curate.models.load import check_files, find_model, identify_embedder, prepare
+from curate.models.load import find_model, identify_embedder, prepare
+from curate.models.modelsource import check_files
 
 
 def with_local_models(step: Computation) -> Computation:

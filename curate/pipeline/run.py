@@ -31,8 +31,8 @@ from curate.models.load import (
     choose_dtype,
     find_model,
     identify_embedder,
-    model_source,
 )
+from curate.models.modelsource import model_source
 from curate.pipeline.branches import run_branches
 from curate.pipeline.race import RaceResult
 from curate.pipeline.sharing import shared_pass

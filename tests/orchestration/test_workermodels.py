@@ -21,7 +21,8 @@ DRIVER = """
 import pickle, sys
 from pathlib import Path
 from curate.core.store import Store
-from curate.models.load import find_model, model_source
+from curate.models.load import find_model
+from curate.models.modelsource import model_source
 from curate.orchestration.jobs import Job
 from tests.orchestration import hazards
 
