@@ -18,19 +18,9 @@ from curate.core.tables import grouped_writer
 from curate.pool.entries import FilesOfEntry
 from curate.pool.parts import entry_parts
 from curate.pool.partworkers import PartWorkers, usual_workers
-from curate.pool.recordrows import RecordBatch
+from curate.pool.recordrows import REJECTS_SCHEMA, RecordBatch
 
 VERSION = 8
-REJECTS_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("file", pa.string()),
-        ("position", pa.int64()),
-        ("reason", pa.string()),
-        ("field", pa.string()),
-        ("raw", pa.string()),
-    ]
-)
 # Records with a key twice that are listed.
 MOST_REPEATED = 50
 

@@ -20,6 +20,7 @@ from curate.core.rows import SCHEMA
 from curate.core.run import StepRun
 from curate.core.store import Counts
 from curate.core.tables import read_batches
+from curate.pool.recordrows import REJECTS_SCHEMA
 
 TABLES_VERSION = 1
 VERSION = 5
@@ -85,6 +86,9 @@ def write_joined(out: Path, pool: Table, added: Table) -> Counts:
 
 def link_tables(out: Path, files: Sequence[Path]) -> None:
     """Give Parquet files the names of one table of rows in a folder, in their order."""
+    if not files:
+        # The pool may be left out where rows are generated.
+        pq.write_table(SCHEMA.empty_table(), out / "rows.parquet")
     if len(files) > 1:
         (out / "rows").mkdir()
     for number, file in enumerate(files):
@@ -103,8 +107,6 @@ def _link(file: Path, name: Path) -> None:
 def _write_rejects(out: Path, tables: Sequence[Table]) -> None:
     """Write rejects.parquet: those of all tables, in their order."""
     paths = [table.artifact.file("rejects.parquet") for table in tables]
-    with pq.ParquetWriter(
-        out / "rejects.parquet", pq.read_schema(paths[0]), compression="zstd"
-    ) as writer:
+    with pq.ParquetWriter(out / "rejects.parquet", REJECTS_SCHEMA, compression="zstd") as writer:
         for batch in read_batches(paths, BATCH_ROWS):
             writer.write_batch(batch)

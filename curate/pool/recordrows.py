@@ -25,6 +25,16 @@ from curate.pool.records import BEGINNING, LONGEST, Record
 from curate.pool.rowcolumns import SourceRow, rows_table
 
 RAW_CHARS = 2_000
+REJECTS_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("field", pa.string()),
+        ("raw", pa.string()),
+    ]
+)
 Reject = dict[str, Any]
 
 
