@@ -17,6 +17,11 @@ from curate.core.store import Computation
 from curate.models.load import find_model, identify_embedder, prepare
 from curate.models.modelsource import check_files
 
+SAME_PATHS = (
+    "workers read input files, and the store's folder, at the same paths as the process that starts "
+    "the run"
+)
+
 
 def with_local_models(step: Computation) -> Computation:
     """Return a step whose models lie on this machine.
@@ -58,10 +63,12 @@ def naming_missing_files(step: Computation) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(
-            f"{_place(step)}: there is no {error.filename}; workers read input files, and the store's "
-            "folder, at the same paths as the process that starts the run"
-        ) from error
+        raise UserError(f"{_place(step)}: there is no {error.filename}; {SAME_PATHS}") from error
+    except UserError as error:
+        # Input files are read by what tells of them by itself.
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UserError(f"{_place(step)}: {error}; {SAME_PATHS}") from error
 
 
 def _place(step: Computation) -> str:

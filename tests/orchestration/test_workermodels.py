@@ -11,6 +11,8 @@ import pytest
 
 from curate.core.store import Store
 from curate.orchestration.jobs import Job
+from curate.pool.rowset import row_set
+from curate.pool.settings import RowFile
 from tests.orchestration import hazards
 from tests.orchestration.workplace import REPO, environment
 
@@ -24,6 +26,8 @@ from curate.core.store import Store
 from curate.models.load import find_model
 from curate.models.modelsource import model_source
 from curate.orchestration.jobs import Job
+from curate.pool.rowset import row_set
+from curate.pool.settings import RowFile
 from tests.orchestration import hazards
 
 model = model_source(find_model(sys.argv[1]), "float32")
@@ -101,3 +105,14 @@ def test_a_worker_that_does_not_have_a_file_says_which(tmp_path: Path) -> None:
     assert (
         f"test-file, on the worker {socket.gethostname()}: there is no {missing}; workers" in said
     )
+
+
+def test_a_worker_that_does_not_have_a_file_of_the_pool_says_which(tmp_path: Path) -> None:
+    pool, job = tmp_path / "pool.jsonl", tmp_path / "job"
+    pool.write_text('{"prompt": "q", "completion": "a"}\n')
+    [read] = row_set("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.0).calls
+    job.write_bytes(pickle.dumps(Job(Store(tmp_path / "store"), read)))
+    pool.unlink()
+    said = python(WORKER, job, hub=tmp_path)
+    assert said.startswith(f"ingest, on the worker {socket.gethostname()}: {pool}: cannot be read")
+    assert "workers read input files" in said
