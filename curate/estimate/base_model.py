@@ -119,7 +119,7 @@ class BaseModel:
             return []
         base, own = (self._tokenizer(model) for model in (self.config.models.base, limit.model))
         tokenizers = MethodTokenizers(base, self.config.models.system, own)
-        return unread_sentences(self.inputs[name].path, tokenizers, limit)
+        return unread_sentences(self.inputs[name].paths, tokenizers, limit)
 
     def _tokenizer(self, model: str | None) -> Any:
         trust = self.config.models.trust_remote_code

@@ -115,6 +115,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def row_too_long(tokens: int) -> str:
     """Return the sentence for a row that memory is too small for."""
     return (
-        f"the memory of {kernels()} is too small for a single row of {tokens:,} tokens; lower the "
-        "max_length that the recipe gives, or use a smaller model or models.dtype: bfloat16"
+        f"there is not enough memory on this processor ({kernels()}) for a single row of {tokens:,} "
+        "tokens; lower the max_length that the recipe gives, or use a smaller model or models.dtype: "
+        "bfloat16"
     )

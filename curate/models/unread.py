@@ -9,14 +9,13 @@ bytes than the limit has tokens holds some of its response.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from curate.core.reasons import Reason
 from curate.core.rows import Message
-from curate.core.tables import scan_table
+from curate.core.tables import TablePaths, scan_table
 from curate.core.turntext import CONVERSATION, conversations, text_of_turn
 from curate.core.workload import ResponseLimit
 from curate.models.acceptance import accepted_messages, find_fault
@@ -48,9 +47,11 @@ class MethodTokenizers:
     own: "PreTrainedTokenizerBase | None" = None
 
 
-def unread_sentences(path: Path, tokenizers: MethodTokenizers, limit: ResponseLimit) -> list[str]:
-    """Return what is to be told of the rows of a file that a method cannot score, by reason."""
-    rows = scan_table(path)
+def unread_sentences(
+    paths: TablePaths, tokenizers: MethodTokenizers, limit: ResponseLimit
+) -> list[str]:
+    """Return what is to be told of the rows of a table that a method cannot score, by reason."""
+    rows = scan_table(paths)
     if tokenizers.own is None:
         rows = rows.filter(_may_be_unread(tokenizers, limit))
     ids = rows.select("row_id").collect()["row_id"]

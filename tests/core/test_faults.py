@@ -193,7 +193,8 @@ def test_a_reader_that_stops_reading_is_no_fault(work: Path) -> None:
 
 @pytest.mark.system
 def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(work: Path) -> None:
-    command = f"ulimit -v 8000000; {sys.executable} -m curate report run"
+    run_curation(load_config(Path("recipe.yaml"), ["select=length"]), Path("charted"))
+    command = f"ulimit -v 8000000; {sys.executable} -m curate report charted"
     done = subprocess.run(
         ["bash", "-c", command], cwd=work, env={**os.environ, "PYTHONPATH": str(REPO)},
         capture_output=True, text=True,
@@ -201,7 +202,7 @@ def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(work: Path) 
     assert done.returncode == 0, done.stderr
     assert (
         "no chart: its renderer needs more address space"
-        in (work / "run" / "report" / "index.html").read_text()
+        in (work / "charted" / "report" / "index.html").read_text()
     )
 
 
