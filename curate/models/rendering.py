@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@cached(version=1, name="rendered-rows", title="Render the training rows")
+@cached(version=1, name="rendered-rows")
 def rendered_rows(rows: Table, model: ModelSource) -> pl.DataFrame:
     """Return row_id and text of each row."""
     return render_rows(load_tokenizer(model.folder, model.trust), rows.read())

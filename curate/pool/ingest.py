@@ -25,7 +25,7 @@ VERSION = 8
 MOST_REPEATED = 50
 
 
-@cached_files(version=VERSION, name="ingest", title="Read files")
+@cached_files(version=VERSION, name="ingest")
 def ingest(
     out: Path, files: FilesOfEntry, seed: int, own: Sequence[Sequence[str | int]] | None = None
 ) -> Counts:

@@ -41,7 +41,7 @@ def join_rows(run: StepRun, pool: Table, added: Table, name: str = NAME) -> Tabl
 
 
 # Its artifacts have the name of the set of rows.
-@cached_files(version=TABLES_VERSION, name="tables", title="Put the rows of files together")
+@cached_files(version=TABLES_VERSION, name="tables")
 def write_tables(out: Path, tables: Sequence[Table]) -> Counts:
     """Write the rows of all tables, one behind the other, and their rejects to rejects.parquet."""
     link_tables(out, [path for table in tables for path in table.paths])

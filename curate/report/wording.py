@@ -15,6 +15,7 @@ from curate.report.proof import EARLIER_RULE
 
 # The run's own steps, and what it names anew; those of methods and models stand with their functions.
 STEPS: Mapping[str, str] = {
+    "ingest": "Read files",
     "pool": "Read the pool",
     "prompts": "Read the prompts to answer",
     "target": "Read the target examples",
@@ -64,6 +65,7 @@ STEPS: Mapping[str, str] = {
     "proof-unmeasured": "Say why nothing was measured",
     "proof-together": "Judge the methods together",
     "novelty": "Find what tuning taught",
+    "rendered-rows": "Render the training rows",
     "export": "Write the training files",
 }
 VERDICTS: Mapping[str, str] = {
