@@ -120,6 +120,8 @@ def test_an_export_is_read_as_a_pool_without_a_word_on_its_other_formats(
     )
     (folder / "more.jsonl").write_text("{}")
     (folder / "notes.txt").write_text("")
+    # What an earlier test has set of the log tells of steps too.
+    caplog.clear()
     with caplog.at_level("WARNING"):
         [file] = find_files(str(folder))
     assert file.name.startswith("data/train-")
