@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Table, TableGroup
-from curate.core.tables import row_groups, rows_at_once, scan_table
+from curate.core.tables import positioned_batches, scan_table
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,12 @@ class StageInputs(TableGroup):
         Yields:
             The columns and `position` in the pool, in pool order; empty batches are left out.
         """
-        size = rows_at_once(self.rows.paths, size)
         kept = self.survivor_mask()
         stop = len(kept) if stop < 0 else stop
-        for group in row_groups(self.rows.paths):
-            if group.stop <= start or group.start >= stop:
-                continue
-            at = group.start
-            for batch in group.batches(size, columns):
-                frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
-                    position=pl.int_range(at, at + len(batch), dtype=pl.Int64)
-                )
-                inside = frame.filter(pl.Series(kept[at : at + len(batch)])).filter(
-                    pl.col("position").is_between(start, stop, closed="left")
-                )
-                at += len(batch)
-                if inside.height:
-                    yield inside
+        for frame in positioned_batches(self.rows.paths, size, columns, start, stop):
+            inside = frame.filter(pl.Series(kept[frame["position"].to_numpy()]))
+            if inside.height:
+                yield inside
 
 
 # A table's paths, and the digest of its artifact.

@@ -15,7 +15,7 @@ from curate.core.jsontypes import JSON
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import grouped_writer, read_batches, row_groups, rows_at_once
+from curate.core.tables import grouped_writer, positioned_batches, read_batches
 
 CONCATENATED_VERSION = 1
 PART_ROWS = 131_072
@@ -84,22 +84,15 @@ class SurvivorPart:
 
     def batches(self, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield columns of the rows and `position` in the file, in order; none of them is empty."""
-        size, rows = rows_at_once(self.file.path, size), self.stop - self.start
+        rows = self.stop - self.start
         kept = np.ones(rows, dtype=np.bool_)
         if self.kept is not None:
             kept = np.unpackbits(np.frombuffer(self.kept, dtype=np.uint8), count=rows).astype(bool)
-        for group in row_groups(self.file.path):
-            if group.stop <= self.start or group.start >= self.stop:
-                continue
-            at = group.start
-            for batch in group.batches(size, columns):
-                places = np.arange(at, at + len(batch))
-                at += len(batch)
-                inside = (places >= self.start) & (places < self.stop)
-                inside[inside] = kept[places[inside] - self.start]
-                if inside.any():
-                    frame = pl.DataFrame(batch).with_columns(position=pl.Series(places))
-                    yield frame.filter(pl.Series(inside))
+        path = self.file.path
+        for frame in positioned_batches(path, size, columns, self.start, self.stop):
+            inside = frame.filter(pl.Series(kept[frame["position"].to_numpy() - self.start]))
+            if inside.height:
+                yield inside
 
 
 def survivor_parts(data: StageInputs, most: int | None = None) -> list[SurvivorPart]:

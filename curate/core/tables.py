@@ -146,6 +146,26 @@ def read_batches(
         yield from group.batches(size, columns)
 
 
+def positioned_batches(
+    paths: TablePaths, most: int, columns: Sequence[str], start: int, stop: int
+) -> Iterator[pl.DataFrame]:
+    """Yield columns of the rows from one position to before another, with their `position`, in order.
+
+    As many at once as rows_at_once says.
+    """
+    size = rows_at_once(paths, most)
+    for group in row_groups(paths):
+        if group.stop <= start or group.start >= stop:
+            continue
+        at = group.start
+        for batch in group.batches(size, columns):
+            frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
+                position=pl.int_range(at, at + len(batch), dtype=pl.Int64)
+            )
+            at += len(batch)
+            yield frame.filter(pl.col("position").is_between(start, stop, closed="left"))
+
+
 @dataclass(frozen=True)
 class RowGroup:
     """A row group of a Parquet file: rows from position `start` of the table to before `stop`."""
