@@ -41,7 +41,7 @@ from curate.models.embed import embed_survivors
 from curate.models.index import read_vectors
 from curate.models.losses import check_finite, join_losses
 from curate.models.neighbours.nearest import search_identity
-from curate.models.passes import survivor_passes
+from curate.models.passes import survivor_alone, survivor_losses
 from curate.text.compared import compared_text
 
 VERSION = 4
@@ -67,12 +67,11 @@ def measure_signals(
     checker: Check,
 ) -> Table:
     """Measure the losses and embed the texts of a stage's rows; return them joined to signals."""
-    given, alone = survivor_passes(run, data, max_length)
     return run(
         signals,
         data,
-        given=given,
-        alone=alone,
+        given=survivor_losses(run, data, "response", max_length),
+        alone=survivor_alone(run, data, max_length),
         prompts=embed_survivors(run, data, "prompt", embedder),
         responses=embed_survivors(run, data, "response", embedder),
         neighbours=neighbours,

@@ -79,15 +79,19 @@ def alone_pass(run: ScoreRun, model: ModelSource, max_length: int, rows: Table) 
     return run.map(write_alone, _blocks(run, rows), model, max_length, pass_tokens())
 
 
-def survivor_passes(
-    run: StepRun, data: StageInputs, max_length: int
-) -> tuple[list[Artifact], list[Artifact]]:
-    """Return the losses of responses that a stage judges, with and without prompts, by block."""
+def survivor_losses(
+    run: StepRun, data: StageInputs, head: PassHead, max_length: int
+) -> list[Artifact]:
+    """Return the base model's losses on the rows that a stage judges, block by block."""
     blocks = row_blocks(run, data.rows, data.positions())
-    heads = {"response", *run.shared_pass(max_length).heads}
-    given = _pass_over(run, blocks, "response", heads, max_length)
-    tokens = pass_tokens()
-    return given, run.map(write_alone, blocks, run.base, max_length, tokens)
+    heads = {head, *run.shared_pass(max_length).heads}
+    return _pass_over(run, blocks, head, heads, max_length)
+
+
+def survivor_alone(run: StepRun, data: StageInputs, max_length: int) -> list[Artifact]:
+    """Return the losses of these rows' responses without their prompts, block by block."""
+    blocks = row_blocks(run, data.rows, data.positions())
+    return run.map(write_alone, blocks, run.base, max_length, pass_tokens())
 
 
 def index_rows(
