@@ -62,10 +62,8 @@ def diff(
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of another one.")],
 ) -> None:
     """Compare two runs: recipes, what is left after each step, selections, verdicts."""
-    lines = folders.read_run(
+    compared = folders.read_run(
         run,
-        lambda one: folders.read_run(
-            other, lambda two: list(difference.difference_lines(one, two))
-        ),
+        lambda one: folders.read_run(other, lambda two: difference.compare_runs(one, two)),
     )
-    say(*lines)
+    say(*difference.difference_lines(compared))

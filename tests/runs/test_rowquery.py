@@ -1,4 +1,4 @@
-"""Rows of a run by a condition, the list of runs, two runs compared: against plain loops over files."""
+"""Rows of a run by a condition, the list of runs: against plain loops over files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
-from curate.runs.difference import difference_lines
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.listing import finished_runs, run_lines
 from curate.runs.rowquery import RowQuery, json_lines, row_lines
@@ -130,23 +129,3 @@ def test_runs_are_listed_the_latest_first(run: RunFolder, other: RunFolder, fold
     assert finished_runs(run.path)[0].selected == 5
     with pytest.raises(UserError, match="no such folder"):
         finished_runs(folder / "nowhere")
-
-
-def test_two_runs_are_compared(run: RunFolder, other: RunFolder) -> None:
-    text = "\n".join(difference_lines(run, other))
-    assert "stages.1.threshold" in text
-    assert "0.6  |  0.9" in text
-    assert "stages.2.action" in text
-    left = {
-        name: pl.read_parquet(folder.path / "ledger.parquet").filter(
-            pl.col("stage").is_in(["exact", "fuzzy"]).not_()
-        )
-        for name, folder in (("A", run), ("B", other))
-    }
-    [line] = [line for line in text.splitlines() if line.startswith("left after fuzzy")]
-    assert line.split()[-2:] == [str(left["A"].height), str(left["B"].height)]
-    one, two = (pl.read_parquet(r.path / "selected.parquet")["row_id"] for r in (run, other))
-    [line] = [line for line in text.splitlines() if line.startswith("rows of one id")]
-    assert f" {len({*one} & {*two})} " in line
-    assert text.endswith("A: not proved\nB: not proved")
-    assert "The recipes are the same." in "\n".join(difference_lines(run, run))
