@@ -167,8 +167,8 @@ def run(
     say(f"verdict  {proof['sentence']}")
     for sentence in watched_sentences(proof):
         say(f"watch    {sentence}")
-    for line in result.ablated:
-        say(f"stage    {line}")
+    say(*(f"stage    {line}" for line in result.ablated))
+    say(*(f"marks    {line}" for line in result.marked))
     raise typer.Exit(2 if proof["verdict"] in ("refused", "not measured") else 0)
 
 

@@ -82,3 +82,12 @@ class EngineSource:
     models: Mapping[str, JSON]
     cache: Path
     reads: "tuple[Artifact, ...]" = ()
+
+
+@dataclass(frozen=True)
+class KeyedFile:
+    """A file of a user, identified by the digest of its bytes (curate.core.localfiles)."""
+
+    identity: str
+    path: Path
+    reads: "tuple[Artifact, ...]" = ()

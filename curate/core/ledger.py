@@ -13,6 +13,7 @@ import polars as pl
 from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
 from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
+from curate.core.pins import decide, spare_pinned
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.stage import Stage, StageData
@@ -72,7 +73,7 @@ def judge_rows(
         examples: sets of examples, by name.
     """
     data = stage_inputs(rows, before, examples, stage.uses)
-    prepared = stage.prepare(run, data)
+    prepared = spare_pinned(run, stage, data.evidence, stage.prepare(run, data))
     return evidence_of(run.result(stage_call(name, stage, data, list(before), prepared))), prepared
 
 
@@ -92,7 +93,7 @@ def run_stage(
 ) -> Counts:
     """Write evidence.parquet and the stage's own tables; check that every row has one verdict."""
     judge = find_method(Stage, str(stage["method"])).model_validate(stage)
-    result = judge.decide(_stage_data(data, before, prepared))
+    result = decide(judge, _stage_data(data, before, prepared))
     path = out / "evidence.parquet"
     verdicts = result.evidence.lazy()
     others = pl.selectors.exclude(EVIDENCE_COLUMNS)

@@ -18,6 +18,10 @@ def stage_line(
     names = [models.base] * bool(work.read_rows)
     names += [work.embedder or models.embedder] * bool(work.embedded_rows)
     does = [*calls_sentences(work), stage.does, *([", ".join(names)] if names else [])]
+    if stage.pins and stage is not config.stages[0]:
+        does.append(
+            "marks to keep bring back no row that an earlier stage drops: let it stand first"
+        )
     does += base.unread("pool", work.limit)
     return EstimateLine(
         stage.method, rows, "; ".join(does), round(tokens.likely), seconds, asks=work.calls > 0

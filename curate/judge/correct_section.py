@@ -35,7 +35,10 @@ def correct_section(record: StageRecord, confidence: float, otherwise: str) -> S
     counts = (
         corrections.group_by("decision").len().sort("len", "decision", descending=[True, False])
     )
+    # A row that is pinned by hand is not replaced.
+    dropped = record.evidence().filter(~pl.col("keep")).select("row_id").collect()
     replaced = corrections.filter(pl.col("made_id").is_not_null())
+    replaced = replaced.join(dropped, on="row_id", how="semi", maintain_order="left")
     lead = _lead(corrections.height, replaced.height, confidence, otherwise)
     lines = tuple((decision, number(count)) for decision, count in counts.iter_rows())
     blocks: list[Block] = [lead]

@@ -103,7 +103,7 @@ def knowledge_section(
     if summary.judged:
         bound = () if summary.bound is None else (_bound(summary.bound),)
         blocks = [Columns((tuple(blocks), (_categories(summary, categories), *bound)))]
-    if routes is not None and (items := tuple(_replacements(routes))):
+    if routes is not None and (items := tuple(_replacements(routes, record))):
         blocks += [Heading("Replaced rows"), RowList(items)]
     if summary.unknown:
         blocks.append(Heading("Some that are unknown"))
@@ -155,10 +155,13 @@ def _routes(routes: pl.DataFrame) -> DataTable:
     return DataTable(("What the rows became", "#Rows"), lines)
 
 
-def _replacements(routes: pl.DataFrame) -> Iterator[Item]:
+def _replacements(routes: pl.DataFrame, record: StageRecord) -> Iterator[Item]:
     """Yield rows beside those in their place; routes take turns, so that a rare one comes early."""
     turn = pl.int_range(pl.len()).over("route")
-    new = routes.drop_nulls("new_id").sort("row_id").with_columns(turn=turn)
+    # A row that is pinned by hand is not replaced.
+    dropped = record.evidence().filter(~pl.col("keep")).select("row_id").collect()
+    replaced = routes.drop_nulls("new_id").join(dropped, on="row_id", how="semi")
+    new = replaced.sort("row_id").with_columns(turn=turn)
     first = new.sort("turn", "route").head(REPLACED).select("row_id", "new_id", "route")
     for row_id, new_id, route in first.iter_rows():
         yield Item(replacement_parts(row_id, new_id, "New row"), facts=(ROUTES[route],))

@@ -4,7 +4,6 @@
 {"source": "web", "position": 7, "correct": true}       where the source has one file
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import polars as pl
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.keyed import KeyedFile
 from curate.core.localfiles import MIB, digest_bytes, read_small
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
-from curate.core.store import Artifact
 
 VERSION = 1
 # Of each kind: a fold in five then has two of them.
@@ -33,26 +32,17 @@ SCHEMA = {
 ID = r"^([^/]+)/(.*):(\d+)$"
 
 
-@dataclass(frozen=True)
-class LabelFile:
-    """A file of labels, identified by the digest of its bytes."""
-
-    identity: str
-    path: Path
-    reads: tuple[Artifact, ...] = ()
-
-
 def label_survivors(run: StepRun, data: StageInputs, path: Path) -> Table:
     """Return which of a stage's rows are right, of those that a file labels.
 
     Raises:
         UserError: the file cannot be read or is at fault, or it labels too few rows of a kind.
     """
-    return run(labels, data, LabelFile(digest_bytes(_read_bytes(path)), path))
+    return run(labels, data, KeyedFile(digest_bytes(_read_bytes(path)), path))
 
 
 @cached(version=VERSION, name="labels", title="Read the labels")
-def labels(data: StageInputs, labels: LabelFile) -> Counted[pl.DataFrame]:
+def labels(data: StageInputs, labels: KeyedFile) -> Counted[pl.DataFrame]:
     """Return row_id and correct, in pool order.
 
     Raises:

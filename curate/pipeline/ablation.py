@@ -20,6 +20,7 @@ import polars as pl
 from curate.config.names import GENERATE, stage_names
 from curate.core.calls import Counted, Table, cached
 from curate.core.ledger import judge_rows
+from curate.core.pins import PINNED
 from curate.core.selector import Selector
 from curate.core.selectparams import Budget
 from curate.core.stage import APPENDED, Stage
@@ -136,7 +137,8 @@ def evidence(
     parts = []
     if verdicts is not None:
         keep = pl.lit(value=True).alias("keep")
-        parts.append(verdicts.read().with_columns(keep, reason=pl.lit(None, dtype=pl.String)))
+        spared = verdicts.read().with_columns(keep, reason=pl.lit(None, dtype=pl.String))
+        parts.append(spared.drop(PINNED, strict=False))
     if appended is not None:
         dropped = with_descendants(rows, appended.read(["row_id"])["row_id"])
         parts.append(pl.DataFrame({"row_id": dropped}).with_columns(keep=pl.lit(value=False)))

@@ -42,6 +42,7 @@ from curate.runs.card import own_subject, write_card
 from curate.runs.claim import claimed
 from curate.runs.folder import MANIFEST, open_run
 from curate.runs.housekeeping import at_work
+from curate.runs.marks import pending_line
 from curate.runs.provenance import Provenance
 from curate.runs.publish import publish
 from curate.runs.training_files import card_params
@@ -155,7 +156,9 @@ def read_result(out: Path) -> RunResult:
     verdict = orjson.loads(proof.read_bytes()) if proof.exists() else None
     ablation = (verdict or {}).get("ablation")
     ablated = ablation_lines(ablation, manifest["ablation"]) if ablation else []
-    return RunResult(out, manifest, verdict, compared_lines(out), generated_lines(out), ablated)
+    marked = [line] if (line := pending_line(open_run(out))) else []
+    compared, generated = compared_lines(out), generated_lines(out)
+    return RunResult(out, manifest, verdict, compared, generated, ablated, marked)
 
 
 def _fetch_models(run: Run) -> None:

@@ -46,7 +46,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a finished run lies, and what it says."""
+    """Where a finished run lies, and what it says; `marked` of marks by hand that it has not read."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -54,6 +54,7 @@ class RunResult:
     compared: list[str]
     generated: list[str]
     ablated: list[str]
+    marked: list[str] = field(default_factory=list)
 
     @property
     def report(self) -> Path:

@@ -20,6 +20,7 @@ from curate.core.interrupt import scratch_folder
 from curate.core.jsontypes import JSON
 from curate.core.names import check_name
 from curate.runs.folder import RunFolder
+from curate.runs.marks import left_out_rows, marked_recipe, pending_marks
 from curate.runs.plan import Plan, plan_context, stored_selections, unscored
 from curate.runs.publish import temporary_name
 from curate.runs.rethreshold import RethresholdResult
@@ -35,12 +36,14 @@ class Alternative:
     """A selection that no run has made.
 
     ranking: row_id, rank, selected and more. changes: the keys of the run's recipe that differ. absent:
-    rows that it might hold as well, but that have no scores, or no verdicts of later stages.
+    rows that it might hold as well, but that have no scores, or no verdicts of later stages. marked: its
+    recipe reads the marks by hand that are saved beside the run.
     """
 
     ranking: pl.DataFrame
     changes: dict[str, JSON]
     absent: int = 0
+    marked: bool = False
 
     def rows(self, run: RunFolder) -> pl.DataFrame:
         """Return the selected rows, best first.
@@ -56,32 +59,36 @@ class Alternative:
 
     def recipe(self, run: RunFolder, name: str) -> Config:
         """Return the recipe that makes it by a run of its own."""
-        settings = run.config.model_dump(mode="json") | {"name": name} | self.changes
+        own = marked_recipe(run) if self.marked else run.config
+        settings = own.model_dump(mode="json") | {"name": name} | self.changes
         return recipe_of_settings({**settings, "store": run.manifest["store"]}, recipe_model())
 
 
 def planned_alternative(planned: Plan) -> Alternative:
     """Return the selection of a plan."""
-    return Alternative(planned.ranking, {"select": planned.params.model_dump(mode="json")})
+    changes: dict[str, JSON] = {"select": planned.params.model_dump(mode="json")}
+    return Alternative(planned.ranking, changes, marked=bool(planned.marks.remarks))
 
 
 def rethresholded_alternative(run: RunFolder, result: RethresholdResult) -> Alternative:
-    """Return the run's selection as it is by a stage's new verdicts.
+    """Return the run's selection as it is by a stage's new verdicts, without rows marked since the run.
 
     Rows that now go make room for the next in rank. Rows that come back join only where nothing else
     would have to judge or score them: behind the last stage, for a method that needs no scores.
     """
-    names = stage_names(run.config.stages)
-    stages = [stage.model_dump(mode="json") for stage in run.config.stages]
+    own = marked_recipe(run) if pending_marks(run) else run.config
+    names = stage_names(own.stages)
+    stages = [stage.model_dump(mode="json") for stage in own.stages]
     stages[names.index(result.stage)] = result.params.model_dump(mode="json")
-    goes = result.evidence.filter(keep=False)
+    goes = pl.concat([result.evidence.filter(keep=False)["row_id"], left_out_rows(run)])
     ranking = run.table(stored_selections(run)[0].ranking).collect()
-    stays = ranking.join(goes, on="row_id", how="anti", maintain_order="left")
+    stays = ranking.filter(~pl.col("row_id").is_in(goes.implode()))
     joins = (
         result.stage == names[-1] and not run.select.needs_scores and not run.select.needs_tokens
     )
     if joins and result.back:
-        stays = _ranked_anew(run, pl.concat([stays["row_id"], _back(result)]))
+        ids = pl.concat([stays["row_id"], _back(result)])
+        stays = _ranked_anew(run, ids.filter(~ids.is_in(goes.implode())))
     else:
         stays = stays.select(*RANKING_COLUMNS, unscored())
     chosen = choose(stays, run.select, plan_context(run, run.select))

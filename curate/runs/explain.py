@@ -8,6 +8,7 @@ from curate.clean.differing import differing_pairs
 from curate.clean.guards import guard_label
 from curate.core.errors import UserError
 from curate.core.numerals import fraction, similarity
+from curate.core.pins import OVERRIDDEN, PINNED
 from curate.core.reasons import EXPLAINED, Reason, explain_reason
 from curate.core.rows import Message, prompt_text, turn_text
 from curate.core.stage import EVAL_SETS
@@ -28,6 +29,7 @@ REPLACED = (
     Reason.MASKED,
     Reason.REHEARSED,
     Reason.RELABELLED,
+    Reason.CORRECTED_BY_HAND,
 )
 EXCERPT_CHARS = 1_000
 EXAMPLES = {
@@ -260,11 +262,19 @@ def _verdicts(run: RunFolder, row_id: str) -> list[str]:
         verdict_rows = table.filter(pl.col("row_id") == row_id).collect()
         if verdict_rows.height:
             verdict = verdict_rows.row(0, named=True)
-            word = "kept" if verdict["keep"] else f"dropped ({verdict['reason']})"
+            word = _verdict_word(verdict)
             details = _details(run, name, row_id)
             lines.append(f"  {name}: {word}{': ' if details else ''}{details or _score(verdict)}")
             lines += _differing(run, name, row_id)
     return lines or ["  none ran before the selection"]
+
+
+def _verdict_word(verdict: dict[str, object]) -> str:
+    if not verdict["keep"]:
+        return f"dropped ({verdict['reason']})"
+    if verdict.get(OVERRIDDEN) is not None:
+        return f"kept, as it is marked by hand; the stage would drop it ({verdict[OVERRIDDEN]})"
+    return "kept, for all later stages" if verdict.get(PINNED) else "kept"
 
 
 def _differing(run: RunFolder, stage: str, row_id: str) -> list[str]:

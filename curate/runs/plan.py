@@ -13,15 +13,42 @@ from pydantic import ValidationError
 from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
 from curate.core.methods import find_method, methods_in
+from curate.core.numerals import counted
 from curate.core.params import first_fault
 from curate.core.reasons import EXPLAINED, Reason
 from curate.core.selector import Selector
 from curate.core.selectparams import Diversity, SelectParams
 from curate.core.yamltext import load_setting
 from curate.runs.folder import RunFolder
+from curate.runs.marks import left_out_rows, pending_marks, run_command
 from curate.selectors.compared import candidate_names, scoring, selection_names
 from curate.selectors.planner import PAIR_FLOOR, RANKING_COLUMNS, PlanContext, choose, named_stages
 from curate.selectors.selection import rank_rows
+
+
+@dataclass(frozen=True)
+class PlannedMarks:
+    """What marks by hand since the run do to a plan.
+
+    left_out: ranked rows that are marked to drop or corrected. waiting: marks that only a run brings in
+    (rows to keep, corrected texts, marks that were taken back), by its `command`.
+    """
+
+    left_out: int = 0
+    waiting: int = 0
+    command: str = ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return a sentence for each of the two."""
+        lines = []
+        if self.left_out:
+            rows = counted(self.left_out, "row")
+            lines.append(f"{rows} left out: marked to drop or corrected by hand since the run")
+        if self.waiting:
+            marks = counted(self.waiting, "mark")
+            lines.append(f"{marks} to keep, to correct or taken back: {self.command}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -33,16 +60,18 @@ class Plan:
     shared: int
     run_rows: int
     mix: pl.DataFrame
+    marks: PlannedMarks = PlannedMarks()
 
     @property
     def remarks(self) -> list[str]:
-        """Return how many rows were passed over, for want of a score or of tokens that are left."""
+        """Return how many rows were passed over, for want of a score or of tokens, or are marked."""
         counts = dict(self.ranking.group_by("reason").len().iter_rows())
-        return [
+        passed = [
             f"{counts[reason]:,} rows not selected: each {EXPLAINED[reason]}"
             for reason in (Reason.UNSCORED, Reason.PASSED_OVER)
             if reason in counts
         ]
+        return [*passed, *self.marks.remarks]
 
     @property
     def rows(self) -> int:
@@ -67,7 +96,8 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
         UserError: the request is malformed, or needs evidence that the run does not hold.
     """
     selection, params = _params(run, budget, overrides)
-    ranking = choose(_ranked(run, selection, params), params, plan_context(run, params))
+    ranked, marks = _without_marked(run, _ranked(run, selection, params))
+    ranking = choose(ranked, params, plan_context(run, params))
     before = run.table("evidence/select").filter("selected").select("row_id").collect()
     chosen = ranking.filter("selected")
     mix = (
@@ -80,7 +110,19 @@ def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] 
         .collect()
     )
     shared = chosen.join(before, on="row_id", how="semi").height
-    return Plan(params, ranking, shared, before.height, mix)
+    return Plan(params, ranking, shared, before.height, mix, marks)
+
+
+def _without_marked(run: RunFolder, ranked: pl.DataFrame) -> tuple[pl.DataFrame, PlannedMarks]:
+    """Return a ranking without the rows that are marked to drop or corrected since the run."""
+    pending = pending_marks(run)
+    if not pending:
+        return ranked, PlannedMarks()
+    rest = ranked.filter(~pl.col("row_id").is_in(left_out_rows(run).implode()))
+    waiting = sum(mark.kind != "drop" for mark in pending.values())
+    return rest, PlannedMarks(
+        ranked.height - rest.height, waiting, run_command(run) if waiting else ""
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from curate.config.names import stage_names
 from curate.core.cut import CutParams
 from curate.core.errors import UserError
 from curate.core.params import Params, suggest_key
+from curate.core.pins import decide, pinned_ids
 from curate.core.stage import Stage, StageData
 from curate.core.tables import ParquetFile
 from curate.core.yamltext import load_setting
@@ -63,7 +64,7 @@ def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Rethresh
     """
     stage = _changed_stage(find_rethresholdable(run, name), name, overrides)
     data = stage_data(run, name)
-    evidence = stage.decide(data).frame
+    evidence = decide(stage, data).frame
     before = run.table(f"evidence/{name}").collect()
     return RethresholdResult(name, stage, evidence, before, sweep(data, stage))
 
@@ -137,14 +138,14 @@ def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
         return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
     low, high = getattr(stage, "floor", LOWEST), 1.0
     if isinstance(stage, CutParams):
-        scores = stage.decide(data).frame["score"].drop_nulls().to_list() or [0.0]
+        scores = decide(stage, data).frame["score"].drop_nulls().to_list() or [0.0]
         low, high = min(scores), max(scores)
     thresholds = [round(float(t), 4) for t in np.linspace(low, high, points)]
-    if isinstance(stage, DedupParams):
+    if isinstance(stage, DedupParams) and not len(pinned_ids(data.evidence.values())):
         dropped = _count_duplicates(data, stage, thresholds)
     else:
         variants = [stage.model_copy(update={"threshold": t}) for t in thresholds]
-        dropped = [_count_drops(one.decide(data).frame) for one in variants]
+        dropped = [_count_drops(decide(one, data).frame) for one in variants]
     return pl.DataFrame({"threshold": thresholds, "dropped": dropped})
 
 
