@@ -10,9 +10,11 @@ import polars as pl
 from curate.runs.folder import RunFolder
 from curate.runs.funnel import gather_funnel
 from curate.runs.verdict_text import ProofFigures, read_verdict
+from curate.selectors.compared import numbered
 
 # Where results and names lie says nothing of the rows.
 APART = ("name", "store", "out", "run")
+METHODS = ("stages", "compare")
 WIDTH = 40
 BY_ID, BY_TEXT = "row_id", "content_hash"
 NOT_THERE = "not in its pool"
@@ -118,15 +120,35 @@ def _fates(run: RunFolder) -> tuple[pl.LazyFrame, list[str]]:
 
 
 def _settings(one: dict[str, Any], other: dict[str, Any]) -> Iterator[SettingDifference]:
-    """Yield the keys of the recipes whose values differ."""
-    left, right = (dict(_flat(config)) for config in (one, other))
-    for key in dict.fromkeys([*left, *right]):
-        if key.partition(".")[0] not in APART and left.get(key) != right.get(key):
-            yield SettingDifference(key, _value(left, key), _value(right, key))
+    """Yield the keys of the recipes whose values differ; methods are told apart by their names."""
+    left, right = (_by_name(config) for config in (one, other))
+    for key in METHODS:
+        lonely = left[key].keys() ^ right[key].keys()
+        orders = [[n for n in side[key] if n not in lonely] for side in (left, right)]
+        if orders[0] != orders[1]:
+            yield SettingDifference(f"order of {key}", *(", ".join(order) for order in orders))
+        for name in (n for n in dict.fromkeys([*left[key], *right[key]]) if n in lonely):
+            methods = [side[key].pop(name, {}).get("method") for side in (left, right)]
+            yield SettingDifference(f"{key}.{name}", *methods)
+    values = [dict(_flat(side)) for side in (left, right)]
+    for key in dict.fromkeys([*values[0], *values[1]]):
+        given = [_value(side, key) for side in values]
+        if key.partition(".")[0] not in APART and given[0] != given[1]:
+            yield SettingDifference(key, *given)
+
+
+def _by_name(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe with its stages and compared methods by their names: fuzzy, fuzzy-2 ..."""
+    named = {}
+    for key in METHODS:
+        methods = config.get(key) or []
+        names = numbered([str(one.get("method", one.get("kind"))) for one in methods])
+        named[key] = dict(zip(names, methods, strict=True))
+    return {**config, **named}
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a recipe by their keys: stages.1.threshold."""
+    """Yield the values of a recipe by their keys: stages.fuzzy.threshold."""
     items: Any = ()
     if isinstance(value, Mapping):
         items = value.items()

@@ -51,13 +51,16 @@ class RethresholdResult:
         return self.evidence.filter(keep=now).join(other, on="row_id", how="semi").height
 
 
-def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> RethresholdResult:
+def rethreshold(
+    run: RunFolder, name: str, overrides: Sequence[str], points: int = SWEPT
+) -> RethresholdResult:
     """Judge a run's rows anew by a stage's stored pairs.
 
     Args:
         run: a finished run.
         name: the stage, e.g. "fuzzy" or "fuzzy-2".
         overrides: key=value, e.g. threshold=0.8, rows=1000 or keep=longest.
+        points: thresholds of the sweep; none of them is tried if 0.
 
     Raises:
         UserError: no such stage, it stores no pairs, or the parameters need pairs that are not stored.
@@ -66,7 +69,7 @@ def rethreshold(run: RunFolder, name: str, overrides: Sequence[str]) -> Rethresh
     data = stage_data(run, name)
     evidence = decide(stage, data).frame
     before = run.table(f"evidence/{name}").collect()
-    return RethresholdResult(name, stage, evidence, before, sweep(data, stage))
+    return RethresholdResult(name, stage, evidence, before, sweep(data, stage, points))
 
 
 def find_rethresholdable(run: RunFolder, name: str) -> Stage:
@@ -123,6 +126,11 @@ def stage_data(run: RunFolder, name: str) -> StageData:
     return StageData(rows, evidence=evidence, prepared=prepared, **examples)
 
 
+def has_threshold(stage: Stage) -> bool:
+    """Return whether a stage cuts at a threshold, and not by constants of its own."""
+    return isinstance(stage, CutParams) or "threshold" in type(stage).model_fields
+
+
 def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
     """Return how many rows each of some thresholds drops.
 
@@ -134,7 +142,7 @@ def sweep(data: StageData, stage: Stage, points: int = SWEPT) -> pl.DataFrame:
         stage: the stage; of its parameters, threshold and number of rows play no part.
         points: number of thresholds, at even distances.
     """
-    if not isinstance(stage, CutParams) and "threshold" not in type(stage).model_fields:
+    if not points or not has_threshold(stage):
         return pl.DataFrame(schema={"threshold": pl.Float64, "dropped": pl.Int64})
     low, high = getattr(stage, "floor", LOWEST), 1.0
     if isinstance(stage, CutParams):

@@ -59,8 +59,9 @@ def selected(run: RunFolder) -> list[dict[str, Any]]:
 def test_settings_and_steps_are_those_of_the_files(run: RunFolder, other: RunFolder) -> None:
     difference = compare_runs(run, other)
     settings = {one.key: (one.one, one.other) for one in difference.settings}
-    assert settings["stages.1.threshold"] == ("0.6", "0.9")
-    assert settings["stages.2.action"] == ("flag", None)
+    assert settings["stages.fuzzy.threshold"] == ("0.6", "0.9")
+    assert settings["stages.rules"] == ("rules", None)
+    assert not [key for key in settings if key.startswith("stages.rules.")]
     assert not [key for key in settings if key.startswith(("name", "store"))]
     left = [
         pl.read_parquet(folder.path / "ledger.parquet")
@@ -72,6 +73,17 @@ def test_settings_and_steps_are_those_of_the_files(run: RunFolder, other: RunFol
     assert [step.one, step.other] == left
     assert [step.step for step in difference.steps][-1] == "select"
     assert [step.other for step in difference.steps if step.step == "rules"] == [None]
+
+
+def test_methods_are_told_apart_by_name_and_not_by_place(run: RunFolder) -> None:
+    stages = run.manifest["config"]["stages"]
+    turned = {**run.manifest["config"], "stages": [stages[1], *stages[:1], *stages[1:]]}
+    other = RunFolder(run.path, {**run.manifest, "config": turned})
+    settings = {one.key: (one.one, one.other) for one in compare_runs(run, other).settings}
+    assert settings == {
+        "order of stages": ("exact, fuzzy, rules", "fuzzy, exact, rules"),
+        "stages.fuzzy-2": (None, "fuzzy"),
+    }
 
 
 @pytest.mark.parametrize("column", [BY_ID, BY_TEXT])
