@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from curate.cli_runs import run_commands
+from curate.cli_runs import RunPath, run_commands
 from curate.cli_store import store_commands
+from curate.cli_view import view_commands
 from curate.core.console import say
 from curate.core.errors import UserError
 from curate.core.escape import printable
@@ -64,9 +65,9 @@ app = typer.Typer(
     epilog="Errors of yours exit with 2, faults of ours with 1; --debug adds the traceback.",
 )
 app.add_typer(run_commands)
+app.add_typer(view_commands)
 app.add_typer(store_commands, name="store")
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -402,8 +403,7 @@ def _say_files(recipe: "Config", sets: "Mapping[str, RowSet]") -> None:
     """Say what each input file is read as."""
     from curate.pool.describe import summarise_files
 
-    entries = {role: one.entries for role, one in sets.items()}
-    for summary in summarise_files(entries, recipe.seed):
+    for summary in summarise_files({role: one.entries for role, one in sets.items()}, recipe.seed):
         say(*summary.lines())
     say("")
 

@@ -20,6 +20,9 @@ from curate.runs.folder import RunFolder
 TEXTS = ("prompt", "response")
 LINE = ("row_id", "source", "fate", "stage", "reason", "score", "duplicate_of", "rank")
 EXCERPT = 300
+COMPARED = "evidence/compare"
+# Columns of tables that have a line for each pair of rows.
+PAIRED = ("other_id", "eval_id", "target_id")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class RowQuery:
         columns = table.collect_schema().names()
         try:
             if self.where is not None:
-                table = table.filter(pl.sql_expr(_quoted(self.where, columns)))
+                table = table.filter(pl.sql_expr(quoted_condition(self.where, columns)))
             count = table.select(pl.len()).collect().item()
             if self.sort is not None:
                 name = self.sort.removeprefix("-")
@@ -58,23 +61,46 @@ class RowQuery:
                 )
             return count, table.head(self.first).collect()
         except PolarsError as error:
-            raise UserError(_explained(str(error), columns)) from error
+            raise UserError(explained_condition(str(error), columns)) from error
 
 
 def _table(run: RunFolder, spoken: str, *, texts: bool) -> pl.LazyFrame:
     """Return the ledger with the columns of evidence and the texts that a condition speaks of."""
     table = run.table("ledger")
-    for stage in [entry["stage"] for entry in run.manifest["stages"]]:
-        if f"{stage}." in spoken and run.has(f"evidence/{stage}"):
-            evidence = run.table(f"evidence/{stage}")
-            named = evidence.select("row_id", pl.exclude("row_id").name.prefix(f"{stage}."))
+    for name, evidence in row_evidence(run).items():
+        if f"{name}." in spoken:
+            named = evidence.select("row_id", pl.exclude("row_id").name.prefix(f"{name}."))
             table = table.join(named, on="row_id", how="left", maintain_order="left")
-    if texts or any(re.search(rf"\b{name}\b", spoken) for name in TEXTS):
-        table = table.join(_texts(run), on="row_id", how="left", maintain_order="left")
+    if texts or speaks_of_texts(spoken):
+        table = table.join(row_texts(run), on="row_id", how="left", maintain_order="left")
     return table
 
 
-def _texts(run: RunFolder) -> pl.LazyFrame:
+def row_evidence(run: RunFolder) -> dict[str, pl.LazyFrame]:
+    """Return the tables of evidence that have one line a row, by what their columns are called by.
+
+    Those of stages, `select` and `tokens`, and the rankings of the compared methods.
+    """
+    paths = {entry["stage"]: f"evidence/{entry['stage']}" for entry in run.manifest["stages"]}
+    for name in sorted(path.stem for path in (run.path / COMPARED).glob("*.parquet")):
+        if not name.endswith(("-scores", "-pairs")):
+            paths.setdefault(name, f"{COMPARED}/{name}")
+    tables = {name: run.table(path) for name, path in paths.items() if run.has(path)}
+    return {name: table for name, table in tables.items() if _has_rows(table)}
+
+
+def _has_rows(table: pl.LazyFrame) -> bool:
+    """Return whether a table has one line a row, and not one a pair of rows."""
+    names = table.collect_schema().names()
+    return names[:1] == ["row_id"] and not set(PAIRED).intersection(names)
+
+
+def speaks_of_texts(spoken: str) -> bool:
+    """Return whether a condition or an order needs prompt or response."""
+    return any(re.search(rf"\b{name}\b", spoken) for name in TEXTS)
+
+
+def row_texts(run: RunFolder) -> pl.LazyFrame:
     """Return row_id, prompt (all user turns) and response (the last turn) of the pool.
 
     Raises:
@@ -98,7 +124,7 @@ def _texts(run: RunFolder) -> pl.LazyFrame:
     )
 
 
-def _quoted(where: str, columns: Sequence[str]) -> str:
+def quoted_condition(where: str, columns: Sequence[str]) -> str:
     """Return a condition in which the columns of evidence, STAGE.COLUMN, are single names.
 
     What stands in quotes stays as it is.
@@ -111,7 +137,7 @@ def _quoted(where: str, columns: Sequence[str]) -> str:
     return re.sub(pattern, lambda m: m[1] or f'"{m[2]}"', where)
 
 
-def _explained(message: str, columns: Sequence[str]) -> str:
+def explained_condition(message: str, columns: Sequence[str]) -> str:
     """Return what is wrong with a condition, in the first line of what the engine says."""
     first = message.strip().splitlines()[0].partition("; valid columns")[0]
     return (

@@ -1,0 +1,137 @@
+"""Rows that meet the conditions of a filter: their positions, and how many of each kind there are.
+
+Each condition is a mask over all rows, kept for a while: a click changes one of them, and the others
+are at hand.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from curate.core.errors import UserError
+from curate.runs.rowquery import explained_condition, quoted_condition
+from curate.view.rowfilter import PAGE_ROWS, RowFilter
+from curate.view.rowtable import Bits, RowTable
+
+MOST_MASKS = 40
+MOST_VALUES = 200
+
+
+@dataclass(frozen=True)
+class FacetCount:
+    """A value of a facet, and how many rows have it among those that the other filters leave."""
+
+    value: str
+    rows: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class RowMatches:
+    """The rows of a filter in its order."""
+
+    positions: pl.Series
+
+    @classmethod
+    def none(cls) -> "RowMatches":
+        """Return no rows."""
+        return cls(pl.Series([], dtype=pl.Int64))
+
+    @property
+    def count(self) -> int:
+        """Return how many rows there are."""
+        return len(self.positions)
+
+    @property
+    def pages(self) -> int:
+        """Return how many pages they make."""
+        return max(-(-self.count // PAGE_ROWS), 1)
+
+    def page(self, number: int) -> pl.Series:
+        """Return the rows of a page."""
+        return self.positions[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
+
+
+@dataclass(frozen=True)
+class RowMatcher:
+    """Finds the rows of filters in a table."""
+
+    table: RowTable
+    _masks: OrderedDict[str, Bits] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def find(self, query: RowFilter) -> RowMatches:
+        """Return the rows of a filter.
+
+        Raises:
+            UserError: its condition is none, or names no column.
+        """
+        positions = pl.Series(np.flatnonzero(self._all_of(query.parts.values())))
+        return RowMatches(self._ordered(positions, query.sort))
+
+    def facets(self, query: RowFilter) -> dict[str, list[FacetCount]]:
+        """Return the values of each facet under all other parts of a filter, the commonest first."""
+        counts = {}
+        for name in self.table.facets:
+            others = [sql for part, sql in query.parts.items() if part != name]
+            counts[name] = self._counts(name, self._all_of(others), query.values(name))
+        return counts
+
+    def _counts(self, name: str, mask: Bits, chosen: Iterable[str]) -> list[FacetCount]:
+        column = self.table.column(name)
+        kept = column if mask.all() else column.filter(pl.Series(mask))
+        table = kept.rename("value").value_counts(sort=True, name="rows").head(MOST_VALUES)
+        rows = {value or "": count for value, count in table.iter_rows()}
+        absent = {value: 0 for value in chosen if value not in rows}
+        return [FacetCount(v, n, v in set(chosen)) for v, n in (rows | absent).items()]
+
+    def _all_of(self, conditions: Iterable[str]) -> Bits:
+        whole = np.ones(self.table.height, dtype=np.bool_)
+        for condition in conditions:
+            whole &= self._mask(condition)
+        return whole
+
+    def _mask(self, condition: str) -> Bits:
+        with self._lock:
+            if condition in self._masks:
+                self._masks.move_to_end(condition)
+                return self._masks[condition]
+        mask = self._evaluate(condition)
+        with self._lock:
+            self._masks[condition] = mask
+            while len(self._masks) > MOST_MASKS:
+                self._masks.popitem(last=False)
+        return mask
+
+    def _evaluate(self, condition: str) -> Bits:
+        columns = [*self.table.schema]
+        try:
+            expression = pl.sql_expr(quoted_condition(condition, columns))
+            names = [name for name in expression.meta.root_names() if name in columns]
+            rows = self.table.frame(names or ["row_id"])
+            # As a filter: what is no condition is refused, and what is null is not met.
+            met = rows.lazy().with_row_index("position").filter(expression).select("position")
+            mask = np.zeros(self.table.height, dtype=np.bool_)
+            mask[met.collect()["position"].to_numpy()] = True
+            return mask
+        except (PolarsError, PanicException) as error:
+            raise UserError(explained_condition(str(error), columns)) from error
+
+    def _ordered(self, positions: pl.Series, sort: str) -> pl.Series:
+        name = sort.removeprefix("-")
+        if not name:
+            return positions
+        if name not in self.table.schema:
+            raise UserError(
+                explained_condition(f"there is no column {name!r}", [*self.table.schema])
+            )
+        keys = self.table.column(name).gather(positions)
+        frame = pl.DataFrame({"key": keys, "position": positions})
+        down = sort.startswith("-")
+        ordered = frame.sort("key", descending=down, nulls_last=True, maintain_order=True)
+        return ordered["position"]
