@@ -32,7 +32,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.run import ScoreRun, target_of
 from curate.selectors.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
-from curate.selectors.similarities import SimilarityParams, rank_similarities, similarity_table
+from curate.selectors.similarities import SimilarityParams, similarity_table
 from curate.text.compared import Compared
 from curate.text.shingles import shingle
 from curate.text.term_weights import count_words, inverse_frequency, saturate
@@ -49,7 +49,6 @@ class Bm25Selector(SimilarityParams):
     title: ClassVar[str] = "BM25"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
-    rank_params: ClassVar[tuple[str, ...]] = ("combine",)
 
     method: Literal["bm25"] = "bm25"
     compare: Compared = Field("prompt", description="whole rows, prompts or responses")
@@ -67,10 +66,6 @@ class Bm25Selector(SimilarityParams):
             k1=self.k1,
             b=self.b,
         )
-
-    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
-        """Return row numbers, best first; ties go to the smaller row_id."""
-        return rank_similarities(scores, self.combine)
 
 
 @cached(version=VERSION, name="score-bm25")

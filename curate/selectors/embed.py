@@ -30,7 +30,7 @@ from curate.selectors.pool_target import (
     read_target_embeddings,
 )
 from curate.selectors.scored import BLANK
-from curate.selectors.similarities import SimilarityParams, rank_similarities, similarity_table
+from curate.selectors.similarities import SimilarityParams, similarity_table
 from curate.selectors.vectors import VectorParams
 
 VERSION = 4
@@ -43,7 +43,6 @@ class EmbedSelector(SimilarityParams, VectorParams):
     title: ClassVar[str] = "embedding similarity"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
-    rank_params: ClassVar[tuple[str, ...]] = ("combine",)
     scores_alone: ClassVar[bool] = True
 
     method: Literal["embed"] = "embed"
@@ -51,10 +50,6 @@ class EmbedSelector(SimilarityParams, VectorParams):
     def score_rows(self, run: ScoreRun) -> Table:
         """Embed pool and target, then store the cosines of every row with every target example."""
         return run(scores, embed_pool_and_target(run, self.compare, self.embedder))
-
-    def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
-        """Return row numbers, best first; ties go to the smaller row_id."""
-        return rank_similarities(scores, self.combine)
 
 
 @cached(version=VERSION, name="score-embed")

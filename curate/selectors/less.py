@@ -8,6 +8,8 @@ its epochs, of mean learning rate w_c (scaled to sum to 1). Between row i and ta
 with g the plain gradient of the adapters and G the direction that Adam would take from g with the
 state it had. A row's score is the largest over subtasks of the mean of S over the subtask's examples:
 a mean of cosines, not the cosine of the mean gradient. Subtasks are the `origin`s of the target rows.
+That is `combine: subtask_max`, the published rule. Every other one of curate.selectors.combine is a
+re-ranking of the same S; with gradients, `round_robin` is the best tested (arXiv:2602.14696).
 
 Cost: for each checkpoint a forward and a backward pass over every row, 3 to 4 times the passes of
 RDS+ and more of them. Where targets are known (`way: exact`) nothing is projected; `datastore` stores
@@ -29,10 +31,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.run import ScoreRun, target_of
-from curate.core.selector import Selector
 from curate.core.store import Artifact
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.influence import (
@@ -43,11 +45,22 @@ from curate.models.influence import (
     target_gradients,
 )
 from curate.models.warmup import checkpoint_shares, warm_up
-from curate.selectors.similarities import DECIMALS, rank_scores, task_numbers
+from curate.selectors.combine import COMBINE, Combine
+from curate.selectors.similarities import (
+    DECIMALS,
+    SimilarityParams,
+    rank_scores,
+    task_numbers,
+    with_tasks,
+)
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 UNSCORED = "no response within max_length"
+TOO_LARGE = (
+    "needs the similarity to each target example, and these gradients are too large to keep the "
+    "examples apart; use subtask_max, way: datastore or fewer target examples"
+)
 
 
 class Warmup(Params):
@@ -73,7 +86,7 @@ class Warmup(Params):
 
 
 @method
-class LessSelector(Selector):
+class LessSelector(SimilarityParams):
     """Rows whose training would lower the loss of the target examples, by gradient similarity."""
 
     title: ClassVar[str] = "LESS"
@@ -84,6 +97,7 @@ class LessSelector(Selector):
     scores_alone: ClassVar[bool] = True
 
     method: Literal["less"] = "less"
+    combine: Combine = Field("subtask_max", description=COMBINE)
     way: Literal["exact", "datastore"] = Field(
         "exact", description="datastore keeps projected features for other targets"
     )
@@ -105,7 +119,11 @@ class LessSelector(Selector):
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""
-        return rank_scores(scores)
+        if self.combine == "subtask_max":
+            return rank_scores(scores)
+        if "similarities" not in scores.columns:
+            raise UserError(f"select.combine: {self.combine} {TOO_LARGE}")
+        return super().rank(scores, seed)
 
     def cost(self, rows: int) -> Workload:
         """Return the passes of the base model, which must see some of a response."""
@@ -170,6 +188,7 @@ def scores(
             ),
             similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
         )
+        frame = with_tasks(frame, subtasks)
     adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
     return Counted(frame, {"unscored": int((~scored).sum()), "adaptive_share": adaptive / seen})
 

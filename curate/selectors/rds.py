@@ -28,11 +28,11 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.methods import method
 from curate.core.run import ScoreRun, target_of
-from curate.core.selector import Selector
 from curate.core.workload import Workload
 from curate.models.index import index_target, iter_kept_vectors
 from curate.models.passes import pool_pass
-from curate.selectors.similarities import rank_similarities, similarity_table
+from curate.selectors.combine import rank_similarities
+from curate.selectors.similarities import SimilarityParams, similarity_table
 
 VERSION = 4
 
@@ -40,20 +40,17 @@ NOT_FINITE = "a similarity is no finite number; models.dtype: float32 may help"
 
 
 @method
-class RdsSelector(Selector):
+class RdsSelector(SimilarityParams):
     """Nearest rows by position-weighted hidden states of the base model."""
 
     title: ClassVar[str] = "RDS+"
     version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
-    rank_params: ClassVar[tuple[str, ...]] = ("combine", "refill")
+    rank_params: ClassVar[tuple[str, ...]] = ("combine", "temperature", "refill")
     renders_target: ClassVar[bool] = True
     scores_alone: ClassVar[bool] = True
 
     method: Literal["rds"] = "rds"
-    combine: Literal["round_robin", "global_max"] = Field(
-        "round_robin", description="examples take turns, or rows by their largest similarity"
-    )
     refill: bool = Field(False, description="a duplicate does not cost its example the turn")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
@@ -75,7 +72,9 @@ class RdsSelector(Selector):
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id."""
-        return rank_similarities(scores, self.combine, refill=self.refill)
+        return rank_similarities(
+            scores, self.combine, refill=self.refill, temperature=self.temperature
+        )
 
 
 @cached(version=VERSION, name="score-rds")

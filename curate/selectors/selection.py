@@ -18,9 +18,9 @@ from curate.core.selector import Selector
 from curate.core.selectparams import SelectParams
 from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table, write_table
+from curate.selectors.combine import has_near_rows
 from curate.selectors.planner import PlanContext, choose, named_stages
 from curate.selectors.scored import count_unscored, describe, order_rows
-from curate.selectors.similarities import has_near_rows
 
 VERSION = 5
 

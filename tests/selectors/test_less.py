@@ -83,6 +83,19 @@ def test_planted_rows_of_the_wanted_skill_come_first(
     assert set(ranked(table, "less")[:3]) == PLANTED
 
 
+@pytest.mark.parametrize("combine", ["round_robin", "global_max", "mean", "softmax", "knn_uniform"])
+def test_every_order_of_the_similarities_finds_them(run: ModelRun, combine: str) -> None:
+    table = scored(run, "less", **SETTINGS).drop_nulls("score")
+    assert set(ranked(table, "less", combine=combine)[:3]) == PLANTED
+
+
+def test_an_order_needs_the_examples_apart(run: ModelRun) -> None:
+    table = scored(run, "less", **SETTINGS).drop("similarities")
+    assert ranked(table, "less")[:3]
+    with pytest.raises(UserError, match=r"combine: mean needs the similarity to each target"):
+        ranked(table, "less", combine="mean")
+
+
 def test_both_ways_give_one_result(run: ModelRun) -> None:
     exact = scored(run, "less", **SETTINGS)
     store = scored(run, "less", **SETTINGS, way="datastore", dim=2**16)

@@ -1,0 +1,162 @@
+"""From similarities [rows, target examples] to an order of rows: one of the two axes of a selection.
+
+The other axis is the representation that the similarities are of (`rds`, `less`, `embed`, `bm25`). An
+order is a re-ranking of stored similarities, so trying another costs no pass of a model.
+
+    round_robin   examples take turns, each names its best row        Ivison et al. 2025, algorithm 1
+    global_max    by the largest similarity (doubly greedy)           Ivison et al. 2025, large pools
+    mean          by the mean similarity
+    softmax       by sum_q exp(S[q,i] / t) / sum_j exp(S[q,j] / t)    derived, see `softmax_mass`
+    knn_uniform   by how many examples have a row among their K best  TSDS, 2024, arXiv:2410.11303
+    subtask_max   by the largest mean over the examples of a task     Xia et al. 2024, LESS
+
+"A Critical Look at Targeted Instruction Selection" (2026, arXiv:2602.14696) compares these apart from
+the representation: the representation matters more, between the algorithms lies a point at most.
+
+Target examples of several tasks (several `origin`s) are combined task by task, and then the tasks take
+turns: similarities of different tasks differ in scale, and under one maximum the task with the larger
+ones would take the budget (Ivison et al. 2025, table 7). `subtask_max` is that maximum, as published.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.selectors.rounds import RowNumbers, best_first, round_robin, round_robin_refill
+
+Combine = Literal["round_robin", "global_max", "mean", "softmax", "knn_uniform", "subtask_max"]
+COMBINE = (
+    "examples take turns; or rows by largest or mean similarity, by softmax over rows, by how many "
+    "examples have a row among their nearest, or by the largest mean of a task"
+)
+TEMPERATURE = (
+    "of softmax: near 0 each example gives its vote to its best row, large ones make it the mean"
+)
+# As published: cosines are 1 - 2 cost, and the entropic weight is 0.01.
+PUBLISHED_TEMPERATURE = 0.02
+# TSDS: how transport cost and diversity are weighed, and the most neighbours of an example.
+ALPHA = 0.01
+DIVERSITY_SCALE = 5.0
+MOST_NEIGHBOURS = 5_000
+
+
+def rank_similarities(
+    scores: pl.DataFrame,
+    combine: Combine,
+    *,
+    refill: bool = False,
+    temperature: float = PUBLISHED_TEMPERATURE,
+) -> RowNumbers:
+    """Return row numbers, best first; ties go to the smaller row_id.
+
+    Args:
+        scores: what `similarity_table` returned.
+        combine: how the examples of a task are combined.
+        refill: a row that was named before does not cost the turn, neither an example nor a task.
+        temperature: of softmax.
+    """
+    by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
+    similar = scores["similarities"].to_numpy()[by_id]
+    tasks = (
+        scores["tasks"][0].to_numpy() if "tasks" in scores.columns else np.zeros(similar.shape[1])
+    )
+    if combine == "subtask_max":
+        return by_id[best_first(subtask_max(similar, tasks))]
+    near = has_near_rows(scores)
+    if near.any() and combine in ("round_robin", "softmax", "knn_uniform"):
+        # What is similar to no row can name none: its turns would go by row_id.
+        similar, tasks = similar[:, near], tasks[near]
+    orders = [
+        _order(similar[:, tasks == task], combine, refill=refill, temperature=temperature)
+        for task in np.unique(tasks)
+    ]
+    return by_id[orders[0] if len(orders) == 1 else _turns(orders, refill=refill)]
+
+
+def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return which target examples [Q] have any similarity to any row; none where none is stored."""
+    if "similarities" not in scores.columns:
+        return np.ones(0, dtype=np.bool_)
+    similar = np.nan_to_num(scores["similarities"].to_numpy())
+    near: NDArray[np.bool_] = similar.any(axis=0)
+    return near
+
+
+def _order(
+    similar: NDArray[np.float32], combine: Combine, *, refill: bool, temperature: float
+) -> RowNumbers:
+    """Return the order of all rows [N] by the examples of one task [N, Q]."""
+    match combine:
+        case "round_robin":
+            return _turns([best_first(column) for column in similar.T], refill=refill)
+        case "softmax":
+            return best_first(softmax_mass(similar, temperature))
+        case "knn_uniform":
+            # A count has few values: rows of one count go by their largest similarity.
+            return np.lexsort((-similar.max(axis=1), -nearest_counts(similar)))
+        case "mean":
+            return best_first(similar.mean(axis=1, dtype=np.float64))
+        case _:
+            return best_first(similar.max(axis=1))
+
+
+def _turns(rankings: Sequence[RowNumbers], *, refill: bool) -> RowNumbers:
+    """Return all rows in the order in which examples or tasks that take turns name them."""
+    size = len(rankings[0])
+    return round_robin_refill(rankings, size) if refill else round_robin(rankings, size)
+
+
+def subtask_max(similar: NDArray[np.float32], tasks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return for each row [N] the largest, over tasks, of its mean similarity to a task's examples."""
+    means = [similar[:, tasks == task].mean(axis=1, dtype=np.float64) for task in np.unique(tasks)]
+    largest: NDArray[np.float64] = np.max(means, axis=0)
+    return largest
+
+
+def softmax_mass(similar: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Return what each row [N] gets where every example shares one vote by a softmax over the rows.
+
+    With cost (1 - S) / 2, entropic weight e and free row marginals, the plan of unbalanced optimal
+    transport is this softmax at temperature 2 e: no iteration is needed. Derived, not published as such.
+
+        S = [[.9], [.9], [.1]], t = .4: e^0, e^0, e^-2 over their sum -> .468, .468, .063
+
+    Args:
+        similar: [N, Q].
+        temperature: above 0.
+    """
+    mass = np.zeros(len(similar))
+    for column in similar.T.astype(np.float64):
+        weights = np.exp((column - column.max()) / temperature)
+        mass += weights / weights.sum()
+    return mass
+
+
+def nearest_counts(similar: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return for how many examples each row [N] is among the K most similar."""
+    size = neighbourhood(similar)
+    counts = np.zeros(len(similar), dtype=np.int64)
+    for column in similar.T:
+        counts[best_first(column)[:size]] += 1
+    return counts
+
+
+def neighbourhood(similar: NDArray[np.float32]) -> int:
+    """Return K of TSDS: the rows around an example among which its mass is shared evenly.
+
+    K grows while spreading each example's mass further costs less than the diversity is worth:
+    (a / C) sum_q sum_{k <= K} (d[q, K+1] - d[q, k]) < (1 - a) Q, with d = 1 - S sorted for each example.
+    """
+    rows, examples = similar.shape
+    most: int = min(MOST_NEIGHBOURS, rows - 1)
+    # Ascending distances [Q, most + 1]; K = 1 .. most needs the next one too.
+    distances = np.sort(1 - similar.T.astype(np.float64), axis=1)[:, : most + 1]
+    within = np.cumsum(distances, axis=1)[:, :-1]
+    sizes = np.arange(1, most + 1)
+    spread = (sizes * distances[:, 1:] - within).sum(axis=0)
+    worth = (1 - ALPHA) * examples * DIVERSITY_SCALE / ALPHA
+    larger = int(np.count_nonzero(spread < worth))
+    return max(1, min(most, 1 + larger))
