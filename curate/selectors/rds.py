@@ -11,6 +11,9 @@ pools does under the name of the same option; a few easily matched examples can 
 Target examples of several tasks, told apart by their `origin`, are combined within their task, and
 then the tasks take turns. The paper combines within a task by the maximum (`global_max` here).
 
+`center` and `whiten` change the vectors before they are compared (curate.selectors.whitening): free on a
+stored index, and whether it helps is a matter of the pool.
+
 The index of the pool does not depend on the target: another target encodes its own examples and reads
 the stored blocks. The search is exact, one matrix product a block. A product is what a flat faiss
 index would do, and the ranking needs all similarities, not the largest alone.
@@ -33,6 +36,7 @@ from curate.models.index import index_target, iter_kept_vectors
 from curate.models.passes import pool_pass
 from curate.selectors.combine import rank_similarities
 from curate.selectors.similarities import SimilarityParams, similarity_table
+from curate.selectors.whitening import basis, transformed
 
 VERSION = 4
 
@@ -54,8 +58,20 @@ class RdsSelector(SimilarityParams):
     refill: bool = Field(False, description="a duplicate does not cost its example the turn")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
+    center: bool = Field(False, description="take the pool's mean vector from all vectors")
+    whiten: int | None = Field(
+        None, gt=0, description="center, and weigh this many main directions alike", examples=[128]
+    )
+
     def score_rows(self, run: ScoreRun) -> Table:
         """Encode pool and target, then store the cosines of every row with every target example."""
+        return self._score(run, run)
+
+    def score_more(self, run: ScoreRun, rows: Table) -> Table:
+        """Score further rows, centred and whitened as the run's own."""
+        return self._score(run.with_kept(rows), run)
+
+    def _score(self, run: ScoreRun, own: ScoreRun) -> Table:
         encoded = pool_pass(run, "vectors", self.max_length)
         return run(
             scores,
@@ -64,7 +80,14 @@ class RdsSelector(SimilarityParams):
             blocks=encoded.vectors,
             target=target_of(run),
             target_vectors=index_target(run, self.max_length),
+            basis=self._basis(own),
         )
+
+    def _basis(self, run: ScoreRun) -> Table | None:
+        if not self.center and self.whiten is None:
+            return None
+        encoded = pool_pass(run, "vectors", self.max_length)
+        return run(basis, run.kept, encoded.measured, encoded.vectors, self.whiten or 0)
 
     def cost(self, rows: int) -> Workload:
         """Return one pass of the base model."""
@@ -79,10 +102,15 @@ class RdsSelector(SimilarityParams):
 
 @cached(version=VERSION, name="score-rds")
 def scores(
-    kept: Table, measured: Table, blocks: Sequence[Table], target: Table, target_vectors: Table
+    kept: Table,
+    measured: Table,
+    blocks: Sequence[Table],
+    target: Table,
+    target_vectors: Table,
+    basis: Table | None = None,
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
-    target_embeddings = target_vectors.array()
-    pool_vectors = iter_kept_vectors(blocks, measured, kept)
+    (target_embeddings,) = transformed([target_vectors.array()], basis)
+    pool_vectors = transformed(iter_kept_vectors(blocks, measured, kept), basis)
     similar = (cosines(vectors, target_embeddings) for vectors in pool_vectors)
     return similarity_table(kept, target, similar, NOT_FINITE)

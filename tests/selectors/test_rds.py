@@ -19,6 +19,7 @@ from curate.models.chat import tokenise
 from curate.models.lm import encode
 from curate.models.load import load_tokenizer
 from curate.models.weights import load_trunk
+from curate.selectors import whitening
 from curate.selectors.rds import RdsSelector, scores
 from curate.selectors.rounds import best_first, round_robin, round_robin_refill
 from tests.conftest import row, stored_rows, stored_table, turns
@@ -266,6 +267,22 @@ def test_scores_are_the_cosines_of_every_row_with_every_example(store: Store) ->
         np.testing.assert_allclose(line["similarities"], cosines, atol=1e-6)
         assert line["score"] == pytest.approx(max(cosines), abs=1e-6)
         assert line["nearest_id"] == f"t{int(np.argmax(cosines))}"
+
+
+def test_a_small_skill_is_nearer_once_the_common_part_is_gone(store: Store) -> None:
+    """Centred and whitened cosines are stored where the selector has a basis."""
+    vectors, targets = unit((40, 8), 0), unit((2, 8), 1)
+    kept = stored_table(store, "kept", pl.DataFrame({"row_id": [f"r{i}" for i in range(40)]}))
+    blocks = [stored_vectors(store, part, "index") for part in np.split(vectors, [9])]
+    rows = whitening.basis(kept=kept, measured=kept, blocks=blocks, directions=2)
+    examples = stored_rows(store, "target", [row(f"t{i}", turns("q", "a")) for i in range(2)])
+    table = scores(
+        kept=kept, measured=kept, blocks=blocks, target=examples,
+        target_vectors=stored_vectors(store, targets, "index"),
+        basis=stored_vectors(store, rows.astype(np.float32), "basis"),
+    ).result  # fmt: skip
+    expected = whitening.transform(vectors, rows) @ whitening.transform(targets, rows).T
+    np.testing.assert_allclose(table["similarities"].to_numpy(), expected, atol=1e-6)
 
 
 def test_a_row_whose_vector_is_not_finite_has_no_score(store: Store) -> None:
