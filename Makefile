@@ -17,7 +17,7 @@ UV_INSTALL = .venv$(1)/bin/uv pip install --quiet --python .venv$(1)
 install = $(UV_INSTALL) $(2) || $(PIP_INSTALL) $(2)
 start = $(PYTHON) -m venv $(if $(1),--clear) .venv$(1) && $(PIP_INSTALL) --constraint constraints.txt uv && \
   $(PIP_INSTALL) --no-deps --no-compile torch==2.13.0
-DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask]"
+DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 FLOW_TESTS := tests/flows tests/orchestration
 SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)

@@ -9,9 +9,11 @@ from curate.core.console import say
 from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
+    from curate.pipeline import tracking
     from curate.runs import difference, listing, rowquery
     from curate.runs import folder as folders
 else:
+    tracking = lazy_module("curate.pipeline.tracking")
     difference, folders = (lazy_module(f"curate.runs.{name}") for name in ("difference", "folder"))
     listing, rowquery = (lazy_module(f"curate.runs.{name}") for name in ("listing", "rowquery"))
 
@@ -67,3 +69,17 @@ def diff(
         lambda one: folders.read_run(other, lambda two: difference.compare_runs(one, two)),
     )
     say(*difference.difference_lines(compared))
+
+
+@run_commands.command(epilog="Example: curate track runs/quickstart mlflow")
+def track(
+    run: RunPath,
+    tracker: Annotated[str, typer.Argument(metavar="TRACKER", help="mlflow, wandb, trackio ...")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Where to: project, uri ...; repeatable."),
+    ] = None,
+) -> None:
+    """Log a finished run to a tracker: verdict, figures, recipe, report."""
+    chosen = tracking.read_tracker(tracker, overrides or [])
+    say(f"logged to {tracker}: {tracking.log_to(run, chosen)}")

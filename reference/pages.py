@@ -15,6 +15,7 @@ from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.pool.exporter import Exporter
+from curate.trackers.tracker import Tracker
 from reference.prose import escaped, prose
 from reference.schema import (
     JsonSchema,
@@ -33,6 +34,7 @@ FAMILIES: dict[type[Method], tuple[str, str, str]] = {
     Selector: ("selectors.md", "selector", "select: {method: NAME, budget: {rows: 100}}"),
     Generator: ("generators.md", "generator", "generate: {methods: [{method: NAME}]}"),
     Exporter: ("exporters.md", "exporter", "export: {formats: [NAME]}"),
+    Tracker: ("trackers.md", "tracker", "track: [{method: NAME}]"),
 }
 RECIPE = "recipe.md"
 # Owners of sections: the method itself, and what all of its family take.
@@ -50,6 +52,8 @@ OWN_METHODS = (
     "curate.generate.generation.Generator",
     "curate.pool.exporter.Exporter",
     "curate.pool.layouts.registry.Layout",
+    "curate.trackers.tracker.Tracker",
+    "curate.trackers.tracker.TrackingRecord",
     *(f"curate.testing.{name}" for name in testing.__all__),
 )
 

@@ -23,13 +23,13 @@ EXTRAS = {
 }
 INSTALLED = EXTRAS["dev"] + EXTRAS["prefect"]
 # Not in the environment of the floors, where they would raise those of the library.
-BESIDE = ("lint", "docs", "eval", "ray", "dask")
+BESIDE = ("lint", "docs", "eval", "ray", "dask", "mlflow", "wandb", "trackio")
 EVERY = [*LIBRARY, *(requirement for extra in EXTRAS.values() for requirement in extra)]
 OWN = {"curate", "flows", "tests", "data", "reference"}
 # The extras that a folder may import from, beside the library's own dependencies.
 ORCHESTRATION = "curate/orchestration"
 USED = {
-    "curate": ["vllm", "names", "eval"],
+    "curate": ["vllm", "names", "eval", "mlflow", "wandb", "trackio"],
     ORCHESTRATION: ["prefect", "ray", "dask"],
     "flows": ["prefect"],
 }

@@ -18,8 +18,9 @@ from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.pool.exporter import Exporter
 from curate.pool.layouts import Layout
+from curate.trackers.tracker import Tracker
 
-FAMILIES: tuple[type[Method], ...] = (Stage, Selector, Generator, Layout, Exporter)
+FAMILIES: tuple[type[Method], ...] = (Stage, Selector, Generator, Layout, Exporter, Tracker)
 
 
 def all_methods() -> Iterator[type[Method]]:

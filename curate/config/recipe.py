@@ -62,12 +62,13 @@ from curate.selectors.compared import (
 )
 from curate.selectors.planner import named_columns
 from curate.selectors.race import RaceParams
+from curate.trackers.tracker import Tracker
 
 LOG = logging.getLogger("curate")
 # Keys are digests of JSON, whose numbers have 64 bits.
 LARGEST = 2**63
 # The keys that change nothing of what a run comes to.
-PLACES = {"store", "run"}
+PLACES = {"store", "run", "track"}
 
 
 class IngestSettings(Params):
@@ -83,6 +84,11 @@ def _as_stages(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     return [{"method": entry} if isinstance(entry, str) else with_method(entry) for entry in value]
+
+
+def _as_trackers(value: Any) -> Any:
+    """Return trackers with a bare name written out, also where one stands alone."""
+    return _as_stages(as_list(value))
 
 
 def _as_select(value: Any) -> Any:
@@ -154,6 +160,7 @@ class Config(Params):
         examples=["/data/curate-store", "s3://bucket/curate"],
     )
     run: RunSettings = RunSettings()
+    track: list[Tracker] = []
 
     @classmethod
     def model_validate(cls, obj: Any, **settings: Any) -> Self:
@@ -355,10 +362,9 @@ class Config(Params):
 
 
 def recipe_model() -> type[Config]:
-    """Return the model of recipes with the stages, selectors and generators that are registered now."""
-    return _recipe_model(
-        *(tuple(methods_in(f).values()) for f in (Stage, Selector, Generator, Exporter))
-    )
+    """Return the model of recipes with the methods that are registered now."""
+    families = (Stage, Selector, Generator, Exporter, Tracker)
+    return _recipe_model(*(tuple(methods_in(family).values()) for family in families))
 
 
 @cache
@@ -367,8 +373,9 @@ def _recipe_model(
     selectors: tuple[type[Selector], ...],
     generators: tuple[type[Generator], ...],
     exporters: tuple[type[Exporter], ...],
+    trackers: tuple[type[Tracker], ...],
 ) -> type[Config]:
-    stage, generator = _one_of(stages), _one_of(generators)
+    stage, generator, tracker = _one_of(stages), _one_of(generators), _one_of(trackers)
     select, compared = _one_of((*selectors, RaceParams)), _one_of(selectors)
     without = _one_of([without_budget(selector) for selector in selectors])
     section = create_model(
@@ -399,6 +406,14 @@ def _recipe_model(
         __doc__=Config.__doc__,
         generate=(section | None, None),
         export=(export, export()),
+        track=(
+            _read(list[tracker], _as_trackers, list[tracker | str] | tracker | str),  # type: ignore[valid-type]
+            Field(
+                [],
+                description="where the finished run is logged as well, each by name or with settings",
+                examples=["mlflow"],
+            ),
+        ),
         stages=(
             _read(list[stage], _as_stages, list[stage | str]),  # type: ignore[valid-type]
             Field([], description="what judges rows, in this order, each by name or with settings"),

@@ -30,6 +30,7 @@ from curate.pipeline.proof import prove_selections
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.sbom import SBOM
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
+from curate.pipeline.tracking import log_to_trackers
 from curate.pool.export import needs_texts, write_export
 from curate.pool.join import join_rows
 from curate.pool.rowset import read_sets
@@ -77,7 +78,9 @@ def run_curation(
         store = open_store(config.store)
         run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
         with at_work(store):
-            return _run_into(folder, lock, run, Provenance(command))
+            result = _run_into(folder, lock, run, Provenance(command))
+        log_to_trackers(folder, config.track)
+        return result
 
 
 def _run_into(folder: Path, lock: FolderLock, run: Run, provenance: Provenance) -> RunResult:

@@ -32,7 +32,8 @@ def describe_run(
         "name": run.config.name,
         "run": {**provenance, "models": model_names(run.config)},
         "files": list(files),
-        "config": run.config.model_dump(mode="json"),
+        # Where it is logged is no part of what it is, and readers may lack a tracker of another package.
+        "config": run.config.model_dump(mode="json", exclude={"track"}),
         "store": run.store.address,
         "versions": installed_versions(),
         **({"model": run.base.identity} if run.uses_base else {}),

@@ -111,12 +111,12 @@ def changed_keys(folder: Path, config: Config) -> list[str]:
         old = recipe_model().model_validate(old).model_dump(mode="json")
     except ValidationError:
         LOG.debug("%s: its recipe is of another version", folder)
-    one, other = _flat(old), _flat(config.model_dump(mode="json"))
+    one, other = flat_settings(old), flat_settings(config.model_dump(mode="json"))
     keys = dict.fromkeys([*other, *one])
     return [k for k in keys if k.partition(".")[0] not in PLACES and one.get(k) != other.get(k)]
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def flat_settings(value: Any, key: str = "") -> dict[str, Any]:
     """Return the plain values of nested mappings and lists by their dotted keys."""
     if isinstance(value, Mapping):
         inner = {str(name): part for name, part in value.items()}
@@ -125,7 +125,9 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     else:
         return {key: value}
     dot = f"{key}." if key else ""
-    return {k: v for name, part in inner.items() for k, v in _flat(part, f"{dot}{name}").items()}
+    return {
+        k: v for name, part in inner.items() for k, v in flat_settings(part, f"{dot}{name}").items()
+    }
 
 
 def _list_keys(keys: list[str]) -> str:

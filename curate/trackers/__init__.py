@@ -1,0 +1,1 @@
+"""What a finished run leaves with experiment trackers: MLflow, W&B, trackio, those of other packages."""
