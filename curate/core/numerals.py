@@ -74,6 +74,8 @@ def percent(value: float | None) -> str:
     if value is None:
         return "–"
     hundredths = 100 * value
+    if 0 < hundredths < 0.005:
+        return "< 0.01\u202f%"
     digits = 0 if hundredths in (0, 100) else 1 if hundredths >= 1 else 2
     return f"{hundredths:.{digits}f}\u202f%"
 

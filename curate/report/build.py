@@ -1,11 +1,16 @@
-"""Write a run's report: one HTML file that needs no network, no script and no other file."""
+"""Write a run's report: one HTML file that needs no network and no other file.
+
+Its one script searches the rows that the page holds; without it the page is a full document.
+"""
 
 import os
 import shlex
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
 from jinja2.runtime import Context
@@ -24,6 +29,7 @@ from curate.report.differences import Side
 from curate.report.drawing import Drawing, draw_unchecked, palette_css
 from curate.report.examples import RowView
 from curate.report.figures import draw_all, origin_label
+from curate.report.inline_script import read_script
 from curate.report.page_rows import prompt_line, view_row
 from curate.report.texts import excerpt, whole
 from curate.runs.folder import damage_explained, inside, open_run
@@ -82,6 +88,7 @@ def render(report: Report) -> str:
         figures=draw_all(report, draw_unchecked),
         palette=Markup(palette_css()),
         config=config,
+        script=read_script(TEMPLATES),
         explained=shlex.quote(report.examples.best[0].row.row_id),
         origin_label=origin_label,
         margin_of=wording.margin,
@@ -107,6 +114,9 @@ def _template() -> Template:
         "draw": partial(draw_unchecked, draw_chart),
         "kind": _kind,
         "heat": cell_shade,
+        "shade": shade,
+        "filter_json": _filter_json,
+        "unescaped": Markup,
         "view": _view,
         "prompt_line": _prompt_line,
     }
@@ -125,10 +135,19 @@ def _kind(part: object) -> str:
 
 def cell_shade(cell: Cell) -> str:
     """Return the class of a cell's colour; negative numbers have another one."""
-    value = cell.value if isinstance(cell, Heat) else None
+    return shade(cell.value if isinstance(cell, Heat) else None)
+
+
+def shade(value: float | None) -> str:
+    """Return the class of the colour for a strength between -1 and 1."""
     if value is None or abs(value) < 0.5 / SHADES:
         return ""
     return f"{'under' if value < 0 else 'heat'}{round(abs(value) * SHADES)}"
+
+
+def _filter_json(labels: Mapping[str, str]) -> str:
+    """Return a filter as the page's script takes it."""
+    return orjson.dumps({key: visible(label) for key, label in labels.items()}).decode()
 
 
 @pass_context

@@ -15,7 +15,9 @@ from curate.core.section import Section
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
+from curate.report.embedded_rows import EmbeddedRows, gather_embedded_rows
 from curate.report.examples import Examples, Rows, gather_examples
+from curate.report.losses import Losses, gather_losses
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
@@ -100,6 +102,8 @@ class Report:
     race: Race | None
     ablation: Ablation | None
     examples: Examples
+    embedded: EmbeddedRows
+    losses: Losses | None
     costs: tuple[Cost, ...]
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
@@ -137,6 +141,8 @@ def gather(path: Path) -> Report:
         race=gather_race(run),
         ablation=gather_ablation(run),
         examples=gather_examples(run),
+        embedded=gather_embedded_rows(run),
+        losses=gather_losses(run),
         costs=tuple(_costs(run.manifest["stages"])),
         imitations=_gather_imitations(run),
         not_comparable=tuple(

@@ -30,6 +30,7 @@ from curate.report.drawing import (
     row_axis,
     to_svg,
 )  # fmt: skip
+from curate.report.fates_chart import draw_fates
 from curate.report.funnel_chart import draw_funnel
 from curate.report.groups_chart import draw_groups
 from curate.report.proof import ControlComparison as Difference
@@ -50,7 +51,7 @@ def draw_all(report: Report, call: Callable[..., Any] = operator.call) -> dict[s
         report: what to draw.
         call: calls the function that draws a figure with its data.
     """
-    proof, mix = report.proof, report.mix
+    proof, mix, losses = report.proof, report.mix, report.losses
     return {
         "proof": {m: call(draw_proof, proof, m) for m in proof.drawn_metrics} if proof else {},
         "groups": call(draw_groups, proof.groups) if proof else None,
@@ -58,6 +59,7 @@ def draw_all(report: Report, call: Callable[..., Any] = operator.call) -> dict[s
         if proof and proof.curve and proof.curve.abilities
         else None,
         "funnel": draw_funnel(report.funnel),
+        "fates": call(draw_fates, losses) if losses and losses.count > 1 else None,
         "sources": call(draw_sources, mix) if len(mix.sources) > 1 else None,
         "origins": call(draw_origins, mix) if mix.origin_count > 1 else None,
     }

@@ -101,7 +101,7 @@ def speaks_of_texts(spoken: str) -> bool:
 
 
 def row_texts(run: RunFolder) -> pl.LazyFrame:
-    """Return row_id, prompt (all user turns) and response (the last turn) of the pool.
+    """Return the texts of the pool; see prompts_and_responses.
 
     Raises:
         UserError: the store of the run has the rows no longer.
@@ -112,16 +112,30 @@ def row_texts(run: RunFolder) -> pl.LazyFrame:
             f"{run.path}: the texts of its rows are gone from the store {run.manifest['store']}; "
             "`curate run` makes them again"
         )
-    turns = pl.col("messages").list.eval(text_of_turn())
+    return prompts_and_responses(rows)
+
+
+def prompts_and_responses(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return row_id, prompt (all user turns) and response (the last turn) of rows."""
+    turn = _turn_text(rows)
+    turns = pl.col("messages").list.eval(turn)
     roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
     users = pl.col("messages").list.eval(
-        pl.when(pl.element().struct.field("role") == "user").then(text_of_turn())
+        pl.when(pl.element().struct.field("role") == "user").then(turn)
     )
     return rows.select(
         "row_id",
         prompt=users.list.drop_nulls().list.join("\n"),
         response=pl.when(roles.list.last() == "assistant").then(turns.list.last()),
     )
+
+
+def _turn_text(rows: pl.LazyFrame) -> pl.Expr:
+    """Return all that a turn says; turns of earlier versions had a content alone."""
+    messages = rows.collect_schema()["messages"]
+    assert isinstance(messages, pl.List) and isinstance(messages.inner, pl.Struct)
+    fields = {field.name for field in messages.inner.fields}
+    return text_of_turn() if "tool_calls" in fields else pl.element().struct.field("content")
 
 
 def quoted_condition(where: str, columns: Sequence[str]) -> str:

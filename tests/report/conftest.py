@@ -115,7 +115,7 @@ def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-class _Builder:
+class Builder:
     def __init__(self, folder: Path, spec: RunSpec) -> None:
         self.out, self.store, self.spec = folder / "run", folder / "store", spec
         taint = spec.taint
@@ -413,7 +413,7 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     @cache
     def make(**spec: Any) -> Path:
-        return _Builder(tmp_path_factory.mktemp("shared"), RunSpec(**spec)).write()
+        return Builder(tmp_path_factory.mktemp("shared"), RunSpec(**spec)).write()
 
     return make
 
@@ -423,6 +423,6 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a run folder, and its store beside it, to a given spec."""
 
     def make(name: str = "one", **spec: Any) -> Path:
-        return _Builder(tmp_path / name, RunSpec(**spec)).write()
+        return Builder(tmp_path / name, RunSpec(**spec)).write()
 
     return make

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from curate.proof.statistics import WITHIN
-from curate.report.build import write_report
+from curate.report.build import TEMPLATES, write_report
+from curate.report.inline_script import read_script
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "wbr", "br", "img", "link", "hr", "input"}
@@ -33,6 +34,7 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str]] = []
         self.texts: list[str] = []
         self.styles: list[str] = []
+        self.scripts: list[str] = []
         self.feed(text)
         self.close()
 
@@ -51,7 +53,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
 
     def handle_data(self, data: str) -> None:
-        (self.styles if self.open and self.open[-1] == "style" else self.texts).append(data)
+        places = {"style": self.styles, "script": self.scripts}
+        places.get(self.open[-1] if self.open else "", self.texts).append(data)
 
     @property
     def text(self) -> str:
@@ -92,7 +95,10 @@ def page(shared_run: MakeRun) -> Callable[..., Page]:
 )
 def test_text_of_users_is_never_markup(make_run: MakeRun, spec: dict[str, object]) -> None:
     page = page_of(make_run(taint=HOSTILE, **spec))
-    assert not {"script", "img", "link", "iframe", "object", "form", "base"} & set(page.tags)
+    assert not {"img", "link", "iframe", "object", "form", "base"} & set(page.tags)
+    data, code = page.scripts
+    assert code == read_script(TEMPLATES).code and "<" not in data
+    assert page.tags.count("script") == 2
     assert page.tags.count("style") == page.tags.count("title") == page.tags.count("h1") == 1
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert "alert" not in "".join(page.styles)
@@ -110,11 +116,9 @@ def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun) -> None:
     assert not [
         v for n, v in page.attributes if n == "style" and not re.match(r"width:[\d.]+%$", v)
     ]
-    policy = dict(page.attributes)["content"]
-    assert "http://example.org" not in policy
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in (
-        page.attributes
-    )
+    policies = [value for _, value in page.attributes if value.startswith("default-src")]
+    allowed = f"script-src '{read_script(TEMPLATES).digest}'"
+    assert policies == [f"default-src 'none'; {allowed}; style-src 'unsafe-inline'; img-src data:"]
 
 
 def test_every_link_leads_to_a_section(page: MakePage) -> None:
@@ -133,7 +137,7 @@ def test_headings_go_down_one_level_at_a_time(page: MakePage) -> None:
 
 
 def test_every_figure_has_a_caption_and_words(page: MakePage) -> None:
-    for spec, count in ({}, 7), ({"compared": ("bm25",)}, 9):
+    for spec, count in ({}, 8), ({"compared": ("bm25",)}, 10):
         document = page(**spec)
         assert document.tags.count("svg") == count
         assert document.tags.count("figcaption") == document.tags.count("figure") == count
