@@ -221,9 +221,12 @@ class AdamDirection:
         less_code:  m' / sqrt(v' + 1e-8)
         adamw:      (m' / (1 - 0.9^t)) / (sqrt(v' / (1 - 0.999^t)) + 1e-8),  t = steps + 1
 
+        sgd:        g
+
     `less_code` is the authors' code, with which the published figures were made. Where v' is far
     below 1e-8 its denominator is a constant, so it does not precondition there. `adaptive` of `seen`
-    coordinates had v' > 1e-8.
+    coordinates had v' > 1e-8. 0.9 m is the same for all rows: `inertia` sums its squares over rows,
+    `pull` those of 0.1 g, and where the first is the larger, all rows point the same way.
     """
 
     exp_avg: Mapping[str, "torch.Tensor"]
@@ -232,10 +235,16 @@ class AdamDirection:
     eps_mode: str
     adaptive: int = 0
     seen: int = 0
+    inertia: float = 0.0
+    pull: float = 0.0
 
     def __call__(self, name: str, gradient: "torch.Tensor") -> "torch.Tensor":
         """Return the directions of examples [B, *shape] from their gradients in one matrix."""
+        if self.eps_mode == "sgd":
+            return gradient
         first, second = BETAS
+        self.inertia += len(gradient) * first**2 * _squares(self.exp_avg[name])
+        self.pull += (1 - first) ** 2 * _squares(gradient)
         momentum = gradient.mul(1 - first).add_(self.exp_avg[name], alpha=first)
         scale = gradient.square().mul_(1 - second).add_(self.exp_avg_sq[name], alpha=second)
         self.adaptive += int((scale > EPS).sum())
@@ -245,3 +254,7 @@ class AdamDirection:
         time = self.steps + 1
         root = scale.div_(1 - second**time).sqrt_().add_(EPS)
         return momentum.div_(1 - first**time).div_(root)
+
+
+def _squares(values: "torch.Tensor") -> float:
+    return float(values.double().square().sum())

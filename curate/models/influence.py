@@ -19,14 +19,14 @@ The exact way has a column for each target example, or, where these would take m
 one for the mean of each subtask; scores are the same, which example is nearest is then not known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.core.calls import cached_files
+from curate.core.calls import cached, cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
@@ -57,6 +57,8 @@ BATCH_GRADIENT_BYTES = 2**30
 PROJECTION_SEED = 0x1E55
 # Features of one matrix's gradients [B, *shape], by the matrix's name.
 Feature = Callable[[str, "torch.Tensor"], "torch.Tensor"]
+CheckpointChange = Callable[[NDArray[np.floating], int], NDArray[np.floating]]
+GRAM_DECIMALS = 9
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ def write_similarities(
     columns = target.counts["columns"]
     count = len(read_warmup(warmup)["checkpoints"])
     checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
-    adaptive = seen = 0
+    directions = []
     for number, tuned, checkpoint in each_checkpoint(warmup, model):
         path = target.file(f"wanted-{number}.safetensors")
         gradients = safetensors_torch.load_file(path, device=str(tuned.device))
@@ -199,9 +201,9 @@ def write_similarities(
         for batch in example_batches(examples, np.flatnonzero(scored), batch_tokens):
             some = [examples[i] for i in batch]
             checkpoint_similarities[number, batch] = similarities(tuned, some, direction, gradients)
-        adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
+        directions.append(direction)
     np.save(out / "similarities.npy", checkpoint_similarities, allow_pickle=False)
-    return _counts(examples, scored) | {"adaptive": adaptive, "coordinates": seen}
+    return _counts(examples, scored) | _direction_counts(directions)
 
 
 def similarities(
@@ -249,7 +251,7 @@ def write_features(
     scored = np.array([has_response(example) for example in examples])
     if eps_mode is None and not scored.all():
         raise _no_response(texts, max_length, examples)
-    adaptive = seen = 0
+    directions = []
     for number, tuned, checkpoint in each_checkpoint(warmup, model):
         projection = Projection(dim, [seed, number])
         direction = adam_direction(checkpoint, eps_mode or "")
@@ -259,10 +261,9 @@ def write_features(
             some = [examples[i] for i in batch]
             features[batch] = projected_features(tuned, some, feature, projection)
         _save_features(out, number, features, precision)
-        adaptive, seen = adaptive + direction.adaptive, seen + direction.seen
+        directions.append(direction)
     np.save(out / "scored.npy", scored, allow_pickle=False)
-    counts = {"adaptive": adaptive, "coordinates": seen, "by_example": True}
-    return _counts(examples, scored) | counts
+    return _counts(examples, scored) | _direction_counts(directions) | {"by_example": True}
 
 
 def projected_features(
@@ -313,19 +314,48 @@ def _read_features(artifact: Artifact, number: int) -> NDArray[np.float64]:
 
 
 def read_similarities(
-    blocks: Sequence[Artifact], target: Artifact, shares: Sequence[float]
+    blocks: Sequence[Artifact],
+    target: Artifact,
+    shares: Sequence[float],
+    change: CheckpointChange | None = None,
 ) -> NDArray[np.float32]:
-    """Return [rows, columns]: each block's similarities, weighted over the checkpoints."""
+    """Return [rows, columns]: each block's similarities, weighted over the checkpoints.
+
+    Args:
+        blocks: similarities or features of rows.
+        target: gradients or features of the target examples.
+        shares: of the checkpoints.
+        change: makes others of the similarities [rows, columns] at a checkpoint, by its number.
+    """
     block_similarities = []
     for block in blocks:
         if "similarities.npy" in block.files:
             checkpoint_similarities = np.load(block.file("similarities.npy"), allow_pickle=False)
         else:
             checkpoint_similarities = _feature_similarities(block, target, len(shares))
-        block_similarities.append(
-            sum(share * part for share, part in zip(shares, checkpoint_similarities, strict=True))
-        )
+        parts: Iterable[NDArray[np.floating]] = checkpoint_similarities
+        if change is not None:
+            parts = (change(part, number) for number, part in enumerate(checkpoint_similarities))
+        block_similarities.append(sum(s * part for s, part in zip(shares, parts, strict=True)))
     return np.concatenate(block_similarities).astype(np.float32)
+
+
+@cached(version=VERSION, name="less-gram")
+def target_gram(target: Artifact, checkpoints: int) -> NDArray[np.float64]:
+    """Return the cosines of the target examples' gradients with one another [checkpoints, M, M]."""
+    grams = np.stack([_gram(target, number) for number in range(checkpoints)])
+    # Long sums: the number of threads shows in their last digits.
+    return grams.round(GRAM_DECIMALS)
+
+
+def _gram(target: Artifact, number: int) -> NDArray[np.float64]:
+    if f"features-{number}.npy" in target.files:
+        features = _read_features(target, number)
+        return features @ features.T
+    gradients = safetensors_torch.load_file(target.file(f"wanted-{number}.safetensors"))
+    flats = (part.flatten(1).double() for _, part in sorted(gradients.items()))
+    gram: NDArray[np.float64] = np.sum([(flat @ flat.T).numpy() for flat in flats], axis=0)
+    return gram
 
 
 def read_columns(target: Artifact, subtasks: Sequence[int]) -> tuple[NDArray[np.int64], bool]:
@@ -379,6 +409,16 @@ def _finite(values: "torch.Tensor") -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise FloatingPointError("a gradient is not finite; try models.dtype: float32")
     return array
+
+
+def _direction_counts(directions: Sequence[AdamDirection]) -> Counts:
+    """Return in how many coordinates Adam adapts, and how much of its steps is momentum."""
+    return {
+        "adaptive": sum(direction.adaptive for direction in directions),
+        "coordinates": sum(direction.seen for direction in directions),
+        "inertia": float(f"{sum(direction.inertia for direction in directions):.6g}"),
+        "pull": float(f"{sum(direction.pull for direction in directions):.6g}"),
+    }
 
 
 def _counts(examples: Sequence[TokenizedExample], scored: NDArray[np.bool_]) -> Counts:

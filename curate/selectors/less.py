@@ -22,7 +22,8 @@ Short responses have large gradients, but cosines take no notice of length.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.run import ScoreRun, target_of
-from curate.core.store import Artifact
+from curate.core.store import Artifact, Counts
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.influence import (
     pool_and_target_features,
@@ -43,6 +44,7 @@ from curate.models.influence import (
     read_columns,
     read_similarities,
     target_gradients,
+    target_gram,
 )
 from curate.models.warmup import checkpoint_shares, warm_up
 from curate.selectors.combine import COMBINE, Combine
@@ -53,6 +55,7 @@ from curate.selectors.similarities import (
     task_numbers,
     with_tasks,
 )
+from curate.selectors.subspace import subspace_similarities
 
 LOG = logging.getLogger("curate")
 VERSION = 2
@@ -101,8 +104,18 @@ class LessSelector(SimilarityParams):
     way: Literal["exact", "datastore"] = Field(
         "exact", description="datastore keeps projected features for other targets"
     )
-    eps_mode: Literal["less_code", "adamw"] = Field(
-        "less_code", description="Adam's epsilon: inside the root, as published, or outside"
+    eps_mode: Literal["less_code", "adamw", "sgd"] = Field(
+        "less_code",
+        description="Adam's epsilon: inside the root, as published, or outside; sgd: plain gradients",
+    )
+    subspace: int | None = Field(
+        None,
+        gt=0,
+        description="compare within this many main directions of the target's gradients (GIST)",
+        examples=[10],
+    )
+    shrink: float = Field(
+        0.1, ge=0, description="of subspace: keeps rows low that lie outside; 0 as published"
     )
     dim: int = Field(8192, gt=0, description="numbers a projected feature; datastore only")
     precision: Literal["float16", "int8"] = Field("float16", description="datastore only")
@@ -143,14 +156,50 @@ def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
         *blocks, gradients = pool_and_target_features(
             run, warmup, params.eps_mode, length, params.dim, params.precision
         )
-    table = run(scores, run.kept, target, warmup, gradients, blocks, subtasks)
-    LOG.info(
-        "less: Adam's second moment is above its epsilon in %.2g %% of the coordinates; %d rows have "
-        "no response to take a gradient of",
-        100 * table.artifact.counts["adaptive_share"],
-        table.artifact.counts["unscored"],
+    gram = _gram(run, params, warmup, gradients, len(subtasks))
+    shrink = None if gram is None else params.shrink
+    table = run(
+        scores, run.kept, target, warmup, gradients, blocks, subtasks, gram, params.subspace, shrink
     )
+    for line in _remarks(table.artifact.counts):
+        LOG.info("less: %s", line)
     return table
+
+
+def _gram(
+    run: ScoreRun, params: LessSelector, warmup: Artifact, gradients: Artifact, examples: int
+) -> Table | None:
+    """Return the target's cosines with itself, which similarities in a subspace need.
+
+    Raises:
+        UserError: there are fewer target examples than directions, or they are not kept apart.
+    """
+    if params.subspace is None:
+        return None
+    if params.subspace > examples:
+        raise UserError(
+            f"select.subspace: {examples} target examples have {examples} directions at most, not "
+            f"{params.subspace}"
+        )
+    if not gradients.counts["by_example"]:
+        raise UserError(f"select.subspace: {params.subspace} {TOO_LARGE}")
+    return run(target_gram, gradients, len(checkpoint_shares(warmup)))
+
+
+def _remarks(counts: Counts) -> Iterator[str]:
+    """Yield what a user may want to know of the gradients."""
+    if counts["unscored"]:
+        yield f"{counts['unscored']:,} rows have no response to take a gradient of"
+    if counts["adaptive_share"] is not None:
+        yield (
+            f"Adam's second moment is above its epsilon in {100 * counts['adaptive_share']:.2g} % of "
+            "the coordinates"
+        )
+    if counts["momentum_share"] is not None:
+        yield (
+            f"momentum, the same for all rows, is {counts['momentum_share']:.0%} of a direction's "
+            "squared length before it is scaled (eps_mode: sgd has none)"
+        )
 
 
 @cached(version=VERSION, name="score-less")
@@ -161,6 +210,9 @@ def scores(
     gradients: Artifact,
     blocks: Sequence[Artifact],
     subtasks: Sequence[int],
+    gram: Table | None = None,
+    directions: int | None = None,
+    shrink: float | None = None,
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score, reason, nearest_id, similarities [Q].
 
@@ -168,7 +220,11 @@ def scores(
     it is null, and similarities are left out, where the target's gradients were too large to keep
     apart. The similarities of a row without a score are NaN.
     """
-    similarities = read_similarities(blocks, gradients, checkpoint_shares(warmup)).round(DECIMALS)
+    inside = None
+    if gram is not None and directions is not None and shrink is not None:
+        inside = partial(_inside, gram.array(), directions, shrink)
+    similarities = read_similarities(blocks, gradients, checkpoint_shares(warmup), inside)
+    similarities = similarities.round(DECIMALS)
     column_tasks, by_example = read_columns(gradients, subtasks)
     means = np.stack(
         [similarities[:, column_tasks == s].mean(axis=1) for s in np.unique(column_tasks)], axis=1
@@ -189,8 +245,27 @@ def scores(
             similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
         )
         frame = with_tasks(frame, subtasks)
-    adaptive, seen = (sum(b.counts[name] for b in blocks) for name in ("adaptive", "coordinates"))
-    return Counted(frame, {"unscored": int((~scored).sum()), "adaptive_share": adaptive / seen})
+    return Counted(frame, {"unscored": int((~scored).sum()), **_shares(blocks)})
+
+
+def _inside(
+    grams: NDArray[np.float64],
+    directions: int,
+    shrink: float,
+    similarities: NDArray[np.floating],
+    checkpoint: int,
+) -> NDArray[np.float64]:
+    return subspace_similarities(similarities, grams[checkpoint], directions, shrink)
+
+
+def _shares(blocks: Sequence[Artifact]) -> dict[str, float | None]:
+    """Return in what share of coordinates Adam adapts, and what share of its direction is momentum."""
+    names = ("adaptive", "coordinates", "inertia", "pull")
+    adaptive, seen, inertia, pull = (sum(b.counts.get(name, 0) for b in blocks) for name in names)
+    return {
+        "adaptive_share": adaptive / seen if seen else None,
+        "momentum_share": inertia / (inertia + pull) if inertia + pull else None,
+    }
 
 
 def nearest(

@@ -30,6 +30,7 @@ from curate.models.influence import (
     read_similarities,
     similarities,
     target_gradients,
+    target_gram,
     unit_gradients,
 )
 from curate.models.project import Projection
@@ -119,7 +120,9 @@ def plain_similarities(run: ModelRun, eps_mode: str) -> Matrix:
         m = 0.9 * flat(checkpoint.exp_avg) + 0.1 * g
         v = 0.999 * flat(checkpoint.exp_avg_sq) + 0.001 * g**2
         t = checkpoint.steps + 1
-        if eps_mode == "less_code":
+        if eps_mode == "sgd":
+            moved = g.copy()
+        elif eps_mode == "less_code":
             moved = m / np.sqrt(v + 1e-8)
         else:
             moved = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
@@ -135,7 +138,7 @@ def weighted_similarities(
     return read_similarities(artifacts[0], artifacts[1], checkpoint_shares(tuned(run)))
 
 
-@pytest.mark.parametrize("eps_mode", ["less_code", "adamw"])
+@pytest.mark.parametrize("eps_mode", ["less_code", "adamw", "sgd"])
 @pytest.mark.parametrize("batch_tokens", [1, 2048])
 def test_the_exact_way_is_the_formula_on_whole_vectors(
     fresh: ModelRun, monkeypatch: pytest.MonkeyPatch, eps_mode: str, batch_tokens: int
@@ -201,6 +204,31 @@ def test_the_share_of_adaptive_coordinates_is_counted(run: ModelRun) -> None:
     assert 0 < block.counts["adaptive"] <= block.counts["coordinates"]
     assert block.counts["rows_in"] == 11
     assert block.counts["rows_out"] == 10
+
+
+def test_the_share_of_momentum_is_that_of_whole_vectors(run: ModelRun) -> None:
+    (block,), _ = exact(run)
+    examples = read_examples(whole_block(run.rows), run.base, LENGTH)
+    scored = [e for e in examples if any(t >= 0 for t in e.labels[1:])]
+    inertia = pull = 0.0
+    for _, model, checkpoint in each_checkpoint(tuned(run), run.base):
+        pull += float((0.1 * whole_gradients(model, scored)).__pow__(2).sum())
+        inertia += len(scored) * float(((0.9 * flat(checkpoint.exp_avg)) ** 2).sum())
+    assert block.counts["inertia"] == pytest.approx(inertia, rel=1e-4)
+    assert block.counts["pull"] == pytest.approx(pull, rel=1e-3)
+    (plain,), _ = exact(run, "sgd")
+    assert plain.counts["inertia"] == plain.counts["coordinates"] == 0
+
+
+def test_the_gram_matrix_is_that_of_whole_unit_gradients(run: ModelRun) -> None:
+    _, target = exact(run)
+    assert run.target is not None
+    examples = read_examples(whole_block(run.target), run.base, LENGTH)
+    grams = target_gram(target, 2)
+    for number, model, _ in each_checkpoint(tuned(run), run.base):
+        gradients = whole_gradients(model, examples)
+        gradients /= np.linalg.norm(gradients, axis=1, keepdims=True)
+        np.testing.assert_allclose(grams[number], gradients @ gradients.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("way", [exact, datastore])

@@ -89,6 +89,19 @@ def test_every_order_of_the_similarities_finds_them(run: ModelRun, combine: str)
     assert set(ranked(table, "less", combine=combine)[:3]) == PLANTED
 
 
+@pytest.mark.parametrize("way", [{}, {"way": "datastore", "dim": 2048}])
+def test_they_are_near_in_the_main_directions_of_the_target_too(
+    run: ModelRun, way: dict[str, Any]
+) -> None:
+    plain = {"eps_mode": "sgd", "subspace": 2, **way}
+    assert set(ranked(scored(run, "less", **SETTINGS, **plain), "less")[:3]) == PLANTED
+
+
+def test_a_subspace_has_no_more_directions_than_examples(run: ModelRun) -> None:
+    with pytest.raises(UserError, match="5 target examples have 5 directions at most, not 6"):
+        scored(run, "less", **SETTINGS, subspace=6)
+
+
 def test_an_order_needs_the_examples_apart(run: ModelRun) -> None:
     table = scored(run, "less", **SETTINGS).drop("similarities")
     assert ranked(table, "less")[:3]
