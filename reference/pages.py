@@ -1,9 +1,7 @@
 """The pages: every key of a recipe, every method with its source and settings, the Python API."""
 
-import inspect
 import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.pool.exporter import Exporter
 from curate.trackers.tracker import Tracker
+from reference.methods import method_page, opening, summary
 from reference.prose import escaped, prose
 from reference.schema import (
     JsonSchema,
@@ -67,12 +66,14 @@ class Section:
         owner: the part of the page that it stands in: a method, what all of a family take, or a recipe.
         label: what the part is called: the keys that lead to it, or a method's name.
         link: what types that name the model show.
+        family_page: of a method, the page of all of its family.
     """
 
     page: str
     owner: str
     label: str
     link: str
+    family_page: str = ""
 
     @property
     def anchor(self) -> str:
@@ -90,13 +91,14 @@ class Reference:
         for family, (page, word, _) in FAMILIES.items():
             for name, cls in methods_in(family).items():
                 for model in (cls.__name__, f"Compared{cls.__name__}"):
-                    self.sections[model] = Section(page, METHOD, name, word)
+                    own = method_page(cls)
+                    self.sections[model] = Section(own, METHOD, name, word, family_page=page)
         for family, (page, _, _) in FAMILIES.items():
             self._place(self.common(family), page, EVERY, "")
         self._place(self.root, RECIPE, RECIPE, "")
-        for family, (page, _, _) in FAMILIES.items():
+        for family in FAMILIES:
             for name, cls in sorted(methods_in(family).items()):
-                self._place(self.models.get(cls.__name__, {}), page, name, name)
+                self._place(self.models.get(cls.__name__, {}), method_page(cls), name, name)
 
     def common(self, family: type[Method]) -> JsonSchema:
         """Return the schema of what every method of a family takes, but for its name."""
@@ -121,8 +123,9 @@ class Reference:
         if model not in self.sections:
             return "anything"
         section = self.sections[model]
-        anchor = "" if section.owner == METHOD else f"#{section.anchor}"
-        return f"[{section.link}]({section.page}{anchor})"
+        if section.owner == METHOD:
+            return f"[{section.link}]({section.family_page})"
+        return f"[{section.link}]({section.page}#{section.anchor})"
 
     def table(self, schema: JsonSchema, common: JsonSchema | None = None) -> list[str]:
         """Return the table of a model's keys, but for its name and those that are as in another.
@@ -185,13 +188,27 @@ def family_page(reference: Reference, family: type[Method]) -> Iterator[str]:
         yield f"## What every {word} takes"
         yield "\n".join(reference.table(common))
         yield from reference.parts(page, EVERY, 3)
+    lines = (
+        f"| [`{name}`]({method_page(cls)}) | {escaped(summary(cls))} |"
+        for name, cls in sorted(methods_in(family).items())
+    )
+    yield f"## All {word}s"
+    yield "\n".join([f"| {word} | what it is |", "|---|---|", *lines])
+
+
+def method_pages(reference: Reference, family: type[Method]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the page of each method of a family, with its paragraphs."""
+    page, word, _ = FAMILIES[family]
+    common = reference.common(family)
     for name, cls in sorted(methods_in(family).items()):
-        yield f"## {name}"
-        yield prose(inspect.getdoc(cls) or "")
-        yield prose(inspect.getdoc(sys.modules[cls.__module__]) or "")
         keys = reference.models.get(cls.__name__, {"properties": {}})
-        yield "\n".join(reference.table(keys, common))
-        yield from reference.parts(page, name, 3)
+        own, table = method_page(cls), "\n".join(reference.table(keys, common))
+        paragraphs = [*opening(cls, reference.models)]
+        if table:
+            paragraphs += ["## Settings", table]
+        if common["properties"]:
+            paragraphs += [f"Also what [every {word} takes]({page}#what-every-{word}-takes)."]
+        yield own, [*paragraphs, *reference.parts(own, name, 3)]
 
 
 def python_page() -> Iterator[str]:
@@ -213,8 +230,10 @@ def write_pages(folder: Path) -> None:
     """Write all pages into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     reference = Reference()
-    pages = {page: family_page(reference, family) for family, (page, _, _) in FAMILIES.items()}
-    others = {
+    pages: dict[str, Iterable[str]] = {}
+    for family, (page, _, _) in FAMILIES.items():
+        pages |= {page: family_page(reference, family), **dict(method_pages(reference, family))}
+    others: dict[str, Iterable[str]] = {
         RECIPE: recipe_page(reference),
         "python.md": python_page(),
         "own-methods.md": own_methods_page(),

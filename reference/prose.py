@@ -8,13 +8,14 @@ import re
 import textwrap
 
 CODE = re.compile(r"(``[^`]+``|`[^`]+`)")
+BLOCK = re.compile(r"    |\w+:\n  - ")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
 def prose(docstring: str) -> str:
-    """Return a docstring as Markdown. Paragraphs that are indented as a whole are blocks of text."""
+    """Return a docstring as Markdown. Paragraphs of YAML, or indented as a whole, are blocks of text."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(docstring))
-    return "\n\n".join(_block(p) if p.startswith("    ") else escaped(p) for p in paragraphs)
+    return "\n\n".join(_block(p) if BLOCK.match(p) else escaped(p) for p in paragraphs)
 
 
 def _block(paragraph: str) -> str:

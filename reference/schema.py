@@ -127,7 +127,7 @@ def example(schema: JsonSchema, models: Mapping[str, JsonSchema]) -> Any:
     if default not in (None, "", [], {}) and not isinstance(default, Mapping):
         return default
     if "$ref" in option:
-        return _model_example(models[option["$ref"].rpartition("/")[2]], models)
+        return model_example(models[option["$ref"].rpartition("/")[2]], models)
     if option.get("type") == "array" and option.get("items"):
         return [example(option["items"], models)]
     if "const" in option:
@@ -135,7 +135,7 @@ def example(schema: JsonSchema, models: Mapping[str, JsonSchema]) -> Any:
     raise MissingTextError("it has no example; give its field `examples=[...]`")
 
 
-def _model_example(model: JsonSchema, models: Mapping[str, JsonSchema]) -> dict[str, Any]:
+def model_example(model: JsonSchema, models: Mapping[str, JsonSchema]) -> dict[str, Any]:
     """Return a model with its name and what has to be given, or with its first key."""
     if "examples" in model:
         return dict(model["examples"][0])

@@ -131,7 +131,8 @@ FAMILIES: dict[str, type[Method]] = {"stage": Stage, "select": Selector, "genera
     ("kind", "name"), [(kind, name) for kind, cls in FAMILIES.items() for name in methods_in(cls)]
 )
 def test_the_table_has_every_method(kind: str, name: str) -> None:
-    assert f"| {kind} | `{name}` |" in METHOD_TABLE
+    page = f"{FAMILIES[kind].family}-{name}.md"
+    assert f"| {kind} | [`{name}`](../reference/{page}) |" in METHOD_TABLE
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -9,13 +9,19 @@ from typing import Any, Literal
 
 import jsonschema
 import pytest
+import yaml
 from pydantic import Field
 
-from curate.core.methods import METHODS, method, methods_in
+from curate.config.recipe import Config
+from curate.core.methods import METHODS, Method, method, methods_in
 from curate.core.stage import Stage
+from reference.methods import guide_facts, method_name, method_page, recipe_text
 from reference.pages import FAMILIES, Reference, write_pages
 from reference.prose import prose
 from reference.schema import MissingTextError, default_text, example, type_text
+
+MENU = (Path(__file__).parents[1] / "mkdocs.yml").read_text(encoding="utf-8")
+IN_TABLE = ("stage-", "selector-", "generator-")
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +41,63 @@ def test_every_key_has_a_line_with_all_of_its_cells(
 ) -> None:
     models = {"": reference.root, **reference.models}
     for name, model in models.items():
-        page = pages[reference.sections[name].page] if name in reference.sections else ""
+        section = reference.sections.get(name)
+        # What every method of a family takes stands on the page of the family.
+        names = (section.page, section.family_page) if section else ()
+        page = "".join(pages.get(page, "") for page in names)
         for key in set(model.get("properties", {})) - {"method", "kind"} if page else ():
             lines = re.findall(rf"^\| `{key}` \|.*\|$", page, re.MULTILINE)
             assert lines, f"{name}.{key}"
             assert all(cell.strip() for line in lines for cell in line.split(" | ")), lines
 
 
-def test_every_method_has_a_part_on_the_page_of_its_family(pages: dict[str, str]) -> None:
-    for family, (page, _, _) in FAMILIES.items():
-        headings = re.findall(r"^## (.*)$", pages[page], re.MULTILINE)
-        assert set(methods_in(family)) <= set(headings)
+EVERY_METHOD = [
+    pytest.param(cls, id=f"{family.family}-{name}")
+    for family in FAMILIES
+    for name, cls in methods_in(family).items()
+]
+
+
+@pytest.mark.parametrize("cls", EVERY_METHOD)
+def test_every_method_has_a_page_which_the_family_and_the_menu_name(
+    cls: type[Method], pages: dict[str, str]
+) -> None:
+    page, family = method_page(cls), pages[f"{cls.family}s.md"]
+    assert f"]({page}) |" in family
+    assert re.search(rf": reference/{re.escape(page)}$", MENU, re.MULTILINE)
+    text = pages[page]
+    assert text.startswith(f"# {method_name(cls)}\n\n")
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", text.partition("## What it does")[0], re.DOTALL)
+    assert method_name(cls) in str(Config.model_validate(yaml.safe_load(recipe)))
+
+
+@pytest.mark.parametrize("cls", [p for p in EVERY_METHOD if str(p.id).startswith(IN_TABLE)])
+def test_a_page_has_what_the_guides_table_says(cls: type[Method], pages: dict[str, str]) -> None:
+    text = pages[method_page(cls)]
+    assert text.count("**Cost per 1,000 rows:**") == 1
+    assert guide_facts(cls.family, method_name(cls))
+
+
+def test_a_method_that_no_recipe_takes_is_named() -> None:
+    class PickyStage(Stage):
+        """Takes nothing."""
+
+        method: Literal["exact"] = "exact"
+        never: Literal["given"]
+
+    with pytest.raises(LookupError, match="PickyStage"):
+        recipe_text(PickyStage, {"PickyStage": {"properties": {"never": {"const": "given"}}}})
 
 
 def test_links_between_the_pages_lead_to_their_parts(pages: dict[str, str]) -> None:
-    links = {link for text in pages.values() for link in re.findall(r"\]\((\w+\.md)#(.*?)\)", text)}
+    links = {
+        link for text in pages.values() for link in re.findall(r"\]\(([\w-]+\.md)#(.*?)\)", text)
+    }
     assert links
     for page, anchor in links:
-        assert f"{{ #{anchor} }}" in pages[page]
+        every = re.findall(r"^## (What every \w+ takes)$", pages[page], re.MULTILINE)
+        anchors = [heading.lower().replace(" ", "-") for heading in every]
+        assert anchor in anchors or f"{{ #{anchor} }}" in pages[page]
 
 
 def test_examples_are_what_the_schema_accepts(reference: Reference) -> None:
@@ -94,7 +139,9 @@ def registered(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_a_new_method_shows_up(registered: None, tmp_path: Path) -> None:
     write_pages(tmp_path)
     text = (tmp_path / "stages.md").read_text(encoding="utf-8")
-    assert "## shout\n\nDrop rows in capitals." in text
+    assert "| [`shout`](stage-shout.md) | Drop rows in capitals. |" in text
+    text = (tmp_path / "stage-shout.md").read_text(encoding="utf-8")
+    assert text.startswith("# shout\n\nDrop rows in capitals.")
     assert "[arXiv:2601.00001](https://arxiv.org/abs/2601.00001)" in text
     line = "| `share` | number ≥ 0, ≤ 1 | `0.5` | of capitals among the letters | `share: 0.5` |"
     assert line in text
