@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from curate.core.faults import explain_fault
 from curate.report.drawing import palette_css
 from curate.runs.folder import damage_explained
-from curate.view import rowpages
+from curate.view import comparepage, mappage, rowpages, whatifpage
 from curate.view.context import NavigationEntry, ViewContext
 
 MOST_REASON = 300
@@ -39,7 +39,12 @@ class Page:
 
 
 # In the order of the navigation.
-PAGES = (Page("Rows", "/rows", rowpages.routes),)
+PAGES = (
+    Page("Rows", "/rows", rowpages.routes),
+    Page("Map", "/map", mappage.routes),
+    Page("What if", "/whatif", whatifpage.routes),
+    Page("Compare", "/compare", comparepage.routes),
+)
 
 
 def build_app(context: ViewContext) -> Starlette:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from curate.config.recipe import Config
 from curate.view.app import build_app
 from curate.view.context import ViewContext, open_context
 from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
@@ -26,6 +27,28 @@ def view_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     folder = tmp_path_factory.mktemp("view")
     write_inputs(folder)
     return finish(recipe(folder, tiny, STAGES), folder / "run")
+
+
+@pytest.fixture(scope="session")
+def mapped_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """Return the folder of a run that stored vectors, with two selections and cut rows."""
+    folder = tmp_path_factory.mktemp("mapped")
+    write_inputs(folder)
+    stages = [{"kind": "exact"}, FUZZY, {"kind": "semantic", "numbers": False, "floor": 0.7}]
+    settings = recipe(folder, tiny, stages).model_dump(mode="json")
+    settings |= {
+        "name": "mapped",
+        "select": {"method": "embed", "budget": {"rows": 12}},
+        "compare": [{"method": "bm25", "budget": {"rows": 12}}],
+    }
+    return finish(Config.model_validate(settings), folder / "mapped")
+
+
+@pytest.fixture
+def mapped_client(mapped_run: Path, view_run: Path) -> TestClient:
+    """Return the viewer of that run, beside another one."""
+    app = build_app(open_context(mapped_run, view_run))
+    return TestClient(app, base_url="http://127.0.0.1:8700")
 
 
 @pytest.fixture
