@@ -34,7 +34,8 @@ def mapped_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """Return the folder of a run that stored vectors, with two selections and cut rows."""
     folder = tmp_path_factory.mktemp("mapped")
     write_inputs(folder)
-    stages = [{"kind": "exact"}, FUZZY, {"kind": "semantic", "numbers": False, "floor": 0.7}]
+    semantic = {"kind": "semantic", "numbers": False, "floor": 0.7}
+    stages: list[dict[str, Any]] = [{"kind": "exact"}, FUZZY, semantic]
     settings = recipe(folder, tiny, stages).model_dump(mode="json")
     settings |= {
         "name": "mapped",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from curate.runs.difference import compare_runs, rows_of_one
 from curate.runs.folder import open_run
+from curate.runs.verdict_text import ComparisonFigures, ProofFigures
 from curate.view.comparepage import interval_lines
 
 
@@ -36,8 +36,8 @@ def test_the_page_has_the_figures_of_the_record(
 def test_rows_of_one_alone_are_listed(
     mapped_client: TestClient, mapped_run: Path, view_run: Path, alone: str, key: str
 ) -> None:
-    runs = [open_run(path) for path in (mapped_run, view_run)]
-    rows = rows_of_one(*(runs if alone == "A" else reversed(runs)), key)
+    one, other = (open_run(path) for path in (mapped_run, view_run))
+    rows = rows_of_one(one, other, key) if alone == "A" else rows_of_one(other, one, key)
     page = unescape(mapped_client.get(f"/compare?alone={alone}&key={key}").text)
     assert f"{rows.height} rows</span>" in page
     for row_id in rows["row_id"]:
@@ -54,14 +54,20 @@ def test_an_address_that_asks_for_what_there_is_not_has_the_first_rows(
 
 
 def test_the_verdicts_intervals_are_those_of_the_proofs_own_metric() -> None:
-    comparison: dict[str, Any] = {
-        "control": "random_rows", "metric": "generate", "unit": "points", "mean_difference": 4.0,
-        "half": 1.5, "estimate": {"low": 2.0, "high": 6.0},
-    }  # fmt: skip
-    other = {**comparison, "metric": "loss"}
-    early = {**comparison, "estimate": None, "half": None, "control": "bm25"}
+    comparison = ComparisonFigures(
+        control="random_rows",
+        metric="generate",
+        unit="points",
+        mean_difference=4.0,
+        half=1.5,
+        estimate={"low": 2.0, "high": 6.0},
+    )
+    other = comparison.copy()
+    other["metric"] = "loss"
+    early = comparison.copy()
+    early["control"], early["half"], early["estimate"] = "bm25", None, {}
     [one, two] = interval_lines(
-        {"metric": "generate", "comparisons": [comparison, other, early]}  # type: ignore[typeddict-item]
+        ProofFigures(metric="generate", comparisons=[comparison, other, early])
     )
     assert (one.control, one.difference, one.low, one.high, one.half) == (
         "as many random rows", 4.0, 2.0, 6.0, 1.5

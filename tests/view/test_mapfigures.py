@@ -67,16 +67,16 @@ def test_the_script_gets_every_point_with_the_numbers_of_its_colours(row_map: Ro
 def test_the_rows_of_an_area_are_paged(row_map: RowMap) -> None:
     expected = [row["row_id"] for row in row_map.points.to_dicts() if inside(row)]
     assert len(expected) > PAGE_ROWS
-    pages, ids = 1, list[str]()
+    ids = list[str]()
     for number in range(1, 9):
         brushed = brushed_rows(row_map, MapQuery(limits=AREA, page=number))
         assert brushed is not None
         assert brushed.count == len(expected)
         if number <= brushed.pages:
             ids += [row.row_id for row in brushed.rows]
-        pages = brushed.pages
     assert ids == expected
-    assert pages == -(-len(expected) // PAGE_ROWS)
+    assert brushed is not None
+    assert brushed.pages == -(-len(expected) // PAGE_ROWS)
     mix = Counter((row["fate"], row["source"]) for row in row_map.points.to_dicts() if inside(row))
     assert {(fate, source): count for fate, source, count in brushed.mix} == mix
 

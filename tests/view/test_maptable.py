@@ -23,8 +23,8 @@ def spaces(run: RunFolder) -> tuple[StoredVectors, VectorSpace]:
     return stored, stored.spaces[0]
 
 
-def lay(run: RunFolder, **settings: int) -> RowMap:
-    return lay_out(run, *spaces(run), **settings)
+def lay(run: RunFolder, most: int = 1_000) -> RowMap:
+    return lay_out(run, *spaces(run), most)
 
 
 def test_a_row_lies_where_its_vector_is_projected(run: RunFolder) -> None:
