@@ -188,14 +188,6 @@ def _runner(recipe: "Config", prefect: bool) -> "Callable[..., RunResult]":
     return run_flow
 
 
-@app.command(epilog="Example: curate report runs/quickstart")
-def report(run: RunPath) -> None:
-    """Write a run's report anew from its evidence."""
-    from curate.report.build import rewrite_report
-
-    say(rewrite_report(run))
-
-
 @app.command(epilog="Example: curate explain runs/quickstart bundled/chat.jsonl:12")
 def explain(
     run: RunPath,

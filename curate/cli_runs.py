@@ -10,10 +10,12 @@ from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
     from curate.pipeline import tracking
+    from curate.report import build, markdown
     from curate.runs import difference, listing, rowquery
     from curate.runs import folder as folders
 else:
     tracking = lazy_module("curate.pipeline.tracking")
+    build, markdown = (lazy_module(f"curate.report.{name}") for name in ("build", "markdown"))
     difference, folders = (lazy_module(f"curate.runs.{name}") for name in ("difference", "folder"))
     listing, rowquery = (lazy_module(f"curate.runs.{name}") for name in ("listing", "rowquery"))
 
@@ -30,6 +32,21 @@ def list_runs(
     """List the finished runs of a folder, the latest first, with their verdicts."""
     runs = listing.finished_runs(folder)
     say(*(listing.run_lines(runs) if runs else [f"{folder} holds no finished run"]))
+
+
+@run_commands.command(epilog="Example: curate report runs/quickstart --md > comment.md")
+def report(
+    run: RunPath,
+    md: Annotated[
+        bool,
+        typer.Option("--md", help="Print Markdown for a pull request instead; write no file."),
+    ] = False,
+) -> None:
+    """Write a run's report anew from its evidence."""
+    if md:
+        typer.echo(folders.read_run(run, markdown.report_markdown), nl=False)
+    else:
+        say(build.rewrite_report(run))
 
 
 @run_commands.command(

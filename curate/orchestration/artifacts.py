@@ -19,8 +19,8 @@ from prefect.artifacts import (
 
 from curate.core.digests import digest_of
 from curate.pipeline.run import RunResult
+from curate.report.markdown import report_markdown
 from curate.runs.folder import open_run
-from curate.runs.verdict_text import read_verdict, verdict_lines
 
 LOG = logging.getLogger("curate")
 PROGRESS_SECONDS = 1.0
@@ -45,7 +45,7 @@ def _create_artifacts(result: RunResult) -> None:
     run = open_run(result.folder)
     create_markdown_artifact(
         key=f"{name}-verdict",
-        markdown="\n".join(verdict_lines(read_verdict(run), own=True)),
+        markdown=report_markdown(run),
         description="Does the selection beat random?",
     )
     create_markdown_artifact(

@@ -137,7 +137,7 @@ def gather(path: Path) -> Report:
         select=select,
         proof=read_proof(inside(path, "proof.json")),
         funnel=gather_funnel(run),
-        mix=_gather_mix(run),
+        mix=gather_mix(run),
         race=gather_race(run),
         ablation=gather_ablation(run),
         examples=gather_examples(run),
@@ -172,7 +172,8 @@ def _gather_imitations(run: RunFolder) -> tuple[str, ...]:
     return tuple(imitation_sentences(run.table("evidence/imitations").collect()))
 
 
-def _gather_mix(run: RunFolder) -> Mix:
+def gather_mix(run: RunFolder) -> Mix:
+    """Return what pool and selection are made of."""
     chosen = (pl.col("fate") == "selected").sum()
     counted = (
         run.table("ledger")

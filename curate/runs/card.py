@@ -86,7 +86,7 @@ def _lines(run: RunFolder, out: Path, subject: CardSubject) -> Iterator[str]:
     yield from ("", f"{subject.rows.height:,} instruction rows, {_choice(subject)}", "")
     yield from verdict_lines(proof, own=subject.own)
     if subject.funnel is not None:
-        yield from _section("From records to rows", _funnel_lines(subject.funnel))
+        yield from _section("From records to rows", funnel_lines(subject.funnel))
     yield from _section("Sources", source_lines(subject.recipe, subject.rows))
     yield from _section("Leaks", leak_lines(run, proof, subject.funnel))
     yield from _section("Load", load_lines(out, subject.splits, subject.recipe))
@@ -117,7 +117,7 @@ def _choice(subject: CardSubject) -> str:
     )
 
 
-def _funnel_lines(funnel: Funnel) -> Iterator[str]:
+def funnel_lines(funnel: Funnel) -> Iterator[str]:
     """Yield a table: how many rows leave at each step and why, and how many remain."""
     yield "| step | leave | remain | why |"
     yield "|---|--:|--:|---|"

@@ -1,17 +1,21 @@
 """What a card says of a run's proof: the verdict with its intervals, watch sets, leaks."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 import orjson
 
 from curate.core.escape import markdown
+from curate.core.methods import read_method
+from curate.core.stage import Stage, with_method
 from curate.proof.contamination import leaks_clause
 from curate.proof.watch import watched_sentences
 from curate.runs.folder import RunFolder, inside
 from curate.runs.funnel import Funnel
 
 CONTROLS = {"random_rows": "as many random rows", "random_tokens": "about as many random tokens"}
+LEAKING_SETS = {"eval", "protected", "watch"}
 NOT_JUDGED = (
     "**Not proved.** These rows are another selection from the evidence of a run. What a proof of that "
     "run says holds for its own selection, and not for these rows."
@@ -87,14 +91,19 @@ def verdict_lines(proof: ProofFigures | None, *, own: bool) -> Iterator[str]:
 
 
 def markdown_sentence(text: str) -> str:
-    """Return a sentence of the program's own, in which names of users cannot be mark-up."""
-    return text.replace("<", "&lt;").replace("[", "\\[").replace("|", "\\|").replace("`", "'")
+    """Return a sentence of our own as Markdown, in which names of users mark up and refer to nothing."""
+    line = " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
+    line = re.sub(r"[\\\[|*]", r"\\\g<0>", line)
+    # Mentions, issues and links are found even where a backslash stands before them.
+    return re.sub(r"@|#|GH-|:(?=//)|www(?=\.)", "\\g<0>&#8203;", line, flags=re.IGNORECASE)
 
 
 def leak_lines(run: RunFolder, proof: ProofFigures | None, funnel: Funnel | None) -> Iterator[str]:
     """Yield what stages and the proof found of eval prompts in these rows."""
-    guards = [stage for stage in run.config.stages if stage.keeps_out == "eval prompts"]
-    sets = ", ".join(sorted(run.config.example_sets - {"target"})) or "no set"
+    stages = (read_method(Stage, with_method(p)) for p in run.manifest["config"].get("stages", ()))
+    guards = [stage for stage in stages if stage and stage.keeps_out == "eval prompts"]
+    given = {role for role, name in run.manifest["artifacts"].items() if name}
+    sets = ", ".join(sorted(given & LEAKING_SETS)) or "no set"
     if guards and funnel is not None:
         dropped = sum(s.removed for s in funnel.steps if s.stage.partition("-")[0] == "leaks")
         yield f"The stage `leaks` dropped {dropped:,} rows that hold prompts of these sets: {sets}."
