@@ -73,6 +73,23 @@ def _turns(messages: Sequence[Message], marks: Sequence[tuple[int, int] | None])
         left -= len(text)
 
 
+def marked_turns(messages: Sequence[Message], shared: str | None, chars: int) -> tuple[Turn, ...]:
+    """Return all turns, of each so many characters: its start, or what is around the words `shared`."""
+    marks = [_find(message, shared) for message in messages]
+    if shared and not any(marks):
+        users = [i for i, message in enumerate(messages) if message["role"] == "user"]
+        marks = _find_across(messages, users, shared)
+    return tuple(
+        Turn(message["role"], _around(turn_text(message), mark, chars))
+        for message, mark in zip(messages, marks, strict=True)
+    )
+
+
+def _around(text: str, mark: tuple[int, int] | None, chars: int) -> TextView:
+    start = max(0, mark[0] - CONTEXT_CHARS) if mark and mark[1] > chars else 0
+    return _passage(text, start, min(len(text), start + chars), mark)
+
+
 def excerpt(text: str, mark: tuple[int, int] | None = None) -> TextView:
     """Return the start of a text, or what is around the marked part, within the excerpt limits."""
     start = max(0, mark[0] - CONTEXT_CHARS) if mark and mark[1] > EXCERPT_CHARS else 0

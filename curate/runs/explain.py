@@ -4,24 +4,25 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curate.clean.differing import differing_pairs
-from curate.clean.guards import guard_label
 from curate.core.errors import UserError
-from curate.core.numerals import fraction, similarity
-from curate.core.pins import OVERRIDDEN, PINNED
-from curate.core.reasons import EXPLAINED, Reason, explain_reason
+from curate.core.reasons import EXPLAINED, Reason
 from curate.core.rows import Message, prompt_text, turn_text
 from curate.core.stage import EVAL_SETS
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.runs.folder import RunFolder
 from curate.runs.lineage import explain_candidate, lineage_lines
-from curate.runs.plan import StoredSelection, stored_selections
+from curate.runs.rowfacts import (
+    NEAREST,
+    compared_fates,
+    fate_sentence,
+    leaked_words,
+    nearest_examples,
+    stage_verdicts,
+)
 from curate.selectors.compared import candidate_names
-from curate.selectors.scored import why_unscored
 from curate.text.words import find_words
 
-NEAREST = 3
 # Of rows that went for these, `duplicate_of` is the row that a stage made of them.
 REPLACED = (
     Reason.SYSTEM_MERGED,
@@ -56,7 +57,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
             or _explain_reject(run, row_id)
         )
     row = ledger_rows.row(0, named=True)
-    lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", _fate(run, row)]
+    lines = [f"{row_id}  ({row['source']}, {row['origin']})", "", fate_sentence(run, row)]
     if row["fate"] == "dropped":
         lines += _duplicate(run, row) if row["duplicate_of"] else []
     else:
@@ -94,58 +95,8 @@ def _script(run: RunFolder, row_id: str) -> list[str]:
     return ["", *script_sentences(own)] if own.height else []
 
 
-def _fate(run: RunFolder, row: dict[str, object]) -> str:
-    reason = explain_reason(str(row["reason"]))
-    if row["reason"] == Reason.KEPT:
-        return f"selected: it {reason}."
-    if row["fate"] == "selected":
-        return f"selected: rank {row['rank']} {reason}{_score(row)}."
-    if row["reason"] == Reason.UNSCORED:
-        own = stored_selections(run)[0]
-        return (
-            f"not selected: it {reason} by {own.label}: {_why_unscored(run, own, row['row_id'])}."
-        )
-    if row["fate"] == "not_selected":
-        return f"not selected: rank {row['rank']} {reason}{_score(row)}."
-    if str(row["stage"]).startswith("confidence"):
-        reason = _least_likely(run, str(row["stage"])) or reason
-    details = _details(run, str(row["stage"]), str(row["row_id"]))
-    score = f" ({details})" if details else _score(row)
-    return f"dropped by the stage {row['stage']}: it {reason}{score}."
-
-
-def _why_unscored(run: RunFolder, selection: StoredSelection, row_id: object) -> str:
-    """Return why a method has no score for a row."""
-    scores = run.table(selection.scores).filter(pl.col("row_id") == row_id).collect()
-    return str(why_unscored(scores, selection.params)[0])
-
-
-def _least_likely(run: RunFolder, stage: str) -> str | None:
-    """Return the reason of a low score: the share of the scored rows that are below the limit."""
-    scored = run.table(f"evidence/{stage}").filter(pl.col("score").is_not_null())
-    low = pl.col("score") < pl.col("threshold")
-    share = scored.select(low.mean()).collect().item()
-    return None if share is None else f"has a response among the least likely {fraction(share)}"
-
-
-def _details(run: RunFolder, stage: str, row_id: str) -> str:
-    """Return what a stage saw in a row, as its table of details has it; nothing if it has none."""
-    name = f"evidence/{stage}-details"
-    if not run.has(name):
-        return ""
-    details = run.table(name).filter(pl.col("row_id") == row_id).select("detail").collect()
-    return "; ".join(details["detail"].drop_nulls())
-
-
-def _score(row: dict[str, object]) -> str:
-    if row["score"] is None:
-        return ""
-    limit = "" if row["threshold"] is None else f", limit {row['threshold']:.4g}"
-    return f" (score {row['score']:.4f}{limit})"
-
-
-def _scored(row: dict[str, object]) -> str:
-    return "" if row["score"] is None else f" (score {row['score']:.4g})"
+def _scored(score: float | None) -> str:
+    return "" if score is None else f" (score {score:.4g})"
 
 
 def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
@@ -159,7 +110,7 @@ def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
     if not leaks:
         return lines + _text(run.messages("pool", duplicate_of))
     example = next(filter(None, (run.messages(role, duplicate_of) for role in EVAL_SETS)), None)
-    span = _span(run, row)
+    span = leaked_words(run, row)
     if not span:
         return lines + _text(example)
     lines += [f"  shared words: {_middle_cut(span)}", "", "Where the row holds them"]
@@ -172,16 +123,6 @@ def _comparison(run: RunFolder, row: dict[str, object]) -> list[str]:
     table = run.table(f"evidence/{row['stage']}").filter(pl.col("row_id") == row["row_id"])
     confidence = table.select("confidence").collect()["confidence"]
     return [f"  judged better, asked in both orders, with confidence {confidence[0]:.4g}"]
-
-
-def _span(run: RunFolder, row: dict[str, object]) -> str | None:
-    """Return the words that a dropped row shares with the eval example that it leaks."""
-    hits = f"evidence/{row['stage']}-hits"
-    if not run.has(hits):
-        return None
-    same_pair = (pl.col("row_id") == row["row_id"]) & (pl.col("eval_id") == row["duplicate_of"])
-    spans = run.table(hits).filter(same_pair).select("span").collect()["span"]
-    return str(spans[0]) if len(spans) else None
 
 
 def _around(messages: Sequence[Message] | None, span: str) -> list[str]:
@@ -210,37 +151,32 @@ def _middle_cut(text: str) -> str:
 
 
 def _nearest(run: RunFolder, row_id: str) -> list[str]:
-    scores = run.table("evidence/scores")
-    target = run.rows("target")
-    if target is None or "similarities" not in scores.collect_schema():
-        return []
-    values = scores.filter(pl.col("row_id") == row_id).select("similarities").collect()
-    ids = target.select("row_id").collect()["row_id"].to_list()
-    ordered = sorted(zip(values["similarities"][0], ids, strict=True), reverse=True)
-    method = run.own_select["method"]
-    lines = ["", f"Nearest target examples (by {method})"]
-    for value, target_id in ordered[:NEAREST]:
-        lines += [f"  {value:.4f}  {target_id}"]
-        lines += [f"    {line}" for line in _text(run.messages("target", target_id))]
+    nearest = nearest_examples(run, row_id)
+    lines = ["", f"Nearest target examples (by {run.own_select['method']})"] if nearest else []
+    for one in nearest:
+        lines += [f"  {one.similarity:.4f}  {one.row_id}"]
+        lines += [f"    {line}" for line in _text(run.messages("target", one.row_id))]
     return lines
 
 
 def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
     """Return what the methods that the run compares with its own would have done with a row."""
-    lines = []
-    for selection in stored_selections(run)[1:]:
-        ranking_rows = run.table(selection.ranking).filter(pl.col("row_id") == row_id).collect()
-        for line in ranking_rows.to_dicts():
-            fate = "selected" if line["selected"] else "not selected"
-            reason = explain_reason(line["reason"])
-            if line["reason"] == Reason.UNSCORED:
-                reason += f" ({_why_unscored(run, selection, row_id)})"
-            lines.append(
-                f"  {selection.name}: {fate}, rank {line['rank']:,} {reason}{_scored(line)}"
-            )
+    lines = [
+        f"  {one.name}: {one.fate}, rank {one.rank:,} {one.reason}{_scored(one.score)}"
+        for one in compared_fates(run, row_id)
+    ]
     raced = "raced and " if run.config.race is not None else ""
     title = f"By the {raced}compared methods"
     return ["", title, *lines] if lines else []
+
+
+def _verdicts(run: RunFolder, row_id: str) -> list[str]:
+    lines = []
+    for one in stage_verdicts(run, row_id):
+        word = "kept" if one.keep else f"dropped ({one.reason})"
+        lines.append(f"  {one.stage}: {word}{': ' if one.detail else ''}{one.detail or one.score}")
+        lines += [f"    {line}" for line in one.differing]
+    return lines or ["  none ran before the selection"]
 
 
 def _raced(run: RunFolder) -> list[str]:
@@ -250,46 +186,6 @@ def _raced(run: RunFolder) -> list[str]:
         return []
     names = ", ".join(candidate_names(race))
     return ["", f"Selected by {run.manifest['race']['winner']}, which won the race of {names}"]
-
-
-def _verdicts(run: RunFolder, row_id: str) -> list[str]:
-    names = [s["stage"] for s in run.manifest["stages"] if run.has(f"evidence/{s['stage']}")]
-    lines = []
-    for name in names:
-        table = run.table(f"evidence/{name}")
-        if "keep" not in table.collect_schema():
-            continue
-        verdict_rows = table.filter(pl.col("row_id") == row_id).collect()
-        if verdict_rows.height:
-            verdict = verdict_rows.row(0, named=True)
-            word = _verdict_word(verdict)
-            details = _details(run, name, row_id)
-            lines.append(f"  {name}: {word}{': ' if details else ''}{details or _score(verdict)}")
-            lines += _differing(run, name, row_id)
-    return lines or ["  none ran before the selection"]
-
-
-def _verdict_word(verdict: dict[str, object]) -> str:
-    if not verdict["keep"]:
-        return f"dropped ({verdict['reason']})"
-    if verdict.get(OVERRIDDEN) is not None:
-        return f"kept, as it is marked by hand; the stage would drop it ({verdict[OVERRIDDEN]})"
-    return "kept, for all later stages" if verdict.get(PINNED) else "kept"
-
-
-def _differing(run: RunFolder, stage: str, row_id: str) -> list[str]:
-    """Return the kept rows that are similar to a kept row but differ in what tells rows apart."""
-    pairs = differing_pairs(run, stage)
-    if pairs is None:
-        return []
-    own = (pl.col("row_id") == row_id) | (pl.col("other_id") == row_id)
-    other = pl.when(pl.col("row_id") == row_id).then("other_id").otherwise("row_id")
-    near = pairs.filter(own).select(other.alias("other"), "similarity", "differs").head(NEAREST)
-    return [
-        f"    similar to {name} ({similarity(value)}), but the {guard_label(differs)} differ"
-        f"{'s' if differs == 'system' else ''}"
-        for name, value, differs in near.collect().iter_rows()
-    ]
 
 
 def _explain_example(run: RunFolder, row_id: str) -> list[str]:

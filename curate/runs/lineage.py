@@ -1,6 +1,7 @@
 """Where a made row comes from: its parents, theirs, and how each was made."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -36,10 +37,57 @@ def find_generation(run: RunFolder, row_id: str) -> dict[str, Any] | None:
     return {**generation, "notes": "{}", "prompt": generation["messages"][0]["content"]}
 
 
+@dataclass(frozen=True)
+class LineageNode:
+    """A row, how it was made (nothing if it was read), and what it was made from.
+
+    `repeated` if the tree has it further up already; then its parents are left out here.
+    """
+
+    row_id: str
+    text: str
+    method: str = ""
+    hop: int | None = None
+    notes: str = ""
+    parents: "tuple[LineageNode, ...]" = ()
+    repeated: bool = False
+
+
+def lineage_tree(run: RunFolder, row_id: str) -> LineageNode | None:
+    """Return a made row with all that it goes back to; None for rows that were read."""
+    generation = find_generation(run, row_id)
+    return _node(run, row_id, generation, set()) if generation else None
+
+
+def _node(
+    run: RunFolder, row_id: str, generation: dict[str, Any] | None, listed_ids: set[str]
+) -> LineageNode:
+    repeated = row_id in listed_ids
+    listed_ids.add(row_id)
+    if generation is None:
+        messages = next((m for role in ROLES if (m := run.messages(role, row_id))), None)
+        return LineageNode(row_id, messages[0]["content"] if messages else "", repeated=repeated)
+    notes = ", ".join(
+        f"{name}: {value}"
+        for name, value in orjson.loads(generation["notes"]).items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    )
+    parents = () if repeated else generation["parents"]
+    return LineageNode(
+        row_id,
+        generation["prompt"],
+        generation["method"],
+        generation["hop"],
+        notes,
+        tuple(_node(run, one, find_generation(run, one), listed_ids) for one in parents),
+        repeated,
+    )
+
+
 def lineage_lines(run: RunFolder, row_id: str) -> list[str]:
     """Return lines that lead from a made row to what it was made from; none for rows that were read."""
-    generation = find_generation(run, row_id)
-    return ["", "Lineage", *_ancestors(run, generation, 1, set())] if generation else []
+    tree = lineage_tree(run, row_id)
+    return ["", "Lineage", *_ancestors(tree, 1)] if tree else []
 
 
 def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
@@ -60,27 +108,15 @@ def explain_candidate(run: RunFolder, row_id: str) -> list[str] | None:
     ]
 
 
-def _ancestors(
-    run: RunFolder, generation: dict[str, Any], depth: int, listed_ids: set[str]
-) -> Iterator[str]:
+def _ancestors(node: LineageNode, depth: int) -> Iterator[str]:
     """Yield a line on how a row was made, then one on each parent and what that came from."""
     indent = "  " * depth
-    notes = ", ".join(
-        f"{name}: {value}"
-        for name, value in orjson.loads(generation["notes"]).items()
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-    )
-    yield f"{indent}made by {generation['method']}, hop {generation['hop']}" + (
-        f" ({notes})" if notes else ""
-    )
-    for parent in generation["parents"]:
-        again = parent in listed_ids
-        listed_ids.add(parent)
-        above = find_generation(run, parent)
-        messages = next((m for role in ROLES if (m := run.messages(role, parent))), None)
-        text = above["prompt"] if above else messages[0]["content"] if messages else ""
-        line = " ".join(text.split())
+    notes = f" ({node.notes})" if node.notes else ""
+    yield f"{indent}made by {node.method}, hop {node.hop}{notes}"
+    for parent in node.parents:
+        line = " ".join(parent.text.split())
         excerpt = line if len(line) <= EXCERPT else f"{line[: EXCERPT - 4]} ..."
-        yield f"{indent}from {parent}" + (f": {excerpt}" if excerpt and not again else "")
-        if above and not again:
-            yield from _ancestors(run, above, depth + 1, listed_ids)
+        said = excerpt and not parent.repeated
+        yield f"{indent}from {parent.row_id}" + (f": {excerpt}" if said else "")
+        if parent.method and not parent.repeated:
+            yield from _ancestors(parent, depth + 1)

@@ -14,6 +14,7 @@ from curate.core.escape import visible
 from curate.core.reasons import explain_reason
 from curate.report import wording
 from curate.runs.folder import RunFolder, damage_explained, open_run
+from curate.view.rowmatches import RowMatcher
 from curate.view.rowtable import RowTable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,6 +51,11 @@ class ViewContext:
         """Return every row of the run with its fate, in memory."""
         with damage_explained(self.run.path):
             return RowTable.of(self.run)
+
+    @cached_property
+    def matcher(self) -> RowMatcher:
+        """Return what finds rows by a filter; pages share what it remembers."""
+        return RowMatcher(self.rows)
 
     @cached_property
     def templates(self) -> Environment:

@@ -16,6 +16,8 @@ from starlette.datastructures import QueryParams
 
 PAGE_ROWS = 50
 QUOTE = "'"
+# What a regular expression of Rust would take for more than a sign.
+SPECIAL, REPLACEMENT = r"([\\.+*?()|\[\]{}^$#&~-])", r"\\\1"
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 
 
@@ -131,8 +133,9 @@ class RowFilter:
 
     @property
     def query(self) -> str:
-        """Return it as the query of an address."""
-        return f"?{urlencode([*self.pairs()])}"
+        """Return it as the query of an address, with its question mark; empty for all rows."""
+        pairs = [*self.pairs()]
+        return f"?{urlencode(pairs)}" if pairs else ""
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield names and values of an address's query."""
@@ -158,19 +161,23 @@ def _number(text: str) -> str:
 
 def _any_of(column: str, values: Sequence[str]) -> str:
     """Return the condition that a column has one of some values; an empty one stands for none."""
-    conditions = [f"{column} = '{value.replace(QUOTE, 2 * QUOTE)}'" for value in values]
+    conditions = [f"{column} = {quoted(value)}" for value in values]
     if len(conditions) > 1:
-        quoted = (condition.removeprefix(f"{column} = ") for condition in conditions)
-        conditions = [f"{column} IN ({', '.join(quoted)})"]
+        conditions = [f"{column} IN ({', '.join(map(quoted, values))})"]
     if "" in values:
         conditions.append(f"{column} IS NULL")
     return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
 
 
+def quoted(text: str) -> str:
+    """Return a text as SQL has it."""
+    return QUOTE + text.replace(QUOTE, 2 * QUOTE) + QUOTE
+
+
 def text_condition(text: str) -> str:
     """Return the condition that prompt or response holds a text, in large or small letters."""
-    quoted = text.replace("'", "''")
     if re.search(r"[%_\\]", text):
-        pattern = re.sub(r"([\\.+*?()|\[\]{}^$#&~-])", r"\\\1", quoted)
-        return f"(REGEXP_LIKE(prompt, '(?is){pattern}') OR REGEXP_LIKE(response, '(?is){pattern}'))"
-    return f"(prompt ILIKE '%{quoted}%' OR response ILIKE '%{quoted}%')"
+        pattern = quoted(f"(?is){re.sub(SPECIAL, REPLACEMENT, text)}")
+        return f"(REGEXP_LIKE(prompt, {pattern}) OR REGEXP_LIKE(response, {pattern}))"
+    pattern = quoted(f"%{text}%")
+    return f"(prompt ILIKE {pattern} OR response ILIKE {pattern})"

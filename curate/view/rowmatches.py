@@ -5,9 +5,10 @@ are at hand.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,13 @@ from curate.view.rowfilter import PAGE_ROWS, RowFilter
 from curate.view.rowtable import Bits, RowTable
 
 MOST_MASKS = 40
+# Of a million rows in an order, eight megabytes.
+MOST_ORDERS = 6
 MOST_VALUES = 200
+# No column of a run, so that none hides it.
+POSITION = "\0position"
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class RowMatcher:
 
     table: RowTable
     _masks: OrderedDict[str, Bits] = field(default_factory=OrderedDict)
+    _orders: OrderedDict[tuple[str, str], pl.Series] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def find(self, query: RowFilter) -> RowMatches:
@@ -71,8 +79,16 @@ class RowMatcher:
         Raises:
             UserError: its condition is none, or names no column.
         """
-        positions = pl.Series(np.flatnonzero(self._all_of(query.parts.values())))
-        return RowMatches(self._ordered(positions, query.sort))
+        if query.where:
+            # By itself: among others in brackets, half a condition could pass for a whole one.
+            self._parsed(query.where)
+        key = query.condition, query.sort
+
+        def find() -> pl.Series:
+            positions = pl.Series(np.flatnonzero(self._all_of(query.parts.values())))
+            return self._ordered(positions, query.sort)
+
+        return RowMatches(self._remembered(self._orders, key, find, MOST_ORDERS))
 
     def facets(self, query: RowFilter) -> dict[str, list[FacetCount]]:
         """Return the values of each facet under all other parts of a filter, the commonest first."""
@@ -97,28 +113,42 @@ class RowMatcher:
         return whole
 
     def _mask(self, condition: str) -> Bits:
+        return self._remembered(
+            self._masks, condition, lambda: self._evaluate(condition), MOST_MASKS
+        )
+
+    def _remembered(self, values: OrderedDict[K, V], key: K, make: Callable[[], V], most: int) -> V:
+        """Return a value, from among the latest ones where it is there."""
         with self._lock:
-            if condition in self._masks:
-                self._masks.move_to_end(condition)
-                return self._masks[condition]
-        mask = self._evaluate(condition)
+            if key in values:
+                values.move_to_end(key)
+                return values[key]
+        value = make()
         with self._lock:
-            self._masks[condition] = mask
-            while len(self._masks) > MOST_MASKS:
-                self._masks.popitem(last=False)
-        return mask
+            values[key] = value
+            while len(values) > most:
+                values.popitem(last=False)
+        return value
 
     def _evaluate(self, condition: str) -> Bits:
+        expression = self._parsed(condition)
+        columns = [*self.table.schema]
+        names = [name for name in expression.meta.root_names() if name in columns]
+        rows = self.table.frame(names or ["row_id"])
+        # As a filter: what is no condition is refused, and what is null is not met.
+        met = rows.lazy().with_row_index(POSITION).filter(expression).select(POSITION)
+        try:
+            places = met.collect()[POSITION].to_numpy()
+        except (PolarsError, PanicException) as error:
+            raise UserError(explained_condition(str(error), columns)) from error
+        mask = np.zeros(self.table.height, dtype=np.bool_)
+        mask[places] = True
+        return mask
+
+    def _parsed(self, condition: str) -> pl.Expr:
         columns = [*self.table.schema]
         try:
-            expression = pl.sql_expr(quoted_condition(condition, columns))
-            names = [name for name in expression.meta.root_names() if name in columns]
-            rows = self.table.frame(names or ["row_id"])
-            # As a filter: what is no condition is refused, and what is null is not met.
-            met = rows.lazy().with_row_index("position").filter(expression).select("position")
-            mask = np.zeros(self.table.height, dtype=np.bool_)
-            mask[met.collect()["position"].to_numpy()] = True
-            return mask
+            return pl.sql_expr(quoted_condition(condition, columns))
         except (PolarsError, PanicException) as error:
             raise UserError(explained_condition(str(error), columns)) from error
 

@@ -1,4 +1,4 @@
-// Copies the command that lists the same rows in a terminal; the page works without.
+// The page works without: this copies its command, and looks again when the texts are there.
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   if (!navigator.clipboard) continue;
@@ -8,3 +8,15 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     button.textContent = "Copied";
   });
 }
+
+async function lookAgain() {
+  const answer = await fetch("/rows/texts");
+  if (answer.ok && (await answer.json()).done) location.reload();
+  else setTimeout(lookAgain, 500);
+}
+
+if (document.querySelector("[data-pending]")) setTimeout(lookAgain, 300);
+
+// On a narrow screen the counts come folded in, so that the rows are at hand.
+const counts = document.querySelector("aside details.all");
+if (counts && matchMedia("(max-width:820px)").matches) counts.open = false;
