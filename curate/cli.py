@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_running import running_commands
 from curate.cli_runs import RunPath, run_commands
 from curate.cli_store import store_commands
 from curate.cli_view import view_commands
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from curate.config.recipe import Config
-    from curate.pipeline.run import RunResult
     from curate.pool.rowset import RowSet
     from curate.runs.folder import RunFolder
     from curate.runs.rethreshold import RethresholdResult
@@ -64,6 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Errors of yours exit with 2, faults of ours with 1; --debug adds the traceback.",
 )
+app.add_typer(running_commands)
 app.add_typer(run_commands)
 app.add_typer(view_commands)
 app.add_typer(store_commands, name="store")
@@ -130,62 +131,6 @@ def init(
         say(f"  cd {shlex.quote(str(folder))}")
     say(f"  curate check {recipe.name}      what it would do and cost here")
     say(f"  curate run {recipe.name}        runs it")
-
-
-@app.command(epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50")
-def run(
-    config: ConfigPath,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Run folder; runs/NAME, or runs/NAME-2 ... beside other recipes' runs."),
-    ] = None,
-    overrides: Overrides = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a run of another recipe in that folder.")
-    ] = False,
-    prefect: Annotated[
-        bool,
-        typer.Option(
-            "--prefect", help="As a Prefect flow; so it is with PREFECT_API_URL set, too."
-        ),
-    ] = False,
-) -> None:
-    """Run a recipe to the end: evidence, selection, proof, report, training files."""
-    from curate.config.loading import load_config
-    from curate.proof.watch import watched_sentences
-    from curate.terminal import show_log
-
-    recipe = load_config(config, overrides or [])
-    show_log()
-    result = _runner(recipe, prefect)(recipe, out, overwrite=overwrite, command=_command())
-    say(f"report   {result.report}")
-    say(f"export   {result.folder / 'export'}")
-    for line in result.generated:
-        say(f"made     {line}")
-    for line in result.compared:
-        say(f"compare  {line}")
-    proof = result.proof or {"verdict": "none", "sentence": "no proof was asked for"}
-    say(f"verdict  {proof['sentence']}")
-    for sentence in watched_sentences(proof):
-        say(f"watch    {sentence}")
-    say(*(f"stage    {line}" for line in result.ablated))
-    say(*(f"marks    {line}" for line in result.marked))
-    raise typer.Exit(2 if proof["verdict"] in ("refused", "not measured") else 0)
-
-
-def _runner(recipe: "Config", prefect: bool) -> "Callable[..., RunResult]":
-    """Return what runs a recipe: its store alone, its engine, or a Prefect flow."""
-    if not (prefect or os.environ.get("PREFECT_API_URL")):
-        if recipe.run.on == "inline":
-            from curate.terminal import run_with_progress
-
-            return run_with_progress
-        from curate.orchestration.engines import run_on_engine
-
-        return run_on_engine
-    from curate.orchestration.flowrun import run_flow
-
-    return run_flow
 
 
 @app.command(epilog="Example: curate explain runs/quickstart bundled/chat.jsonl:12")
@@ -410,13 +355,6 @@ def _say_reused(recipe: "Config") -> None:
         say(f"{len(reused):,} stored results of earlier runs would be reused")
     if sentence := versions_sentence((a.name, a.versions) for a in reused):
         say(f"warning: {sentence}")
-
-
-def _command() -> str:
-    """Return the command line, as provenance."""
-    import shlex
-
-    return shlex.join(["curate", *sys.argv[1:]])
 
 
 def main() -> None:

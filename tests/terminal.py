@@ -64,6 +64,9 @@ class TerminalProcess:
 
         wait_until(reached, self.read)
 
+    def press(self, keys: str) -> None:
+        os.write(self._keyboard, keys.encode())
+
     def press_control_c(self) -> None:
         os.write(self._keyboard, b"\x03")
 

@@ -1,6 +1,7 @@
 """The console of stderr, one for bars and log lines."""
 
 from functools import cache
+from threading import RLock
 
 import typer
 from rich.console import Console
@@ -12,6 +13,12 @@ from curate.core.escape import printable
 def console() -> Console:
     """Return the console of stderr; one, so that bars and log lines do not overwrite each other."""
     return Console(stderr=True)
+
+
+@cache
+def console_lock() -> RLock:
+    """Return the lock of that console, for what draws over its last lines or prints above them."""
+    return RLock()
 
 
 def say(*lines: object, err: bool = False) -> None:

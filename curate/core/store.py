@@ -29,6 +29,7 @@ from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
 from curate.core.memory import peak_memory, released_memory
+from curate.core.meter import metered
 from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
 from curate.core.wholeness import FileRecord, damaged_files, is_whole
@@ -275,13 +276,12 @@ class Store:
     def _run(self, computation: Computation) -> Artifact:
         with workspace(self.root / "tmp") as temporary:
             started = time.perf_counter()
-            with released_memory(), peak_memory() as peak:
+            with released_memory(), peak_memory() as peak, metered([computation.name]):
                 counts = computation.write(temporary)
             seconds = time.perf_counter() - started
             manifest = _describe(computation, temporary, counts, seconds, peak[0])
             _write_durably(temporary / MANIFEST, dump_checksummed(manifest))
             self._publish(temporary, computation)
-            LOG.info("%s: made in %.1f s%s", computation.name, seconds, _counts_text(counts))
         return self.open(computation, cached=False)
 
     def _publish(self, temporary: Path, computation: Computation) -> None:
@@ -302,13 +302,6 @@ class Store:
 
 def _digest_files(files: Mapping[str, FileRecord]) -> str:
     return digest_of({name: recorded["digest"] for name, recorded in files.items()})
-
-
-def _counts_text(counts: Counts) -> str:
-    names = ("rows_in", "rows_out", "tokens", "passed_over", "verdict")
-    parts = [f"{n.replace('_', ' ')} {counts[n]:,}" if isinstance(counts[n], int) else counts[n]
-            for n in names if n in counts]  # fmt: skip
-    return f" ({', '.join(parts)})" if parts else ""
 
 
 _RECORDED = ("name", "key", "digest", "files", "counts", "seconds", "peak_memory_mb", "versions")

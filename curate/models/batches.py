@@ -18,6 +18,7 @@ import psutil
 
 from curate.core.errors import UserError
 from curate.core.lazy import lazy_module
+from curate.core.meter import Meter, current_meter
 from curate.models.load import device, kernels
 
 if TYPE_CHECKING:
@@ -49,17 +50,22 @@ def device_tokens(processor_tokens: int) -> int:
     return processor_tokens * GPU_BATCHES if device() == "cuda" else processor_tokens
 
 
-def in_batches(lengths: Sequence[int], batch_tokens: int, work: BatchWork) -> None:
+def in_batches(
+    lengths: Sequence[int], batch_tokens: int, work: BatchWork, meter: Meter | None = None
+) -> None:
     """Work off rows in batches of similar length; those that memory is too small for, in halves.
 
     Args:
         lengths: of the rows, in tokens.
         batch_tokens: of a batch at most, padding among them; a longer row goes alone.
         work: called with the rows of a batch, the longest last, and the length to pad them to.
+        meter: counts the rows; that of the step at work if None.
 
     Raises:
         UserError: memory is too small for a single row.
     """
+    meter = current_meter() if meter is None else meter
+    meter.expect(len(lengths), "rows")
     room = batch_tokens
     for batch in batches_by_length(lengths, batch_tokens):
         padded = lengths[batch[-1]]
@@ -67,6 +73,7 @@ def in_batches(lengths: Sequence[int], batch_tokens: int, work: BatchWork) -> No
         while parts:
             part = parts.pop()
             if (len(part) == 1 or len(part) * padded <= room) and fits(work, part, padded):
+                meter.advance(len(part))
                 continue
             if len(part) == 1:
                 raise UserError(row_too_long(padded))

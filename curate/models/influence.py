@@ -30,6 +30,7 @@ from curate.core.calls import cached, cached_files
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
+from curate.core.meter import current_meter
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
@@ -192,6 +193,7 @@ def write_similarities(
     scored = np.array([has_response(example) for example in examples])
     columns = target.counts["columns"]
     count = len(read_warmup(warmup)["checkpoints"])
+    current_meter().expect(count * int(scored.sum()), "gradients")
     checkpoint_similarities = np.full((count, len(examples), columns), np.nan, dtype=np.float32)
     directions = []
     for number, tuned, checkpoint in each_checkpoint(warmup, model):
@@ -251,6 +253,8 @@ def write_features(
     scored = np.array([has_response(example) for example in examples])
     if eps_mode is None and not scored.all():
         raise _no_response(texts, max_length, examples)
+    count = len(read_warmup(warmup)["checkpoints"])
+    current_meter().expect(count * int(scored.sum()), "gradients")
     directions = []
     for number, tuned, checkpoint in each_checkpoint(warmup, model):
         projection = Projection(dim, [seed, number])
@@ -392,10 +396,13 @@ def example_batches(
 ) -> Iterator[list[int]]:
     """Yield those examples' numbers in batches of similar length, at most `most` each."""
     lengths = [len(examples[i].ids) for i in numbers]
+    meter = current_meter()
     for batch in batches_by_length(lengths, batch_tokens):
         size = most or len(batch)
         for start in range(0, len(batch), size):
-            yield [int(numbers[k]) for k in batch[start : start + size]]
+            part = [int(numbers[k]) for k in batch[start : start + size]]
+            yield part
+            meter.advance(len(part))
 
 
 def _length(squares: Any) -> "torch.Tensor":

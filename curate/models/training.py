@@ -12,6 +12,7 @@ import polars as pl
 from curate.core.calls import Table
 from curate.core.digests import digest_of
 from curate.core.lazy import lazy_module
+from curate.core.meter import Meter, current_meter
 from curate.core.rows import Message
 from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
@@ -127,10 +128,12 @@ def training_steps(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: linear_rate(step, len(batches), warmup)
     )
-    split = split_model(tuned)
+    split, meter = split_model(tuned), current_meter()
+    meter.expect(len(batches), "training steps")
     tuned.train()
     for batch in batches:
         loss = accumulate_gradients(split, batch)
+        meter.advance()
         if loss is None:
             continue
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -163,7 +166,8 @@ def accumulate_gradients(model: SplitModel, batch: Sequence[TokenizedExample]) -
         if rows:
             losses.append(_backward(model, rows, labels))
 
-    in_batches([len(example.ids) for example in batch], device_tokens(TRAINING_TOKENS), work)
+    # The step's meter counts steps of training, not the parts of one.
+    in_batches([len(e.ids) for e in batch], device_tokens(TRAINING_TOKENS), work, Meter())
     return sum(losses, start=0.0)
 
 

@@ -16,6 +16,7 @@ from curate.orchestration.engines import run_on_engine
 from curate.orchestration.local import local_server
 from curate.pipeline.curation import read_result
 from curate.pipeline.run import RunResult
+from curate.terminal import showing_progress
 
 LOG = logging.getLogger("curate")
 
@@ -62,6 +63,7 @@ def _call_flow(
         check_api()
     quiet_console()
     try:
-        return read_result(Path(curation(config, str(out) if out else None, **options)["run"]))
+        with showing_progress(config.name):
+            return read_result(Path(curation(config, str(out) if out else None, **options)["run"]))
     finally:
         drain()

@@ -24,6 +24,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from curate.config.running import INLINE, RunSettings
+from curate.core.meter import current_meter
 from curate.core.store import Artifact, Computation, Store, folder_name
 from curate.orchestration.artifacts import counted
 from curate.orchestration.computing import compute
@@ -88,15 +89,17 @@ def make_many(work: "ManySteps") -> None:
 class ManySteps:
     """A list of steps for one task, and their artifacts at its end; opaque to Prefect."""
 
-    __slots__ = ("artifacts", "steps", "submit")
+    __slots__ = ("artifacts", "meter", "steps", "submit")
 
     def __init__(self, submit: Submit, steps: Sequence[Computation]) -> None:
         self.submit, self.steps, self.artifacts = submit, steps, list[Artifact]()
+        self.meter = current_meter()
 
     def compute(self) -> None:
         """Submit all, and collect their artifacts in order."""
-        waits = self.submit(self.steps)
-        self.artifacts = [wait() for wait in counted(self.steps[0].name, waits)]
+        for wait in counted(self.steps[0].name, self.submit(self.steps)):
+            self.artifacts.append(wait())
+            self.meter.reach(len(self.artifacts), sum(one.cached for one in self.artifacts))
 
 
 @contextmanager
@@ -111,13 +114,14 @@ def task_executor(settings: RunSettings, store: Store) -> Iterator[ExecuteAll]:
     with open_engine(settings, store) as direct, _open_tasks(settings, store) as tasks:
         submit = SubmitOnce(tasks)
 
-        def execute_all(steps: Sequence[Computation]) -> list[Artifact]:
+        def execute_all(steps: Sequence[Computation]) -> Iterator[Artifact]:
             if len(steps) > MOST_TASKS:
                 work = ManySteps(direct, steps)
                 make_many.with_options(task_run_name=f"{steps[0].name} ({len(steps):,})")(work)
-                return work.artifacts
+                yield from work.artifacts
+                return
             waits = submit(steps)
-            return [wait() for wait in counted(steps[0].name, waits)]
+            yield from (wait() for wait in counted(steps[0].name, waits))
 
         yield execute_all
 

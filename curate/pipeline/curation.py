@@ -76,7 +76,7 @@ def run_curation(
     """
     with claimed(config, out, overwrite=overwrite) as (folder, lock):
         store = open_store(config.store)
-        run = Run(config, store, execute_all or (lambda steps: [store.ensure(s) for s in steps]))
+        run = Run(config, store, execute_all or (lambda steps: map(store.ensure, steps)))
         with at_work(store):
             result = _run_into(folder, lock, run, Provenance(command))
         log_to_trackers(folder, config.track)

@@ -7,7 +7,7 @@ around one. What is executed is not.
 import copy
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from html import escape
@@ -36,9 +36,11 @@ from curate.models.modelsource import model_source
 from curate.pipeline.branches import run_branches
 from curate.pipeline.race import RaceResult
 from curate.pipeline.sharing import shared_pass
+from curate.pipeline.steplog import execute_logged
 from curate.selectors.selection import SelectionResult
 
-ExecuteAll = Callable[[Sequence[Computation]], list[Artifact]]
+# The artifacts may come one by one, so that they can be counted.
+ExecuteAll = Callable[[Sequence[Computation]], Iterable[Artifact]]
 LOG = logging.getLogger("curate")
 T = TypeVar("T")
 V = TypeVar("V")
@@ -181,16 +183,10 @@ class Run(CallRunner):
             for key, s in zip(keys, computations, strict=True)
             if key not in self._artifacts_by_key
         }
-        names = ", ".join(dict.fromkeys(step.name for step in new.values()))
-        if len(new) > 1:
-            LOG.info("%s: %d steps", names, len(new))
-        artifacts = self.execute_steps(list(new.values())) if new else []
+        artifacts = execute_logged(self.execute_steps, list(new.values())) if new else []
         self._artifacts_by_key.update(zip(new, artifacts, strict=True))
         self.artifacts.extend(artifacts)
         self.parts.extend([self.part] * len(artifacts))
-        reused = sum(artifact.cached for artifact in artifacts)
-        if reused:
-            LOG.info("%s: %d of %d reused", names, reused, len(artifacts))
         return [self._artifacts_by_key[key] for key in keys]
 
     def is_stored(self, computation: Computation) -> bool:

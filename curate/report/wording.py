@@ -1,6 +1,6 @@
 """How the report says things: numbers, reasons, steps and verdicts in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.core.calls import FUNCTIONS
@@ -60,6 +60,7 @@ STEPS: Mapping[str, str] = {
     "spread": "Measure the spread of random draws",
     "watch-verdicts": "Judge the watch sets",
     "measure": "Evaluate the arms",
+    "written": "Let the arms answer",
     "proof": "Compare the arms",
     "proof-refused": "Refuse the proof",
     "proof-unmeasured": "Say why nothing was measured",
@@ -74,6 +75,8 @@ VERDICTS: Mapping[str, str] = {
     NOT_MEASURED: "Not measured",
     REFUSED: "Proof refused: the eval set leaks",
 }
+# Of a list of steps.
+MOST_LABELS = 2
 NO_PROOF = "No proof was asked for"
 
 
@@ -87,6 +90,13 @@ def stage_label(name: str) -> str:
     if rest.isdigit() and (title := _title(kind)):
         return f"{title} ({rest})"
     return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+def steps_label(names: Sequence[str]) -> str:
+    """Return the steps of a list in words, the first ones of many."""
+    labels = list(dict.fromkeys(map(stage_label, names)))
+    more = f" and {len(labels) - MOST_LABELS} more" if len(labels) > MOST_LABELS else ""
+    return ", ".join(labels[:MOST_LABELS]) + more
 
 
 def _title(name: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import UserError
+from curate.core.meter import metered
 from curate.llm.ask import EngineClient, manifest_of
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
@@ -238,24 +237,14 @@ def test_the_manifest_is_plain() -> None:
     assert manifest["bill"]["stages"]["aide.topics"]["calls"] == 1
 
 
-def test_progress_is_a_line_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "curate"), Progress("aide", every=0.0) as progress:
+def test_progress_counts_calls_on_the_meter_of_the_step(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "curate")
+    with metered(["generate"]) as meter, Progress("aide") as progress:
         progress.expect(3, stored=2)
         progress.add(Completion("a", "ok", completion_tokens=5))
         progress.add(Completion("", "failed"))
-    assert "aide: 1/3 calls" in caplog.messages[0]
-    assert caplog.messages[-1].startswith("aide: 2/3 calls, ")
-    assert caplog.messages[-1].endswith(" tokens/s, 1 failed, 2 stored")
-
-
-def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with Progress("[aide]") as progress:
-        progress.expect(2, stored=0)
-        progress.add(Completion("a", "ok", completion_tokens=5))
-    assert "[aide]" in terminal.getvalue() and "1/2" in terminal.getvalue()
+        assert (meter.done, meter.total, meter.unit) == (2, 3, "calls")
+        assert meter.note.endswith(" tokens/s, 1 failed")
+    (line,) = caplog.messages
+    assert line.startswith("aide: 2/3 calls, ")
+    assert line.endswith(" tokens/s, 1 failed, 2 stored")

@@ -34,7 +34,7 @@ def main(on, folder, many):
     def steps():
         settings = RunSettings.model_validate({"on": on, "workers": 2})
         with task_executor(settings, Store(Path(folder))) as execute_all:
-            artifacts = execute_all([hazards.number.call(n) for n in range(many)])
+            artifacts = list(execute_all([hazards.number.call(n) for n in range(many)]))
         return get_run_context().flow_run.id, [artifact.key for artifact in artifacts]
 
     run, keys = steps()

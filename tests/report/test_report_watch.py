@@ -64,7 +64,10 @@ def test_verdicts_on_watch_sets_stand_beside_that_of_the_proof(
     result: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     assert result.returncode == 0, result.stderr
-    verdict, *watched = result.stdout.splitlines()[-3:]
+    lines = result.stdout.splitlines()
+    (verdict,) = (line for line in lines if line.startswith("verdict"))
+    watched = [line for line in lines if line.startswith("watch")]
+    assert len(watched) == 2
     assert verdict.startswith("verdict  The selection is ")
     assert [line.split(":")[0] for line in watched] == ["watch    maths", "watch    verse"]
     assert "watch: maths: " in result.stderr, "the log tells it too"

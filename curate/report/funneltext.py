@@ -1,0 +1,48 @@
+"""The funnel of a run as lines of text: what is left after each step, as a bar, and why rows left.
+
+read               900  ████████████████████
+Exact duplicates   812  ██████████████████    88 dropped: exact_duplicate
+selected            48  █                     764 not selected: over_budget
+"""
+
+from collections.abc import Iterator
+
+from curate.report.wording import stage_label
+from curate.runs.funnel import Funnel, FunnelStep
+
+BAR, LABEL, REASONS = 20, 26, 3
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def funnel_lines(funnel: Funnel) -> Iterator[str]:
+    """Yield a line for each step of a funnel."""
+    most = max(step.remaining for step in funnel.steps)
+    wide = len(f"{most:,}")
+    for number, step in enumerate(funnel.steps):
+        last = number == len(funnel.steps) - 1
+        label = "read" if number == 0 else "selected" if last else stage_label(step.stage)
+        bar = bar_text(step.remaining / max(most, 1))
+        line = f"{label[:LABEL]:<{LABEL}} {step.remaining:>{wide},}  {bar:<{BAR}}"
+        yield f"{line}  {_left(step, number, last)}".rstrip()
+
+
+def _left(step: FunnelStep, number: int, last: bool) -> str:
+    """Return how many rows leave at a step, and why."""
+    parts = []
+    if step.removed:
+        how = "rejected" if number == 0 else "not selected" if last else "dropped"
+        reasons = ", ".join(
+            name if len(step.left) == 1 else f"{name} {count:,}"
+            for name, count in step.left[:REASONS]
+        )
+        more = f" and {len(step.left) - REASONS} more" if len(step.left) > REASONS else ""
+        parts.append(f"{step.removed:,} {how}: {reasons}{more}")
+    if step.added:
+        parts.append(f"{step.added:,} made")
+    return "; ".join(parts)
+
+
+def bar_text(share: float) -> str:
+    """Return a bar of BAR characters for a share of 1, to the eighth of one."""
+    eighths = max(round(share * BAR * 8), 1 if share > 0 else 0)
+    return EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8].strip()

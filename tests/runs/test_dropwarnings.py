@@ -1,0 +1,38 @@
+"""Stages that dropped more than a third are named, with commands that work."""
+
+import shlex
+from pathlib import Path
+
+from curate.runs.dropwarnings import drop_warnings
+from curate.runs.folder import open_run
+from curate.runs.funnel import gather_funnel
+from tests.report.realrun import FUZZY, finish, recipe, write_inputs
+from tests.test_cli import curate
+
+
+def test_a_stage_that_drops_more_than_a_third_is_named_with_commands_that_work(
+    tmp_path: Path, tiny: Path
+) -> None:
+    write_inputs(tmp_path)
+    stage = {**FUZZY, "threshold": 0.3}
+    path = finish(recipe(tmp_path, tiny, [{"kind": "exact"}, stage]), tmp_path / "a run")
+    run = open_run(path)
+    funnel = gather_funnel(run)
+    before, fuzzy = funnel.steps[1:3]
+    (warning,) = drop_warnings(run, funnel)
+    assert fuzzy.removed > before.remaining / 3
+    assert warning.sentence.startswith(
+        f"fuzzy dropped {fuzzy.removed:,} of {before.remaining:,} rows ("
+    )
+    rows, thresholds = (shlex.split(command)[1:] for command in warning.commands)
+    assert f"{fuzzy.removed} rows" in curate(*rows).stdout
+    assert "threshold" in curate(*thresholds).stdout
+
+
+def test_a_warning_of_the_run_itself_comes_along(tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, rows=2)
+    run = open_run(finish(recipe(tmp_path, tiny, []), tmp_path / "run"))
+    run.manifest["warnings"] = ["exact drops 9 of the 10 rows that are nearest"]
+    assert [one.sentence for one in drop_warnings(run, gather_funnel(run))] == [
+        "exact drops 9 of the 10 rows that are nearest"
+    ]
