@@ -14,11 +14,11 @@ from curate.core.numerals import counted, number, percent
 from curate.core.reasons import explain_reason
 from curate.report.data import Mix, gather_mix
 from curate.report.losses import Losses, gather_losses
-from curate.report.wording import NO_PROOF, VERDICTS, method_label
+from curate.report.wording import VERDICTS, method_label
 from curate.runs.card import funnel_lines
 from curate.runs.folder import RunFolder, listed_files
 from curate.runs.funnel import Funnel, gather_funnel
-from curate.runs.verdict_text import leak_lines, read_verdict, verdict_lines
+from curate.runs.verdict_text import ProofFigures, leak_lines, read_verdict, verdict_lines
 
 # What GitHub takes as a comment.
 MOST_CHARS = 65_536
@@ -54,8 +54,13 @@ def report_markdown(run: RunFolder) -> str:
 def _sections(run: RunFolder) -> Iterator[list[str]]:
     """Yield the parts of the text, the most important first."""
     proof, funnel = read_verdict(run), gather_funnel(run)
-    verdict = NO_PROOF if proof is None else VERDICTS.get(proof["verdict"], proof["verdict"])
-    yield [f"## {markdown(verdict)}", "", _lead(run, funnel), "", *verdict_lines(proof, own=True)]
+    yield [
+        f"## {_head(proof, funnel)}",
+        "",
+        _lead(run, funnel),
+        "",
+        *verdict_lines(proof, own=True),
+    ]
     yield ["### Leaks", "", *leak_lines(run, proof, funnel)]
     if warnings := run.manifest.get("warnings"):
         yield ["### Warnings", "", *_first(f"- {markdown(sentence)}" for sentence in warnings)]
@@ -66,13 +71,27 @@ def _sections(run: RunFolder) -> Iterator[list[str]]:
     yield ["### Files of the run", "", *_file_lines(run.path)]
 
 
+def _head(proof: ProofFigures | None, funnel: Funnel) -> str:
+    """Return the verdict, or where nothing was proved what is left and what leaks."""
+    if proof is not None:
+        return markdown(VERDICTS.get(proof["verdict"], proof["verdict"]))
+    leaking = sum(s.removed for s in funnel.steps if s.stage.partition("-")[0] == "leaks")
+    leaks = f"; {counted(leaking, 'row holds', 'rows hold')} eval prompts" if leaking else ""
+    return f"{number(funnel.kept)} of {counted(funnel.rows, 'row')} kept{leaks}"
+
+
 def _lead(run: RunFolder, funnel: Funnel) -> str:
     """Return which run it is, and how many rows it selected by which method."""
     joined = f", {counted(funnel.generated, 'row')} made" if funnel.generated else ""
+    method, everything = str(run.own_select["method"]), funnel.selected == funnel.kept
+    taken = (
+        "all of them taken"
+        if method == "all" and everything
+        else f"{number(funnel.selected)} selected by {markdown(method_label(method))}"
+    )
     return (
         f"Run {markdown(str(run.manifest['name']))}: {counted(funnel.records, 'record')} read{joined}, "
-        f"{number(funnel.kept)} kept, {number(funnel.selected)} selected by "
-        f"{markdown(method_label(str(run.own_select['method'])))}."
+        f"{number(funnel.kept)} kept, {taken}."
     )
 
 

@@ -106,7 +106,11 @@ def leak_lines(run: RunFolder, proof: ProofFigures | None, funnel: Funnel | None
     sets = ", ".join(sorted(given & LEAKING_SETS)) or "no set"
     if guards and funnel is not None:
         dropped = sum(s.removed for s in funnel.steps if s.stage.partition("-")[0] == "leaks")
-        yield f"The stage `leaks` dropped {dropped:,} rows that hold prompts of these sets: {sets}."
+        yield (
+            f"The stage `leaks` dropped {dropped:,} rows that hold prompts of these sets: {sets}."
+            if dropped
+            else f"The stage `leaks` found no row that holds a prompt of these sets: {sets}."
+        )
     elif guards:
         yield f"The stage `leaks` keeps out rows that hold prompts of these sets: {sets}."
     else:

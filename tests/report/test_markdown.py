@@ -48,7 +48,7 @@ def test_the_verdict_comes_first_and_numbers_are_those_of_the_run(make_run: Make
 
 def test_a_run_without_a_proof_says_so(make_run: MakeRun) -> None:
     text = report_markdown(open_run(make_run(verdict=None)))
-    assert text.startswith("## No proof was asked for\n")
+    assert text.startswith("## 52 of 60 rows kept; 2 rows hold eval prompts\n")
     assert "**Not proved.**" in text
 
 
