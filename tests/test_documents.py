@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 from markdown_it import MarkdownIt
 
 from curate.cli import app
@@ -22,6 +21,7 @@ from curate.config.recipe import Config
 from curate.core.methods import METHODS, Method, find_method, load_plugin, methods_in
 from curate.core.selector import Selector
 from curate.core.stage import Stage
+from curate.core.yamltext import load_yaml
 from curate.generate.generation import Generator
 from curate.models.settings import ModelNames
 from curate.testing import FakeRun, check_selector
@@ -44,7 +44,7 @@ def blocks(text: str, language: str) -> list[str]:
 RECIPES = [
     pytest.param(part, id=f"{name}:{'-'.join(part)}")
     for name, text in TEXTS.items()
-    for part in map(yaml.safe_load, blocks(text, "yaml"))
+    for part, _ in map(load_yaml, blocks(text, "yaml"))
 ]
 COMMANDS = [
     pytest.param(line, id=line[:60])
