@@ -11,13 +11,18 @@ to `drop`, or (with labels) as the `precision` of what is kept: the lowest thres
 of the kept labelled rows is right. Without any of these nothing is dropped and the scores stand in
 the evidence, where `select.filter` finds them. A row without any signal has no score and stays.
 
+Labels with weights (`curate label` draws so) are of rows that were not drawn alike. The fit takes them
+as they are, since what they were drawn by it sees of a row; every share and mean that says how good it
+is, and the threshold of a precision, weigh them.
+
 Tables beside the verdicts: signals; with labels also `quality` (AUROC with DeLong's interval of each
 signal, of the mean rank and of the confidence; ECE and Brier score of the latter) and `reliability`.
 
 Cost: two forward passes of the base model, with the vocabulary head before responses only: over all
 tokens, which perplexity, IFD and RDS+ share, and over responses alone, which IFD shares.
 Pitfalls: a threshold for a precision is found on the rows that it is judged on, so it is a little too
-low; labels must be drawn from the pool at random, or the probabilities are those of another pool.
+low; labels without weights must be drawn from the pool at random, or the probabilities are those of
+another pool.
 """
 
 from collections.abc import Mapping
@@ -43,7 +48,7 @@ from curate.core.workload import ResponseLimit, Workload
 from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.confidence_section import confidence_section
 from curate.judge.labels import label_survivors
-from curate.judge.measures import DECIMALS, auroc, brier, calibration_error, reliability
+from curate.judge.measures import DECIMALS, Floats, auroc, brier, calibration_error, reliability
 from curate.judge.signals import mean_rank, measure_signals, oriented
 from curate.judge.threshold import lowest_kept
 
@@ -124,8 +129,8 @@ class ConfidenceStage(CutParams, Stage):
     def decide(self, data: StageData) -> StageResult:
         """Drop every row whose score is below the threshold; the evidence has the signals besides."""
 
-        def judged(scores: pl.Series, correct: pl.Series | None) -> pl.DataFrame:
-            cut = find_cut(scores, correct, self)
+        def judged(scores: pl.Series, labels: pl.DataFrame | None) -> pl.DataFrame:
+            cut = find_cut(scores, labels, self)
             verdicts = cut_rows(data, ids.with_columns(score=scores), cut, Reason.LOW_CONFIDENCE)
             return verdicts.join(signals, on="row_id", how="left", maintain_order="left")
 
@@ -137,9 +142,9 @@ class ConfidenceStage(CutParams, Stage):
         if "labels" not in data.prepared:
             return StageResult(judged(ranks, None))
         labels = data.prepared["labels"].read()
-        correct = ids.join(labels, on="row_id", how="left", maintain_order="left")["correct"]
-        chances = _probabilities(signals, correct, self)
-        return StageResult(judged(chances, correct), _tables(signals, ranks, chances, correct))
+        labels = ids.join(labels, on="row_id", how="left", maintain_order="left").drop("row_id")
+        chances = _probabilities(signals, labels["correct"], self)
+        return StageResult(judged(chances, labels), _tables(signals, ranks, chances, labels))
 
     def section(self, record: StageRecord) -> Section | None:
         """Return the spread of scores and signals and, with labels, how good they are."""
@@ -171,32 +176,38 @@ def _probabilities(signals: pl.DataFrame, correct: pl.Series, params: Confidence
     return pl.Series("score", np.where(blank, np.nan, chances.round(DECIMALS))).fill_nan(None)
 
 
-def find_cut(scores: pl.Series, correct: pl.Series | None, params: ConfidenceStage) -> CutParams:
+def find_cut(scores: pl.Series, labels: pl.DataFrame | None, params: ConfidenceStage) -> CutParams:
     """Return where to cut, the precision turned into a threshold.
+
+    `labels` has `correct`, null of a row without a label, and `weight` where rows were not drawn alike.
 
     Raises:
         UserError: no threshold reaches the precision.
     """
     # A threshold comes first, since a sweep of thresholds changes it alone.
-    if params.precision is None or params.threshold is not None or correct is None:
+    if params.precision is None or params.threshold is not None or labels is None:
         return params
-    labelled = pl.DataFrame({"score": scores, "correct": correct}).drop_nulls()
+    labelled = labels.with_columns(score=scores).drop_nulls()
     return CutParams(threshold=lowest_kept(labelled, params.precision)[0])
 
 
 def _tables(
-    signals: pl.DataFrame, ranks: pl.Series, chances: pl.Series, correct: pl.Series
+    signals: pl.DataFrame, ranks: pl.Series, chances: pl.Series, labels: pl.DataFrame
 ) -> dict[str, pl.DataFrame]:
     """Return quality and reliability, from the rows that have a label."""
-    scored = oriented(signals).with_columns(mean_rank=ranks, confidence=chances, correct=correct)
-    labelled = scored.drop_nulls("correct")
-    with_confidence = labelled.drop_nulls("confidence")
-    chance, right = with_confidence["confidence"].to_numpy(), with_confidence["correct"].to_numpy()
-    lines = [_quality(labelled, name) for name in scored.columns if name != "correct"]
+    scores = oriented(signals).with_columns(mean_rank=ranks, confidence=chances)
+    labelled = pl.concat([scores, labels], how="horizontal").drop_nulls("correct")
+    rated = labelled.drop_nulls("confidence")
     return {
-        "quality": pl.DataFrame(lines, schema=QUALITY),
-        "reliability": reliability(chance, right),
+        "quality": pl.DataFrame([_quality(labelled, n) for n in scores.columns], schema=QUALITY),
+        "reliability": reliability(
+            rated["confidence"].to_numpy(), rated["correct"].to_numpy(), _weights(rated)
+        ),
     }
+
+
+def _weights(labelled: pl.DataFrame) -> Floats | None:
+    return labelled["weight"].to_numpy() if "weight" in labelled.columns else None
 
 
 QUALITY = {
@@ -213,13 +224,13 @@ QUALITY = {
 
 def _quality(labelled: pl.DataFrame, name: str) -> dict[str, Any]:
     """Return the line of one score: only the confidence is a probability."""
-    scored = labelled.select(name, "correct").drop_nulls()
-    values, right = scored[name].to_numpy(), scored["correct"].to_numpy()
-    area = auroc(values, right) if len(right) else None
+    scored = labelled.drop_nulls(name)
+    values, right, weights = scored[name].to_numpy(), scored["correct"].to_numpy(), _weights(scored)
+    area = auroc(values, right, weights) if len(right) else None
     line: dict[str, Any] = {"signal": name, "rows": len(right), "wrong": int((~right).sum())}
     if area is not None:
         line |= {"auroc": area.value, "low": area.low, "high": area.high}
     if name == "confidence" and len(right):
-        ece = calibration_error(reliability(values, right))
-        line |= {"ece": ece, "brier": brier(values, right)}
+        ece = calibration_error(reliability(values, right, weights))
+        line |= {"ece": ece, "brier": brier(values, right, weights)}
     return line

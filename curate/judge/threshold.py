@@ -20,7 +20,8 @@ def lowest_kept(scored: pl.DataFrame, precision: float) -> tuple[float, float | 
     """Return the lowest score from which on so large a share is correct, and the next lower one.
 
     Args:
-        scored: score and correct, without nulls; equal scores stay or go together.
+        scored: score and correct, without nulls, and `weight` where rows were not drawn alike; equal
+            scores stay or go together.
         precision: the share wanted of what is kept.
 
     Raises:
@@ -28,9 +29,12 @@ def lowest_kept(scored: pl.DataFrame, precision: float) -> tuple[float, float | 
     """
     if not scored.height:
         raise UserError("labels: none of the labelled rows has a score; label some that have one")
+    mass, right = pl.len(), pl.col("correct").sum()
+    if "weight" in scored.columns:
+        mass, right = pl.col("weight").sum(), pl.col("weight").filter("correct").sum()
     shares = (
         scored.group_by("score")
-        .agg(pl.len().alias("rows"), pl.col("correct").sum())
+        .agg(rows=mass, correct=right)
         .sort("score", descending=True)
         .with_columns(share=pl.col("correct").cum_sum() / pl.col("rows").cum_sum())
         .with_columns(below=pl.col("score").shift(-1))

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from curate.core.faults import explain_fault
 from curate.report.drawing import palette_css
 from curate.runs.folder import damage_explained
-from curate.view import comparepage, mappage, rowpages, whatifpage
+from curate.view import comparepage, label, mappage, marks, rowpages, whatifpage
 from curate.view.context import NavigationEntry, ViewContext
 
 MOST_REASON = 300
@@ -44,6 +44,8 @@ PAGES = (
     Page("Map", "/map", mappage.routes),
     Page("What if", "/whatif", whatifpage.routes),
     Page("Compare", "/compare", comparepage.routes),
+    Page("Marks", "/marks", marks.routes),
+    Page("Label", "/label", label.routes),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from curate.core.errors import UserError
 from curate.core.stage import StageData, StageResult
 from curate.core.store import Store
-from curate.judge.confidence import ConfidenceStage
+from curate.judge.confidence import ConfidenceStage, find_cut
 from curate.judge.signals import ORIENTATION
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
@@ -200,3 +200,34 @@ def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
     assert_frame_equal(moved.evidence.select(expected.columns), expected)
     fallen = pl.read_parquet(fresh / "ledger.parquet").filter(stage="confidence")
     assert set(fallen["reason"]) == {"low_confidence"}
+
+
+def test_a_precision_of_rows_that_were_not_drawn_alike_weighs_their_labels() -> None:
+    scores = pl.Series([0.1, 0.2, 0.3, 0.4])
+    labels = pl.DataFrame({"correct": [True, False, False, True]})
+    params = ConfidenceStage(precision=0.75, **LABELS)
+    assert find_cut(scores, labels, params).threshold == 0.4
+    weighted = labels.with_columns(weight=pl.Series([9.0, 0.5, 0.5, 1.0]))
+    assert find_cut(scores, weighted, params).threshold == 0.1
+
+
+def test_quality_weighs_labels_and_the_scores_stay_as_they_are(tmp_path: Path) -> None:
+    signals, right = noisy()
+    plain = judged(tmp_path, signals, right)
+    store, ids = Store(tmp_path / "store"), plain.frame["row_id"]
+    labels = pl.DataFrame({"row_id": ids, "correct": right})
+    weights = pl.Series("weight", [0.5, 1.5] * (ROWS // 2))
+    columns = {
+        name: pl.Series(signals.get(name, [None] * ROWS), dtype=pl.Float64) for name in ORIENTATION
+    }
+    prepared = {
+        "signals": stored_table(store, "signals", pl.DataFrame({"row_id": ids, **columns})),
+        "labels": stored_table(store, "labels", labels.with_columns(weights)),
+    }
+    rows = frame([row(name, turns("q", "a")) for name in ids]).lazy()
+    stage = ConfidenceStage(**LABELS)
+    weighted = stage.decide(StageData(rows, prepared=prepared))
+    assert weighted.frame["score"].equals(plain.frame["score"])
+    tables = [cast(pl.DataFrame, result.tables["reliability"]) for result in (plain, weighted)]
+    assert tables[1]["weight"].sum() == pytest.approx(ROWS)
+    assert tables[0]["right"].to_list() != tables[1]["right"].to_list()

@@ -75,3 +75,22 @@ def test_a_missing_file_is_told(store: Store) -> None:
     rows = stored_rows(store, "pool", [row("r", turns("q", "a"))])
     with pytest.raises(UserError, match="labels cannot be read"):
         label_survivors(StoreRun(store), StageInputs(rows), Path("/nowhere/labels.jsonl"))
+
+
+def test_weights_are_read_and_rows_without_one_weigh_as_rows_drawn_at_random(store: Store) -> None:
+    weighted = {"row_id": "two/b.jsonl:1", "correct": True, "weight": 0.25}
+    labels = labelled(store, [*enough(), weighted])
+    assert labels["weight"].to_list() == [*[1.0] * 24, 0.25]
+    assert "weight" not in labelled(store, enough()).columns
+
+
+def test_a_row_that_waits_for_its_label_has_none(store: Store) -> None:
+    waiting = {"row_id": "two/b.jsonl:1", "correct": None, "weight": 0.25}
+    assert labelled(store, [*enough(), waiting]).height == 24
+
+
+@pytest.mark.parametrize("weight", [0, -1, "heavy", True, 1e300])
+def test_a_weight_that_is_none_is_named(store: Store, weight: Any) -> None:
+    line = {"row_id": "two/b.jsonl:1", "correct": True, "weight": weight}
+    with pytest.raises(UserError, match=r"labels\.jsonl:25: `weight` must be a number above 0"):
+        labelled(store, [*enough(), line])

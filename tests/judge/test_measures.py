@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.judge.measures import auroc, brier, calibration_error, reliability
+from curate.judge.measures import auroc, brier, calibration_error, reliability, weighted_share
 
 scored = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=40)
 
@@ -98,3 +98,43 @@ def test_bins_have_the_same_mass_and_do_not_depend_on_the_order_of_rows() -> Non
 def test_certain_and_wrong_is_an_error_of_one() -> None:
     chances, right = np.ones(7), np.zeros(7, dtype=bool)
     assert calibration_error(reliability(chances, right)) == brier(chances, right) == 1.0
+
+
+def test_with_equal_weights_the_weighted_area_is_the_plain_one() -> None:
+    rng = np.random.default_rng(3)
+    right = rng.random(60) < 0.7
+    scores = rng.integers(0, 12, 60) + 3.0 * right
+    plain, weighted = auroc(scores, right), auroc(scores, right, np.full(60, 2.0))
+    assert plain is not None
+    assert weighted is not None
+    assert weighted.value == pytest.approx(plain.value)
+    assert weighted.low == pytest.approx(plain.low, abs=0.01)
+
+
+def test_a_weight_of_two_is_a_row_that_is_there_twice() -> None:
+    scores, right = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
+    weights = np.array([2.0, 1.0, 1.0, 3.0])
+    times = weights.astype(int)
+    twice, once = (
+        auroc(np.repeat(scores, times), np.repeat(right, times)),
+        auroc(scores, right, weights),
+    )
+    assert once is not None
+    assert twice is not None
+    assert once.value == pytest.approx(twice.value)
+    assert brier(scores, right, weights) == pytest.approx(
+        brier(np.repeat(scores, times), np.repeat(right, times))
+    )
+    table = reliability(scores, right, weights, 1)
+    assert table["right"][0] == pytest.approx(4 / 7)
+    assert table["weight"][0] == 7
+    assert calibration_error(table) == pytest.approx(abs(table["confidence"][0] - 4 / 7))
+
+
+def test_a_weighted_share_has_the_interval_of_as_many_rows_as_its_weights_are_worth() -> None:
+    right = np.array([True] * 8 + [False] * 2)
+    share, low, high = weighted_share(right, np.full(10, 5.0))
+    # Wilson's interval of 8 of 10.
+    assert (share, low, high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
+    uneven = weighted_share(right, np.array([9.0, *[1.0] * 9]))
+    assert uneven[2] - uneven[1] > high - low

@@ -1,0 +1,242 @@
+"""Marks by hand: set in the table of rows and on a row's page, listed and taken back on their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import polars as pl
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from curate.core.errors import UserError
+from curate.core.escape import shorten, visible
+from curate.core.jsontypes import JSON
+from curate.core.params import Params
+from curate.core.rows import Message, prompt_text, response_text
+from curate.core.turntext import plain_messages
+from curate.judge.marks import NONE, Mark, MarkKind
+from curate.report.differences import find_differences, view
+from curate.runs.folder import RunFolder
+from curate.runs.marks import marks_path, pending_marks, run_command, save_mark, saved_marks
+from curate.view.changes import change_route
+from curate.view.context import ViewContext
+
+MOST_ID, MOST_NOTE, MOST_RESPONSE = 4_096, 2_000, 1_000_000
+MOST_ROWS = 1_000
+LISTED, EXCERPT, PREVIEW = 500, 160, 20_000
+
+
+class MarkRequest(Params):
+    """A mark that a page asks for."""
+
+    row_id: str = Field(min_length=1, max_length=MOST_ID)
+    mark: MarkKind
+    response: str | None = Field(None, max_length=MOST_RESPONSE)
+    note: str | None = Field(None, max_length=MOST_NOTE)
+
+
+class RowsRequest(Params):
+    """Rows whose marks a page wants to know."""
+
+    rows: list[str] = Field(max_length=MOST_ROWS)
+
+
+class PreviewRequest(Params):
+    """A response that would take the place of a row's."""
+
+    row_id: str = Field(min_length=1, max_length=MOST_ID)
+    response: str = Field(max_length=MOST_RESPONSE)
+
+
+class TextRequest(Params):
+    """The text whose mark is taken back."""
+
+    content_hash: str = Field(min_length=1, max_length=64)
+
+
+@dataclass(frozen=True)
+class MarkLine:
+    """A mark in the list: `rows` of this run have its text, `waits` where the run has not read it."""
+
+    mark: Mark
+    rows: int
+    prompt: str
+    waits: bool
+
+
+def routes(context: ViewContext) -> list[Route]:
+    """Return the addresses of the page, and of what other pages do with marks."""
+    run = context.run
+    return [
+        Route("/marks", partial(marks_page, context=context)),
+        Route("/marks/download", partial(download, run=run)),
+        change_route("/marks/set", MarkRequest, partial(set_mark, run)),
+        change_route("/marks/undo", TextRequest, partial(undo_mark, run)),
+        change_route("/marks/of", RowsRequest, partial(marks_of, run)),
+        change_route("/marks/preview", PreviewRequest, partial(preview, run)),
+    ]
+
+
+def marks_page(request: Request, context: ViewContext) -> Response:
+    """Return the list of marks, the last one first, with the command that makes a run of them."""
+    run = context.run
+    file, pending = saved_marks(run), pending_marks(run)
+    marks = list(file.marks.values())[::-1]
+    command = run_command(run) if pending else ""
+    return context.render(
+        request,
+        "marks.html.j2",
+        lines=mark_lines(run, marks[:LISTED], set(pending)),
+        count=len(marks),
+        waiting=len(pending),
+        command=command,
+        path_of_marks=marks_path(run),
+        saved=marks_path(run).is_file(),
+        torn=file.torn,
+    )
+
+
+def download(request: Request, run: RunFolder) -> Response:
+    """Return the file of marks.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = marks_path(run)
+    if not path.is_file():
+        raise UserError(f"{path} is not there: no row of this run is marked")
+    return FileResponse(path, media_type="application/jsonl", filename=path.name)
+
+
+def mark_lines(run: RunFolder, marks: Sequence[Mark], pending: set[str]) -> list[MarkLine]:
+    """Return marks with what the run has of their rows."""
+    rows = run.rows("pool")
+    counts: dict[str, int] = {}
+    prompts: dict[str, str] = {}
+    if rows is not None and marks:
+        texts = pl.Series([mark.content_hash for mark in marks], dtype=pl.String).implode()
+        present = rows.filter(pl.col("content_hash").is_in(texts))
+        table = present.group_by("content_hash").agg(pl.len(), pl.col("messages").first()).collect()
+        for text, count, turns in table.iter_rows():
+            counts[text] = count
+            prompts[text] = shorten(prompt_text(turns), EXCERPT)
+    return [
+        MarkLine(
+            mark,
+            counts.get(mark.content_hash, 0),
+            prompts.get(mark.content_hash, ""),
+            mark.content_hash in pending,
+        )
+        for mark in marks
+    ]
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def set_mark(run: RunFolder, change: MarkRequest) -> dict[str, JSON]:
+    """Mark a row.
+
+    Raises:
+        UserError: the run has no such row, or the row cannot be corrected so.
+    """
+    text, messages = find_row(run, change.row_id)
+    response = None
+    if change.mark == "correct":
+        response = change.response or ""
+        check_correction(messages, response)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    note = (change.note or "").strip() or None
+    mark = Mark(change.row_id, text, change.mark, response, note, at)
+    file = save_mark(run, mark)
+    return {"row_id": change.row_id, "mark": change.mark, "count": len(file.marks)}
+
+
+def undo_mark(run: RunFolder, change: TextRequest) -> dict[str, JSON]:
+    """Take a mark back, also one of a row that this run has not.
+
+    Raises:
+        UserError: there is no such mark.
+    """
+    mark = saved_marks(run).marks.get(change.content_hash)
+    if mark is None:
+        raise UserError(f"no row with the text {change.content_hash} is marked")
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    file = save_mark(run, Mark(mark.row_id, mark.content_hash, NONE, at=at))
+    return {"row_id": mark.row_id, "mark": NONE, "count": len(file.marks)}
+
+
+def marks_of(run: RunFolder, change: RowsRequest) -> dict[str, JSON]:
+    """Return the marks of some rows, with their notes, and the last turn of each for a correction."""
+    rows, marks = run.rows("pool"), saved_marks(run).marks
+    if rows is None:
+        return {"rows": {}}
+    ids = pl.Series(change.rows, dtype=pl.String).implode()
+    table = rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "content_hash", "messages")
+    lines: dict[str, JSON] = {}
+    for row_id, text, turns in table.collect().iter_rows():
+        mark = marks.get(text)
+        lines[row_id] = {
+            "mark": mark.kind if mark else NONE,
+            "note": (mark.note if mark else None) or "",
+            "response": mark.response if mark and mark.response else turns[-1]["content"],
+            "fault": correction_fault(plain_messages(turns)) or "",
+        }
+    return {"rows": lines}
+
+
+def preview(run: RunFolder, change: PreviewRequest) -> dict[str, JSON]:
+    """Return the words in which a new response differs from a row's, as marked pieces of both.
+
+    Raises:
+        UserError: the run has no such row.
+    """
+    _, messages = find_row(run, change.row_id)
+    old = response_text(messages)
+    differences = find_differences(old, change.response)
+    # Texts that share hardly anything differ as a whole.
+    spans = (differences.one, differences.other) if differences else (((0, len(old)),), ())
+    sides = {"old": (old, spans[0]), "new": (change.response, spans[1])}
+    return {
+        name: [[visible(part.text), part.marked] for part in view(text, marks, PREVIEW).segments]
+        for name, (text, marks) in sides.items()
+    }
+
+
+def find_row(run: RunFolder, row_id: str) -> tuple[str, list[Message]]:
+    """Return the content hash and the turns of a row of the pool.
+
+    Raises:
+        UserError: there is none, or the store has lost the rows.
+    """
+    rows = run.rows("pool")
+    if rows is None:
+        raise UserError(f"{run.path}: the store has lost the rows; run `curate run` again")
+    row = rows.filter(pl.col("row_id") == row_id).select("content_hash", "messages").collect()
+    if not row.height:
+        raise UserError(f"{run.path} has no row {row_id!r}")
+    return row["content_hash"][0], plain_messages(row["messages"][0])
+
+
+def check_correction(messages: Sequence[Message], response: str) -> None:
+    """Fail where a response cannot take the place of a row's.
+
+    Raises:
+        UserError: it is empty or the same, or the row ends with a call of a tool.
+    """
+    if fault := correction_fault(messages):
+        raise UserError(fault)
+    if not response.strip():
+        raise UserError("a corrected row needs a response; mark it drop to leave it out")
+    if response == messages[-1]["content"]:
+        raise UserError("the response is the one that the row has already")
+
+
+def correction_fault(messages: Sequence[Message]) -> str | None:
+    """Return why no text can take the place of a row's response, None if one can."""
+    if messages[-1].get("tool_calls"):
+        return "the row ends with a call of a tool, which a text cannot take the place of"
+    return None

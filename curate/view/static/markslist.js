@@ -1,0 +1,17 @@
+// Takes marks back on the page that lists them.
+
+import { explain, send } from "./changes.js";
+
+for (const button of document.querySelectorAll("[data-undo]")) {
+  button.addEventListener("click", async () => {
+    const line = button.closest("tr"), fault = document.getElementById("fault");
+    fault.hidden = true;
+    try {
+      await send("/marks/undo", { content_hash: line.dataset.text });
+      location.reload();
+    } catch (error) {
+      fault.textContent = explain(error);
+      fault.hidden = false;
+    }
+  });
+}
