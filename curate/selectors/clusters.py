@@ -7,6 +7,9 @@ al. 2024, arXiv:2308.12032). Without turns a random draw has the clusters in pro
 
     default number of clusters: about the square root of the number of rows
 
+With `by` the groups are given (source, origin, a field, a column of evidence such as a language), and
+the centre of a group is its mean.
+
 Cost: rows x clusters x width multiplications, twenty times on a sample of 256 rows a cluster and once
 on all.
 
@@ -23,12 +26,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.fixedpoint import fixed_point, paired_cosines
 from curate.core.lazy import lazy_module
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.models.neighbours.inverted import faiss_kernels, one_faiss_thread
+from curate.selectors.groups import BY, By, group_evidence, read_groups
 from curate.selectors.scored import BLANK, blank_out
-from curate.selectors.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
+from curate.selectors.vectors import (
+    PoolBlocks,
+    PoolEmbeddings,
+    VectorParams,
+    embed_pool,
+    read_pool_embeddings,
+)
 
 if TYPE_CHECKING:
     import faiss
@@ -43,7 +54,7 @@ SEED = 0
 
 @method
 class ClustersSelector(VectorParams):
-    """Clusters of similar rows take turns."""
+    """Clusters of similar rows, or groups, take turns."""
 
     title: ClassVar[str] = "balanced clusters"
     version: ClassVar[int] = VERSION
@@ -59,9 +70,13 @@ class ClustersSelector(VectorParams):
     within: Literal["nearest", "random"] = Field(
         "nearest", description="in a cluster, rows nearest to its centre first, or any order"
     )
+    by: By | None = Field(None, description=f"groups instead of clusters: {BY}")
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Embed the rows and store the cluster of each, with its cosine to the centre."""
+        if self.by is not None:
+            embedded = embed_pool(run, self.compare, self.embedder)
+            return run(group_scores, embedded, run.rows, self.by, group_evidence(run, self.by))
         rows = run.kept.height
         count = min(self.clusters or round(rows**0.5), rows)
         return run(
@@ -92,7 +107,27 @@ def scores(embedded: PoolBlocks, clusters: int, kernels: str) -> Counted[pl.Data
     `kernels` are what faiss computes with, which can change the result.
     """
     pool = read_pool_embeddings(embedded)
-    own, cosines = find_clusters(pool.vectors, clusters)
+    return _cluster_table(pool, *find_clusters(pool.vectors, clusters))
+
+
+@cached(version=VERSION, name="score-groups")
+def group_scores(
+    embedded: PoolBlocks, rows: Table, by: str, evidence: Table | None = None
+) -> Counted[pl.DataFrame]:
+    """Return what `scores` does, with groups as clusters and the mean of each as its centre."""
+    pool = read_pool_embeddings(embedded)
+    groups = read_groups(rows, embedded.kept, by, evidence).sort("row_id")["group"]
+    own = groups.rank("dense").to_numpy().astype(np.int64) - 1
+    points = fixed_point(pool.vectors)
+    centres = np.stack([points[own == number].mean(axis=0) for number in range(own.max() + 1)])
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(float).tiny)
+    near = paired_cosines(pool.vectors, centres[own]).astype(np.float32)
+    return _cluster_table(pool, own, near)
+
+
+def _cluster_table(
+    pool: PoolEmbeddings, own: NDArray[np.int64], cosines: NDArray[np.float32]
+) -> Counted[pl.DataFrame]:
     frame = pl.DataFrame(
         {
             "row_id": pool.ids,

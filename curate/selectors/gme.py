@@ -21,7 +21,7 @@ speak of. Attributes are balanced one by one, not jointly.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -35,10 +35,10 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.selectors.groups import META, group_evidence, read_groups
 
 VERSION = 1
 SALT = 0x63E
-META = "meta."
 PLAIN = ("source", "origin", "length")
 
 
@@ -53,8 +53,8 @@ class GmeSelector(Selector):
     attributes: list[str] = Field(
         list(PLAIN),
         min_length=1,
-        description="what is to be mixed: source, origin, length (tokens, in powers of two) or "
-        "meta.FIELD, a field of the records with a value or a list of values",
+        description="what is to be mixed: source, origin, length (tokens, in powers of two), "
+        "meta.FIELD, a field of the records with a value or a list of values, or STAGE.COLUMN",
     )
     approx: int | None = Field(
         None,
@@ -67,14 +67,17 @@ class GmeSelector(Selector):
     @classmethod
     def _check_attributes(cls, value: list[str]) -> list[str]:
         for name in value:
-            if name not in PLAIN and not (name.startswith(META) and name != META):
-                raise ValueError(f"{name!r} is none of {', '.join(PLAIN)} and meta.FIELD")
+            if name not in PLAIN and not all(name.partition(".")[::2]):
+                raise ValueError(
+                    f"{name!r} is none of {', '.join(PLAIN)}, meta.FIELD and STAGE.COLUMN"
+                )
         if len(set(value)) < len(value):
             raise ValueError("each attribute can be named once")
         return value
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Store the greedy order of all rows."""
+        measured = {name: group_evidence(run, name) for name in self.attributes}
         return run(
             scores,
             rows=run.rows,
@@ -83,6 +86,7 @@ class GmeSelector(Selector):
             attributes=self.attributes,
             approx=self.approx,
             seed=run.seed,
+            evidence={name: table for name, table in measured.items() if table} or None,
         )
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
@@ -119,13 +123,14 @@ def scores(
     attributes: Sequence[str],
     approx: int | None,
     seed: int,
+    evidence: Mapping[str, Table] | None = None,
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score, nearest_id, place, distance.
 
     score is how much nearer to an even mixture the row brought the selection, distance what is left.
     """
     rng = np.random.default_rng([seed, SALT])
-    table = _attributes(rows, kept, tokens, attributes)
+    table = _attributes(rows, kept, tokens, attributes, evidence or {})
     table = table[rng.permutation(table.height)]
     kinds, bags = find_kinds(table.drop("row_id"))
     mixed = mix_evenly(kinds, bags, approx, rng)
@@ -143,7 +148,9 @@ def scores(
     return Counted(frame, {"values": values})
 
 
-def _attributes(rows: Table, kept: Table, tokens: Table, names: Sequence[str]) -> pl.DataFrame:
+def _attributes(
+    rows: Table, kept: Table, tokens: Table, names: Sequence[str], evidence: Mapping[str, Table]
+) -> pl.DataFrame:
     """Return the kept rows sorted by id, with a list of values for each attribute."""
     columns = {name: pl.col(name).fill_null("") for name in ("source", "origin")}
     # A power of two must not fall below itself by rounding.
@@ -158,7 +165,14 @@ def _attributes(rows: Table, kept: Table, tokens: Table, names: Sequence[str]) -
     )
     plain = [pl.concat_list(columns[name]).alias(name) for name in names if name in PLAIN]
     attribute_table = table.select("row_id", "meta", *plain).collect()
-    fields = [name for name in names if name not in PLAIN]
+    for name, verdicts in evidence.items():
+        groups = read_groups(rows, kept, name, verdicts).select(
+            "row_id", pl.concat_list("group").alias(name)
+        )
+        attribute_table = attribute_table.join(
+            groups, on="row_id", how="left", maintain_order="left"
+        )
+    fields = [name for name in names if name.startswith(META)]
     for name in fields:
         values = _read_field(attribute_table["meta"], name.removeprefix(META))
         attribute_table = attribute_table.with_columns(

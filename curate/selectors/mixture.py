@@ -1,4 +1,4 @@
-"""Mixtures: a random draw from each source or origin, in given shares.
+"""Mixtures: a random draw from each source, origin or other group, in given shares.
 
     equal          p_i the same for all: the random-balanced baseline of Ivison et al. 2025
                    (arXiv:2503.01807, table 1: 42.2 against 40.9 of a plain random draw)
@@ -26,18 +26,19 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.selector import Selector
+from curate.selectors.groups import BY, By, group_evidence, read_groups
 from curate.selectors.scored import every_row_counts
 from curate.selectors.turns import interleave, weighted_round_robin
 
 VERSION = 1
 SALT = 0x3117
-By = Literal["source", "origin"]
+PLAIN = ("source", "origin")
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @method
 class MixtureSelector(Selector):
-    """Random rows of each source or origin, in given shares."""
+    """Random rows of each source, origin or other group, in given shares."""
 
     title: ClassVar[str] = "a mixture"
     version: ClassVar[int] = VERSION
@@ -45,7 +46,7 @@ class MixtureSelector(Selector):
     needs_tokens: ClassVar[bool] = False
 
     method: Literal["mixture"] = "mixture"
-    by: By = Field("source", description="what makes the groups; a row without origin: its source")
+    by: By = Field("source", description=BY)
     weights: Literal["equal", "proportional", "temperature"] | dict[str, Weight] = Field(
         "equal", description="shares of the groups, or a weight for each by name"
     )
@@ -60,10 +61,16 @@ class MixtureSelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """List the kept rows with their groups; a draw scores nothing."""
-        return run(scores, run.rows, run.kept)
+        further = None if self.by in PLAIN else self.by
+        return run(scores, run.rows, run.kept, further, group_evidence(run, self.by))
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers by weighted turns of the groups, in a random order within each."""
+        if self.by not in scores.columns:
+            raise UserError(
+                f"select.by: groups by {self.by} are not stored; run the recipe with --set "
+                f"select.by={self.by}"
+            )
         by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
         shuffled = by_id[np.random.default_rng([seed, SALT]).permutation(len(by_id))]
         names = scores[self.by].unique().sort()
@@ -78,22 +85,17 @@ class MixtureSelector(Selector):
 
 
 @cached(version=VERSION, name="score-mixture")
-def scores(rows: Table, kept: Table) -> pl.DataFrame:
-    """Return row_id, score and nearest_id (null), source, origin."""
-    frame = read_groups(rows, kept).with_columns(
+def scores(
+    rows: Table, kept: Table, by: str | None = None, evidence: Table | None = None
+) -> pl.DataFrame:
+    """Return row_id, score and nearest_id (null), source, origin, and the group by anything else."""
+    groups = [read_groups(rows, kept, name)["group"].alias(name) for name in PLAIN]
+    if by is not None:
+        groups.append(read_groups(rows, kept, by, evidence)["group"].alias(by))
+    frame = kept.read(["row_id"]).with_columns(
         score=pl.lit(None, dtype=pl.Float32), nearest_id=pl.lit(None, dtype=pl.String)
     )
-    return frame.select("row_id", "score", "nearest_id", "source", "origin")
-
-
-def read_groups(rows: Table, kept: Table) -> pl.DataFrame:
-    """Return row_id, source and origin of the kept rows; the origin is the source if there is none."""
-    return (
-        rows.scan()
-        .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
-        .select("row_id", "source", origin=pl.coalesce("origin", "source"))
-        .collect()
-    )
+    return frame.with_columns(groups)
 
 
 def find_weights(

@@ -38,7 +38,7 @@ from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.models.neighbours.nearest import search_identity
 from curate.selectors.facility import NEIGHBOURS, GreedyOrder, represent
-from curate.selectors.mixture import By, read_groups
+from curate.selectors.groups import BY, By, group_evidence, read_groups
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.turns import interleave, weighted_round_robin
 from curate.selectors.vectors import (
@@ -63,7 +63,7 @@ class SmartSelector(VectorParams):
 
     method: Literal["smart"] = "smart"
     compare: Compared = Field("prompt", description="what is embedded: rows, prompts or responses")
-    by: By = Field("origin", description="what a task is; a row without origin: its source")
+    by: By = Field("origin", description=f"what a task is: {BY}")
     tasks: int | None = Field(
         None,
         gt=0,
@@ -84,6 +84,7 @@ class SmartSelector(VectorParams):
             embed_pool(run, self.compare, self.embedder),
             rows=run.rows,
             by=self.by,
+            evidence=group_evidence(run, self.by),
             neighbours=self.neighbours,
             **search_identity(run.kept.height),
         )
@@ -116,13 +117,14 @@ def write_orders(
     by: By,
     neighbours: int,
     kernels: str | None = None,
+    evidence: Table | None = None,
 ) -> Counts:
     """Write orders.parquet (row_id, task, place, gain, blank), means.npy: a vector a task by name.
 
     `kernels` are what the search computes with, as far as they can change the result.
     """
     pool = read_pool_embeddings(embedded)
-    tasks = read_groups(rows, embedded.kept).sort("row_id")[by]
+    tasks = read_groups(rows, embedded.kept, by, evidence).sort("row_id")["group"]
     numbers = tasks.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.argsort(numbers, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)

@@ -178,7 +178,7 @@ def test_the_seed_decides_between_equals(store: Store, settings: dict[str, Any])
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        (["topic"], "'topic' is none of source, origin, length and meta.FIELD"),
+        (["topic"], "'topic' is none of source, origin, length, meta.FIELD and STAGE.COLUMN"),
         (["meta."], "'meta.' is none of"),
         (["source", "source"], "each attribute can be named once"),
         ([], "at least 1 item"),
