@@ -26,7 +26,7 @@ def download(request: Request, context: ViewContext) -> Response:
     query = RowFilter.of(request.query_params, table.facets)
     for name in TEXTS:
         # A file is not written anew when the texts are there: it waits for them.
-        table.texts.column(name, patience=None)
+        table.texts.column(name, patient=True)
     positions = context.matcher.find(query).positions
     spoken = f"{query.condition} {query.sort}"
     further = [name for name in table.schema if "." in name and name in spoken]

@@ -91,13 +91,13 @@ class RowFilter:
 
     def command(self, run: object) -> str:
         """Return the command that lists the same rows in a terminal."""
-        words = ["curate", "rows", str(run)]
+        words = ["curate", "rows", shell_word(str(run))]
         if self.condition:
-            words += ["--where", self.condition]
+            words += ["--where", shell_word(self.condition)]
         if self.sort:
             # With =, as a minus would begin an option.
-            words += [f"--sort={self.sort}"]
-        return shlex.join(words)
+            words += [shell_word(f"--sort={self.sort}")]
+        return " ".join(words)
 
     def values(self, facet: str) -> tuple[str, ...]:
         """Return the values of a facet."""
@@ -172,6 +172,12 @@ def _any_of(column: str, values: Sequence[str]) -> str:
 def quoted(text: str) -> str:
     """Return a text as SQL has it."""
     return QUOTE + text.replace(QUOTE, 2 * QUOTE) + QUOTE
+
+
+def shell_word(text: str) -> str:
+    """Return a text as one word of a shell; in double quotes where single ones would be unreadable."""
+    plain = not re.search(r"[\"$`\\!\n]", text)
+    return f'"{text}"' if "'" in text and plain else shlex.quote(text)
 
 
 def text_condition(text: str) -> str:

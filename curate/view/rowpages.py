@@ -87,7 +87,8 @@ def routes(context: ViewContext) -> list[Route]:
 def rows_page(request: Request, context: ViewContext) -> Response:
     """Return the table of the rows that the address asks for."""
     query = RowFilter.of(request.query_params, context.rows.facets)
-    page = find_page(context.matcher, query)
+    with context.rows.texts.paused():
+        page = find_page(context.matcher, query)
     return context.render(
         request,
         "rows.html.j2",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import RLock, Thread
+from threading import RLock
 
 import numpy as np
 import polars as pl
@@ -110,14 +110,14 @@ class RowTable:
         return lines
 
     def prepare(self) -> None:
-        """Read in threads what the first filters by evidence and texts would wait for."""
-        self.texts.start()
-        Thread(target=self._number_lines, name="evidence", daemon=True).start()
+        """Read in a thread what the first filters by texts and evidence would wait for."""
+        self.texts.start(self._number_lines)
 
     def _number_lines(self) -> None:
         # What fails here fails again where it is asked for, and is said there.
         with suppress(Exception, PanicException):
             for name in self.evidence:
+                self.texts.give_way()
                 self._lines(name)
 
     def position(self, row_id: str) -> int | None:

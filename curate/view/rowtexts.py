@@ -8,7 +8,7 @@ the run folder, which goes with the process.
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,9 @@ from curate.runs.folder import RunFolder
 from curate.runs.rowquery import TEXTS, row_texts
 
 BATCH_ROWS = 16_384
-# For a small pool the first page has its texts.
-PATIENCE_SECONDS = 0.8
+# For a small pool the first page has its texts; those of a large one take longer than a reader waits.
+SMALL_ROWS, PATIENCE_SECONDS = 100_000, 0.8
+LONGEST_PAUSE_SECONDS = 3.0
 
 
 class PendingTexts(UserError):
@@ -53,30 +54,54 @@ class RowTexts:
     written: int = 0
     fault: str = ""
     _started: bool = False
+    _pages: int = 0
     _columns: dict[str, pl.Series] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
 
-    def start(self) -> None:
-        """Write them in a thread, unless one does."""
+    def start(self, then: Callable[[], None] = lambda: None) -> None:
+        """Write them in a thread, unless one does, and go on there with what else is to be prepared."""
+
+        def work() -> None:
+            self._fill()
+            then()
+
         with self._changed:
             if not self._started:
                 self._started = True
-                Thread(target=self._fill, name="texts", daemon=True).start()
+                Thread(target=work, name="texts", daemon=True).start()
 
-    def column(self, name: str, patience: float | None = PATIENCE_SECONDS) -> pl.Series:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let a reader's page have the machine for itself."""
+        with self._changed:
+            self._pages += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._pages -= 1
+                self._changed.notify_all()
+
+    def give_way(self) -> None:
+        """Wait, in the thread of `start`, while pages are made; but a fast clicker must not stop it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pages, LONGEST_PAUSE_SECONDS)
+
+    def column(self, name: str, *, patient: bool = False) -> pl.Series:
         """Return the texts of a column of TEXTS.
 
         Args:
             name: of the column.
-            patience: seconds to wait for them; without end if None.
+            patient: wait for them however long it takes.
 
         Raises:
             PendingTexts: they are being written, and will be for a while.
             UserError: they cannot be had.
         """
         self.start()
+        seconds = PATIENCE_SECONDS if len(self.row_ids) <= SMALL_ROWS else 0.0
         with self._changed:
-            self._changed.wait_for(lambda: self._columns or self.fault, patience)
+            self._changed.wait_for(lambda: self.done, None if patient else seconds)
         if self.fault:
             raise UserError(self.fault)
         if not self._columns:
@@ -123,6 +148,7 @@ class RowTexts:
                 table = batch.select(TEXTS).to_arrow(compat_level=pl.CompatLevel.newest())
                 writer.write_table(table.cast(schema))
                 self.written += batch.height
+                self.give_way()
 
 
 def _mapped(file: IO[bytes]) -> dict[str, pl.Series]:

@@ -233,6 +233,24 @@ def kills(out: Path, quick: bool) -> list[Line]:
     ]
 
 
+def view(out: Path, quick: bool) -> list[Line]:
+    import bench_view
+
+    figures = bench_view.main(out, 10_000 if quick else MILLION)
+    pages = figures["pages"]
+    slowest = max(bench_view.PAGES, key=lambda name: pages[name]["cold"]["cpu_seconds"])
+    return [
+        Line(
+            f"curate view of {figures['rows']:,} rows, {name}",
+            "under 1 s",
+            f"{pages[name]['cold']['cpu_seconds']:.2f} s of cores",
+            None if quick else pages[name]["cold"]["cpu_seconds"] < 1,
+            figures["peak_mb"],
+        )
+        for name in dict.fromkeys(["first page", "filter by fate", slowest])
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[Path, bool], list[Line]]] = {
     "startup": startup,
     "bytes": same_bytes,
@@ -245,6 +263,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], list[Line]]] = {
     "large_pool": large_pool,
     "steps": steps,
     "kills": kills,
+    "view": view,
 }
 
 

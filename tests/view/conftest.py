@@ -58,7 +58,7 @@ def mapped_client(mapped_run: Path, view_run: Path) -> TestClient:
 def view_context(view_run: Path) -> ViewContext:
     context = open_context(view_run)
     # On a busy machine the first page would not have them yet.
-    context.rows.texts.column("prompt", None)
+    context.rows.texts.column("prompt", patient=True)
     return context
 
 

@@ -22,27 +22,30 @@ def test_the_texts_are_those_of_the_pool_and_leave_no_file(view_run: Path) -> No
     before = sorted(view_run.iterdir())
     texts = texts_of(view_run)
     expected = row_texts(open_run(view_run)).collect()
-    assert texts.column("prompt", None).to_list() == expected["prompt"].to_list()
+    assert texts.column("prompt", patient=True).to_list() == expected["prompt"].to_list()
     assert texts.column("response").to_list() == expected["response"].to_list()
     assert (texts.done, texts.share) == (True, 1.0)
     assert sorted(view_run.iterdir()) == before
 
 
-def test_who_asks_too_early_is_to_come_again(view_run: Path) -> None:
+def test_who_asks_too_early_is_to_come_again(
+    view_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.view.rowtexts.PATIENCE_SECONDS", 0.01)
     texts = texts_of(view_run)
     texts._started = True
     with pytest.raises(PendingTexts, match="still being read"):
-        texts.column("prompt", 0.01)
+        texts.column("prompt")
 
 
 def test_rows_of_another_pool_are_refused(view_run: Path) -> None:
     run = open_run(view_run)
     ids = run.table("ledger").select("row_id").collect()["row_id"]
     with pytest.raises(UserError, match="are not those of the ledger"):
-        RowTexts(run, ids.reverse()).column("prompt", None)
+        RowTexts(run, ids.reverse()).column("prompt", patient=True)
 
 
 def test_no_rows_have_no_texts(view_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.view.rowtexts.row_texts", lambda run: row_texts(run).head(0))
     texts = RowTexts(open_run(view_run), pl.Series([], dtype=pl.String))
-    assert texts.column("prompt", None).to_list() == []
+    assert texts.column("prompt", patient=True).to_list() == []

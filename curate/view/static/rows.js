@@ -20,3 +20,12 @@ if (document.querySelector("[data-pending]")) setTimeout(lookAgain, 300);
 // On a narrow screen the counts come folded in, so that the rows are at hand.
 const counts = document.querySelector("aside details.all");
 if (counts && matchMedia("(max-width:820px)").matches) counts.open = false;
+
+// Fields that say nothing stay out of the address.
+for (const form of document.querySelectorAll("form.search")) {
+  form.addEventListener("formdata", ({formData}) => {
+    for (const name of ["text", "column", "low", "high", "where"]) {
+      if (!formData.get(name)) formData.delete(name);
+    }
+  });
+}
