@@ -1,4 +1,4 @@
-"""A browser that looks at a served run: what goes wrong on the way, and what the accessibility rules say."""
+"""A browser that looks at a served run: what goes wrong on the way, which rules of access it breaks."""
 
 from __future__ import annotations
 
