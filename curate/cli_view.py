@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from curate.runs import folder as folders
     from curate.runs import label_export, labels
     from curate.view import app as view_app
+    from curate.view import bundle as bundles
     from curate.view import context, server
 else:
     folders, label_export, labels = (
         lazy_module(f"curate.runs.{name}") for name in ("folder", "label_export", "labels")
     )
-    view_app, context, server = (
-        lazy_module(f"curate.view.{name}") for name in ("app", "context", "server")
+    view_app, bundles, context, server = (
+        lazy_module(f"curate.view.{name}") for name in ("app", "bundle", "context", "server")
     )
 
 view_commands = typer.Typer()
@@ -37,8 +38,15 @@ def view(
     ] = None,
     port: Port = 0,
     no_browser: NoBrowser = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a static copy to share to this folder instead."),
+    ] = None,
 ) -> None:
     """Look at every row of a run in the browser: its fate, why, with which evidence."""
+    if bundle is not None:
+        say(*folders.read_run(run, lambda one: bundles.write_bundle(one, bundle)))
+        return
     opened = context.open_context(run, other)
     viewer = server.ViewServer(view_app.build_app(opened), port)
     viewer.serve(str(run), browser=not no_browser)

@@ -17,11 +17,9 @@ from curate.core.escape import visible
 from curate.runs.folder import RunFolder
 from curate.runs.rowquery import prompts_and_responses
 
-MOST_BYTES = 10 * 10**6
 # Shorter lines than these would make rows of: what fits is never more.
 MOST_ROWS = 80_000
-NEXT_IN_RANK = 1_000
-CHARS = {"prompt": 160, "response": 100}
+TEXTS = ("prompt", "response")
 GROUP = ("fate", "stage", "reason", "source")
 # A list of more is no list to choose from.
 MOST_LABELS = 500
@@ -34,6 +32,23 @@ TITLES = {
 FATES = ("dropped", "selected", "not_selected")
 LABELS = ("source", "origin", "fate", "stage", "reason")
 COMMAND = "curate rows RUN"
+
+
+@dataclass(frozen=True)
+class RowLimits:
+    """How much a page holds: bytes of JSON, rows next in rank, characters of prompt and response."""
+
+    most_bytes: int = 10 * 10**6
+    following: int = 1_000
+    prompt: int = 160
+    response: int = 100
+
+    def chars(self, column: str) -> int:
+        """Return how many characters of a text there are at most."""
+        return self.prompt if column == "prompt" else self.response
+
+
+REPORT_LIMITS = RowLimits()
 
 
 @dataclass(frozen=True)
@@ -62,31 +77,26 @@ class EmbeddedRows:
         return all(one.held == one.rows for one in self.counts if one.fate != "not_selected")
 
 
-def gather_embedded_rows(run: RunFolder, most_bytes: int = MOST_BYTES) -> EmbeddedRows:
-    """Return the rows of a run that its page holds.
-
-    Args:
-        run: the finished run.
-        most_bytes: of their JSON.
-    """
+def gather_embedded_rows(run: RunFolder, limits: RowLimits = REPORT_LIMITS) -> EmbeddedRows:
+    """Return the rows of a run that its page holds."""
     fates = run.table("ledger").group_by("fate").len().collect()
-    rows = _with_texts(run, _in_turns(_candidates(run)).head(MOST_ROWS))
-    data = _json(rows)
-    while len(data) > most_bytes:
-        rows = rows.head(int(0.98 * rows.height * most_bytes / len(data)))
-        data = _json(rows)
+    rows = _with_texts(run, _in_turns(_candidates(run, limits)).head(MOST_ROWS), limits)
+    data = _json(rows, limits)
+    while len(data) > limits.most_bytes:
+        rows = rows.head(int(0.98 * rows.height * limits.most_bytes / len(data)))
+        data = _json(rows, limits)
     held = dict(rows.group_by("fate").len().iter_rows())
     counts = [FateCount(fate, held.get(fate, 0), n) for fate, n in fates.iter_rows()]
     counts.sort(key=lambda one: FATES.index(one.fate))
     return EmbeddedRows(data, tuple(counts), rows["origin"].n_unique() <= MOST_LABELS)
 
 
-def _candidates(run: RunFolder) -> pl.DataFrame:
+def _candidates(run: RunFolder, limits: RowLimits) -> pl.DataFrame:
     """Return what the ledger says of the rows that the page would hold, in the order of the pool."""
-    names = [name for name in TITLES if name not in CHARS]
+    names = [name for name in TITLES if name not in TEXTS]
     ledger = run.table("ledger").select(names).with_row_index("place")
     judged = ledger.filter(pl.col("fate") != "not_selected")
-    following = ledger.filter(fate="not_selected").bottom_k(NEXT_IN_RANK, by="rank")
+    following = ledger.filter(fate="not_selected").bottom_k(limits.following, by="rank")
     return pl.concat([judged, following]).collect()
 
 
@@ -98,7 +108,7 @@ def _in_turns(rows: pl.DataFrame) -> pl.DataFrame:
     return numbered.with_columns(turn=turn).sort("turn", "drawn").drop("turn", "drawn")
 
 
-def _with_texts(run: RunFolder, rows: pl.DataFrame) -> pl.DataFrame:
+def _with_texts(run: RunFolder, rows: pl.DataFrame, limits: RowLimits) -> pl.DataFrame:
     """Return rows with the beginnings of their texts, null where these are nowhere."""
     ids = rows.lazy().select("row_id")
     tables = [table for table in (run.rows("pool"), run.table("selected")) if table is not None]
@@ -108,30 +118,33 @@ def _with_texts(run: RunFolder, rows: pl.DataFrame) -> pl.DataFrame:
     ).unique("row_id")
     heads = (
         pl.col(name).str.slice(0, 4 * chars).str.replace_all(r"\s+", " ").str.slice(0, chars + 1)
-        for name, chars in CHARS.items()
+        for name, chars in ((name, limits.chars(name)) for name in TEXTS)
     )
     return rows.join(
         texts.select("row_id", *heads).collect(), on="row_id", how="left", maintain_order="left"
     )
 
 
-def _json(rows: pl.DataFrame) -> str:
+def _json(rows: pl.DataFrame, limits: RowLimits) -> str:
     """Return rows, in the order of the pool, as JSON that may stand within a script element."""
     ordered = rows.sort("place")
-    columns = [{"key": name, "title": TITLES[name], **_column(ordered[name])} for name in TITLES]
+    columns = [
+        {"key": name, "title": title, **_column(ordered[name], limits)}
+        for name, title in TITLES.items()
+    ]
     data = orjson.dumps({"title": "Rows", "columns": columns, "command": COMMAND}).decode()
     # No tag or comment can end or open there; the two others end a line of script to old readers.
     return data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _column(column: pl.Series) -> dict[str, Any]:
+def _column(column: pl.Series, limits: RowLimits) -> dict[str, Any]:
     """Return the kind of a column and its values as the script takes them."""
     if column.dtype.is_float():
         return {"kind": "number", "values": column.round_sig_figs(4).to_list()}
     if column.dtype.is_integer():
         return {"kind": "number", "values": column.to_list()}
-    if column.name in CHARS:
-        return {"kind": "text", "values": list(_heads(column))}
+    if column.name in TEXTS:
+        return {"kind": "text", "values": list(_heads(column, limits.chars(column.name)))}
     if column.name not in LABELS or column.n_unique() > MOST_LABELS:
         return {"kind": "id", "values": [text and visible(text) for text in column]}
     labels = column.drop_nulls().unique().sort().to_list()
@@ -140,7 +153,6 @@ def _column(column: pl.Series) -> dict[str, Any]:
     return {"kind": "label", "labels": [visible(label) for label in labels], "values": values}
 
 
-def _heads(column: pl.Series) -> Iterator[str | None]:
-    chars = CHARS[column.name]
+def _heads(column: pl.Series, chars: int) -> Iterator[str | None]:
     for text in column:
         yield text and visible(text if len(text) <= chars else f"{text[:chars]}…")

@@ -1,10 +1,12 @@
 """The figures of a map: categories by colour, how many rows of each are drawn and brushed, and which."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.view.mapbrush import PAGE_ROWS, MapQuery
 from curate.view.maptable import TARGET, RowMap
@@ -107,22 +109,20 @@ def _category(colour: str, names: list[str]) -> pl.Expr:
 
 
 def points_json(points: pl.DataFrame, colour: str) -> bytes:
-    """Return the points for a script: places, and the numbers of their fates and categories."""
+    """Return the points for a script, as JSON."""
+    return orjson.dumps(points_columns(points, colour), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def points_columns(points: pl.DataFrame, colour: str) -> dict[str, NDArray[Any]]:
+    """Return the places of points, and the numbers of their fates and categories."""
     names = category_names(points, colour)
+    fates, shades = list(FATES), range(len(names))
     numbered = points.select(
-        x=pl.col("x").cast(pl.Float64),
-        y=pl.col("y").cast(pl.Float64),
-        fate=pl.col("fate").replace_strict(list(FATES), range(len(FATES)), default=1),
-        category=_category(colour, names).replace_strict(names, range(len(names)), default=0),
+        fate=pl.col("fate").replace_strict(fates, range(len(fates)), return_dtype=pl.UInt8),
+        category=_category(colour, names).replace_strict(names, shades, return_dtype=pl.UInt8),
     )
-    columns = {
-        name: np.round(numbered[name].to_numpy(), DIGITS)
-        if name in "xy"
-        else numbered[name].cast(pl.UInt8).to_numpy()
-        for name in numbered.columns
-    }
-    columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
-    return orjson.dumps(columns, option=orjson.OPT_SERIALIZE_NUMPY)
+    places = {name: np.round(points[name].to_numpy(), DIGITS) for name in ("x", "y")}
+    return {**places, **{name: numbered[name].to_numpy() for name in numbered.columns}}
 
 
 def brushed_rows(row_map: RowMap, query: MapQuery) -> BrushedRows | None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from curate.report import embedded_rows
-from curate.report.embedded_rows import EmbeddedRows, FateCount, gather_embedded_rows
+from curate.report.embedded_rows import EmbeddedRows, FateCount, RowLimits, gather_embedded_rows
 from curate.runs.folder import open_run
 
 MakeRun = Callable[..., Path]
@@ -48,11 +48,9 @@ def test_every_dropped_and_selected_row_is_there_with_what_the_ledger_says(
     assert rows.whole and rows.origins
 
 
-def test_of_the_other_rows_the_next_in_rank_are_there(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embedded_rows, "NEXT_IN_RANK", 3)
-    rows = gather_embedded_rows(open_run(make_run(rows=60, selected=10)))
+def test_of_the_other_rows_the_next_in_rank_are_there(make_run: MakeRun) -> None:
+    run = open_run(make_run(rows=60, selected=10))
+    rows = gather_embedded_rows(run, RowLimits(following=3))
     columns = columns_of(rows)
     ranks = [
         rank for rank, fate in zip(columns["rank"], columns["fate"], strict=True)
@@ -66,13 +64,13 @@ def test_a_sample_has_all_rows_of_a_rare_reason_and_is_drawn_by_seed(make_run: M
     run = open_run(
         make_run(rows=400, selected=150, duplicates=200, leaks=2, source=lambda i: "one")
     )
-    rows = gather_embedded_rows(run, most_bytes=20_000)
+    rows = gather_embedded_rows(run, RowLimits(most_bytes=20_000))
     assert len(rows.data) <= 20_000 and not rows.whole
     reasons = Counter(columns_of(rows)["reason"])
     assert reasons["leak_ngram"] == 2
     assert abs(reasons["exact_duplicate"] - reasons["within_budget"]) <= 1
     assert reasons["beyond_budget"] == 48 < reasons["within_budget"] < 150
-    assert gather_embedded_rows(run, most_bytes=20_000) == rows
+    assert gather_embedded_rows(run, RowLimits(most_bytes=20_000)) == rows
     held = {one.fate: one.held for one in rows.counts}
     assert sum(held.values()) == sum(reasons.values())
     assert {one.fate: one.rows for one in rows.counts} == {

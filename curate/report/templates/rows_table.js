@@ -16,6 +16,8 @@
 "use strict"
 {
   const PAGE = 25
+  /* Longer texts are folded, in characters. */
+  const LONG = 300
   const words = (value) => Number(value).toLocaleString("en-US")
 
   const make = (tag, attributes = {}, ...children) => {
@@ -168,10 +170,16 @@
     row(row) {
       const cells = this.cells.map((column) => this.cell(column, row))
       const texts = this.texts.filter((one) => one.values[row]).map((column) =>
-        make("p", { class: "turn" }, make("span", { class: "role" }, column.title),
-          make("span", { class: "text", dir: "auto" }, column.values[row])))
+        make("div", { class: "turn" }, make("span", { class: "role" }, column.title), this.text(column.values[row])))
       const below = make("td", { colspan: String(cells.length) }, make("div", { class: "below" }, ...texts))
       return make("tbody", {}, make("tr", {}, ...cells), ...(texts.length ? [make("tr", {}, below)] : []))
+    }
+
+    text(value) {
+      const text = (part) => make("span", { class: "text", dir: "auto" }, part)
+      if (value.length <= LONG) return text(value)
+      const beginning = `${value.slice(0, LONG)}\u2026`
+      return make("details", {}, make("summary", { dir: "auto" }, beginning), text(value))
     }
 
     cell(column, row) {

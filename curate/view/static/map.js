@@ -51,7 +51,7 @@ for (const name of ["colour", "vectors"]) {
   form.elements[name]?.addEventListener("change", () => form.requestSubmit());
 }
 
-plane.steer(document.querySelector(".tools"));
+plane.steer(document.querySelector(".plane-tools"));
 plane.mark(areaOfForm());
 const answer = await fetch(canvas.dataset.points);
 if (answer.ok) plane.show(await answer.json());
