@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 from curate.core.version import __version__
 
 if TYPE_CHECKING:
+    from curate.api.finishedrun import FinishedRun
     from curate.api.proof import Proof, prove
     from curate.api.recipes import run
     from curate.api.rows import Rows, read
     from curate.api.selection import Selection, select
     from curate.api.verdicts import Verdicts, dedup, leaks, rules
+    from curate.api.viewing import RunViewer
 
 __all__ = [
+    "FinishedRun",
     "Proof",
     "Rows",
+    "RunViewer",
     "Selection",
     "Verdicts",
     "__version__",
@@ -41,6 +45,8 @@ MODULES = {
     "selection": ("Selection", "select"),
     "proof": ("Proof", "prove"),
     "recipes": ("run",),
+    "finishedrun": ("FinishedRun",),
+    "viewing": ("RunViewer",),
 }
 
 

@@ -14,7 +14,7 @@ from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.core.console import console, console_lock
 from curate.core.escape import printable
-from curate.pipeline.engine import Submit, inline
+from curate.pipeline.engine import Submit, executing, inline
 from curate.pipeline.run import RunResult
 from curate.progress.live import ProgressLines, drawing, is_interactive
 from curate.progress.plain import ProgressLog
@@ -112,10 +112,4 @@ def run_with_progress(
 
     engine = submit or inline(open_store(config.store))
     with showing_progress(config.name):
-        return run_curation(
-            config,
-            out,
-            lambda steps: (wait() for wait in engine(steps)),
-            overwrite=overwrite,
-            command=command,
-        )
+        return run_curation(config, out, executing(engine), overwrite=overwrite, command=command)

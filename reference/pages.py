@@ -39,8 +39,6 @@ RECIPE = "recipe.md"
 # Owners of sections: the method itself, and what all of its family take.
 METHOD, EVERY = "method", "every"
 HEADER = ["| key | type | default | what it is | example |", "|---|---|---|---|---|"]
-# What `curate.run` returns.
-RESULT = "curate.pipeline.run.RunResult"
 # Base classes of methods, and what helps to write some.
 OWN_METHODS = (
     "curate.core.methods.method",
@@ -216,7 +214,6 @@ def python_page() -> Iterator[str]:
     yield "# Python"
     yield "How to use it, with examples: [From Python](../python.md)."
     yield from (f"::: curate.{name}" for name in curate.__all__ if name != "__version__")
-    yield f"::: {RESULT}"
 
 
 def own_methods_page() -> Iterator[str]:

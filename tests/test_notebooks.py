@@ -9,8 +9,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from curate.api.progress import progress_html
-
 REPO = Path(__file__).parents[1]
 NOTEBOOKS = REPO / "docs/notebooks"
 
@@ -49,9 +47,3 @@ def test_notebooks_are_kept_without_outputs() -> None:
     for path in NOTEBOOKS.glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
         assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
-
-
-def test_a_bar_shows_how_many_steps_of_a_kind_are_done() -> None:
-    assert progress_html("ledger", 1, 1) == "<small>ledger</small>"
-    assert '<progress value="2" max="8"></progress>' in progress_html("a<b", 3, 8)
-    assert "a&lt;b 3 of 8" in progress_html("a<b", 3, 8)

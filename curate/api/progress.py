@@ -1,44 +1,63 @@
-"""A bar in a notebook: the step at work, and how many of its kind are done; nothing on a terminal.
+"""The steps at work in a notebook: a table below the cell while they go on, gone at the end.
 
-embed  3 of 8   [======      ]
+Embed rows  [======      ]  3 of 8  0:12  0:20 left  120 of 300 rows
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from curate.core.store import Artifact, Computation
-from curate.pipeline.engine import Submit
+from curate.core.durations import clock_text
+from curate.progress.live import left_text
+from curate.progress.ticker import ticking
+from curate.progress.tracker import ProgressTracker, StepProgress
+from curate.report.wording import steps_label
+
+REFRESH_SECONDS = 0.5
+STYLE = "text-align:left;white-space:nowrap"
 
 
-class NotebookProgress:
-    """Lets an engine compute calls, and shows in a notebook which one is waited for."""
+@contextmanager
+def showing_in_notebook() -> Iterator[None]:
+    """Show the steps at work below the current cell; nothing where there is none, as in a script."""
+    display = notebook_display()
+    if display is None:
+        yield
+        return
+    tracker = ProgressTracker()
 
-    def __init__(self, submit: Submit) -> None:
-        self._submit = submit
-        self._display = notebook_display()
+    def show() -> None:
+        _update(display, progress_html(tracker.at_work()))
 
-    def __call__(self, computations: Sequence[Computation]) -> list[Artifact]:
-        """Return the artifacts of computations, made now or found, in their order."""
-        artifacts, waits = [], self._submit(computations)
-        for number, (one, wait) in enumerate(zip(computations, waits, strict=True), start=1):
-            self._show(progress_html(one.name, number, len(computations)))
-            artifacts.append(wait())
-        self._show("")
-        return artifacts
-
-    def _show(self, html: str) -> None:
-        if self._display is not None:
-            self._display.update({"text/html": html, "text/plain": ""}, raw=True)
+    with tracker.listening(), ticking(show, REFRESH_SECONDS):
+        yield
+    _update(display, "")
 
 
-def progress_html(name: str, number: int, count: int) -> str:
-    """Return a line with the name of a step, its number among those of its kind, and a bar."""
-    if count == 1:
-        return f"<small>{escape(name)}</small>"
-    bar = f'<progress value="{number - 1}" max="{count}"></progress>'
-    return f"<small>{escape(name)} {number:,} of {count:,}</small> {bar}"
+def progress_html(steps: Sequence[StepProgress]) -> str:
+    """Return a table of steps at work: name, bar, how many are done, times, the part at work."""
+    return f"<table>{''.join(map(_line, steps))}</table>" if steps else ""
+
+
+def _line(progress: StepProgress) -> str:
+    share = "" if progress.share is None else f' value="{progress.share:.4f}"'
+    count = f"{progress.done:,} of {progress.total:,}" if progress.total > 1 else ""
+    cells = (
+        escape(steps_label(progress.names)),
+        f"<progress{share}></progress>",
+        count,
+        clock_text(progress.elapsed),
+        left_text(progress),
+        escape(progress.inside),
+    )
+    opening = f'<td style="{STYLE}">'
+    return f"<tr>{''.join(f'{opening}{cell}</td>' for cell in cells)}</tr>"
+
+
+def _update(display: Any, html: str) -> None:
+    display.update({"text/html": html, "text/plain": ""}, raw=True)
 
 
 def notebook_display() -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from curate.api.progress import showing_in_notebook
 from curate.api.rows import RowSource, examples_of
 from curate.api.selection import Selection
 from curate.api.session import changed_recipe, started_run
@@ -67,8 +68,9 @@ def prove(selection: Selection, eval: RowSource, **settings: Any) -> Proof:
     tested = target.model_copy(update={"eval": examples_of(eval, store, "eval")})
     run = started_run(changed_recipe(selection._recipe, target=tested, prove=settings))
     run.part = "select"
-    select_rows(run)
-    artifact = prove_selections(run)
+    with showing_in_notebook():
+        select_rows(run)
+        artifact = prove_selections(run)
     assert artifact is not None
     proof = orjson.loads(artifact.file("proof.json").read_bytes())
     return Proof(proof["verdict"], proof["sentence"], proof)

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from curate.api.progress import NotebookProgress
+from curate.api.finishedrun import FinishedRun
+from curate.api.progress import showing_in_notebook
 from curate.api.session import STORE, recipe_of
 from curate.config.loading import load_config
 from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.orchestration.engines import open_engine
 from curate.pipeline.curation import run_curation
-from curate.pipeline.run import RunResult
+from curate.pipeline.engine import executing
 
 
 def run(
@@ -18,7 +19,7 @@ def run(
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
-) -> RunResult:
+) -> FinishedRun:
     """Run a recipe to the end and write its run folder.
 
     Args:
@@ -34,5 +35,6 @@ def run(
     else:
         config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
     folder = None if out is None else Path(out)
-    with open_engine(config.run, open_store(config.store)) as submit:
-        return run_curation(config, folder, NotebookProgress(submit), overwrite=overwrite)
+    with open_engine(config.run, open_store(config.store)) as submit, showing_in_notebook():
+        result = run_curation(config, folder, executing(submit), overwrite=overwrite)
+    return FinishedRun.of(result)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.api.progress import showing_in_notebook
 from curate.api.rows import (
     RowSource,
     displayed,
@@ -154,7 +155,8 @@ def choose(recipe: Config, by_record: bool) -> Selection:
     """Return the selection of a recipe, its indices those of records or of rows that were read."""
     run = started_run(recipe)
     run.part = "select"
-    chosen = select_rows(run)
+    with showing_in_notebook():
+        chosen = select_rows(run)
     (result,) = run.selections.values()
     ranking = result.ranking.read()
     rows = read_table(chosen.file("selected.parquet"))

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from curate.api.progress import NotebookProgress
+from curate.api.progress import showing_in_notebook
 from curate.config.loading import recipe_of_settings
 from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.core.params import Params
 from curate.pipeline.curation import read_inputs, run_stages
-from curate.pipeline.engine import inline
+from curate.pipeline.engine import executing, inline
 from curate.pipeline.run import Run
 
 STORE = ".curate/store"
@@ -38,7 +38,8 @@ def written_settings(params: Params) -> dict[str, Any]:
 def started_run(recipe: Config) -> Run:
     """Return a run of a recipe that has read its inputs and let its stages judge them."""
     store = open_store(recipe.store)
-    run = Run(recipe, store, NotebookProgress(inline(store)))
-    read_inputs(run)
-    run_stages(run)
+    run = Run(recipe, store, executing(inline(store)))
+    with showing_in_notebook():
+        read_inputs(run)
+        run_stages(run)
     return run

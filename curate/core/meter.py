@@ -8,22 +8,17 @@
     meter.expect(120, "training steps")
     meter.advance()
 
-Work does not know who watches it. A meter is announced on the logger `curate.meters` when it starts and
-when it ends; a display is a handler of that logger, and reads the meters in between. In a worker's
-process nobody listens, and a meter costs an addition.
+Work does not know who watches it. A listener is given a meter when it starts and when it ends, and
+reads it in between. In a worker's process nobody listens, and a meter costs an addition.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 # Of meters that count the steps of a run, each of which may have a meter of its own.
 STEPS = "steps"
-METERS = logging.getLogger("curate.meters")
-METERS.setLevel(logging.DEBUG)
-METERS.propagate = False
 
 
 @dataclass(eq=False)
@@ -62,6 +57,9 @@ class Meter:
         self.done, self.reused = max(done, self.done), max(reused, self.reused)
 
 
+MeterListener = Callable[[Meter], None]
+# Of the process, as its standard error is: who shows how far its work is.
+_listeners: list[MeterListener] = []
 _current: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
@@ -84,5 +82,16 @@ def metered(names: Sequence[str], total: int = 0, unit: str = "") -> Iterator[Me
         _current.reset(before)
 
 
+@contextmanager
+def listening(listener: MeterListener) -> Iterator[None]:
+    """Call a listener with every meter of this process that starts, and again when it ends."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
 def _announce(meter: Meter) -> None:
-    METERS.debug("%s", meter, extra={"meter": meter})
+    for listener in tuple(_listeners):
+        listener(meter)

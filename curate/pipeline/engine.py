@@ -8,7 +8,7 @@ Engines of more than one worker are in curate.orchestration.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from curate.core.store import Artifact, Computation, Store
@@ -20,6 +20,11 @@ Submit = Callable[[Sequence[Computation]], list[Wait]]
 def inline(store: Store) -> Submit:
     """Return the engine that computes a step in this thread, when it is waited for."""
     return lambda steps: [partial(store.ensure, step) for step in steps]
+
+
+def executing(submit: Submit) -> Callable[[Sequence[Computation]], Iterator[Artifact]]:
+    """Return what executes steps on an engine, and yields their artifacts one by one in their order."""
+    return lambda steps: (wait() for wait in submit(steps))
 
 
 class SubmitOnce:

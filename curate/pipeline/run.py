@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,12 +79,6 @@ class RunResult:
             return str(self.proof["sentence"])
         rows = self.selected.height
         return f"{rows:,} row{'s' if rows != 1 else ''} selected; no proof was asked for"
-
-    def _repr_html_(self) -> str:
-        return (
-            f"<p>{escape(self.sentence)}</p><p>{escape(str(self.folder))}, "
-            f'<a href="{escape(self.report.as_posix())}">report</a></p>'
-        )
 
 
 @dataclass

@@ -4,14 +4,13 @@ A list of steps is one line: with 3 of 8 blocks embedded and half of the fourth,
 taken 12 seconds, and the other 4.5 will take 15.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from curate.core.meter import METERS, STEPS, Meter
+from curate.core.meter import STEPS, Meter, listening
 
 Clock = Callable[[], float]
 
@@ -74,22 +73,20 @@ def _words(meter: Meter) -> str:
     return f"{meter.done:,} of {meter.total:,} {meter.unit}{note}"
 
 
-class ProgressTracker(logging.Handler):
-    """A handler of meters, which knows the steps at work.
+class ProgressTracker:
+    """The steps at work, known by their meters.
 
     Args:
         clock: seconds, of which only differences count.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        super().__init__()
         self._clock = clock
         self._steps: list[TrackedSteps] = []
         self._access = threading.Lock()
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def note(self, meter: Meter) -> None:
         """Take note of a meter that starts or ends."""
-        meter: Meter = record.__dict__["meter"]
         with self._access:
             if meter.unit == STEPS:
                 self._track(meter)
@@ -119,8 +116,5 @@ class ProgressTracker(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen to the meters of this process."""
-        METERS.addHandler(self)
-        try:
+        with listening(self.note):
             yield
-        finally:
-            METERS.removeHandler(self)
