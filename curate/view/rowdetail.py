@@ -15,7 +15,7 @@ from curate.core.turntext import plain_messages
 from curate.report.differences import Side, show_sides
 from curate.report.examples import read_rows
 from curate.report.texts import Turn, marked_turns
-from curate.runs.explain import REPLACED
+from curate.runs.explain import EXAMPLES, REPLACED
 from curate.runs.folder import RunFolder
 from curate.runs.licences import UNKNOWN, licences_by_source
 from curate.runs.lineage import LineageNode, lineage_tree
@@ -93,6 +93,35 @@ class RowDetail:
     def cut(self) -> bool:
         """Return whether some of its text is left out."""
         return any(not turn.text.whole for turn in (*self.turns, *self.rejected))
+
+
+@dataclass(frozen=True)
+class ExampleDetail:
+    """An example of the target, an eval set or another one, and the rows that have to do with it.
+
+    ranked: those that the method found nearest to it, with their ranks; leaking: those that hold it.
+    """
+
+    row_id: str
+    what: str
+    turns: tuple[Turn, ...]
+    ranked: list[tuple[str, int]]
+    leaking: list[str]
+
+
+def read_example(run: RunFolder, table: RowTable, row_id: str) -> ExampleDetail | None:
+    """Return what an example is to the run's rows; None for other ids."""
+    for role, what in EXAMPLES.items():
+        messages = run.messages(role, row_id)
+        if messages is None:
+            continue
+        leaking = table.ledger.filter(pl.col("duplicate_of") == row_id).head(MOST_KIN)["row_id"]
+        nearest = run.table("evidence/select").filter(pl.col("nearest_id") == row_id).sort("rank")
+        ranked = nearest.select("row_id", "rank").head(MOST_KIN).collect().rows()
+        return ExampleDetail(
+            row_id, what, _turns(messages, None, ALL_CHARS), ranked, leaking.to_list()
+        )
+    return None
 
 
 def read_detail(

@@ -18,6 +18,8 @@ PAGE_ROWS = 50
 QUOTE = "'"
 # What a regular expression of Rust would take for more than a sign.
 SPECIAL, REPLACEMENT = r"([\\.+*?()|\[\]{}^$#&~-])", r"\\\1"
+# What could be the name of a column, and no more of a condition.
+COLUMN = re.compile(r"[^\s'\"();]+")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 
 
@@ -65,7 +67,7 @@ class RowFilter:
         page = query.get("page", "")
         return cls(
             tuple((name, chosen) for name, chosen in values if chosen),
-            ScoreRange(column, *limits) if column else None,
+            ScoreRange(column, *limits) if COLUMN.fullmatch(column) else None,
             query.get("text", "").strip(),
             query.get("where", "").strip(),
             query.get("sort", ""),

@@ -4,9 +4,11 @@ Each condition is a mask over all rows, kept for a while: a click changes one of
 are at hand.
 """
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from threading import Lock
 from typing import TypeVar
 
@@ -15,7 +17,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from curate.core.errors import UserError
-from curate.runs.rowquery import explained_condition, quoted_condition
+from curate.runs.rowquery import quoted_condition
 from curate.view.rowfilter import PAGE_ROWS, RowFilter
 from curate.view.rowtable import Bits, RowTable
 
@@ -23,6 +25,9 @@ MOST_MASKS = 40
 # Of a million rows in an order, eight megabytes.
 MOST_ORDERS = 6
 MOST_VALUES = 200
+MOST_MESSAGE = 300
+# Behind it, the engine speaks of its own plan.
+PLAN = re.compile("; valid columns|This error occurred|Resolved plan until")
 # No column of a run, so that none hides it.
 POSITION = "\0position"
 K = TypeVar("K")
@@ -140,7 +145,7 @@ class RowMatcher:
         try:
             places = met.collect()[POSITION].to_numpy()
         except (PolarsError, PanicException) as error:
-            raise UserError(explained_condition(str(error), columns)) from error
+            raise UserError(condition_fault(str(error), columns)) from error
         mask = np.zeros(self.table.height, dtype=np.bool_)
         mask[places] = True
         return mask
@@ -150,7 +155,7 @@ class RowMatcher:
         try:
             return pl.sql_expr(quoted_condition(condition, columns))
         except (PolarsError, PanicException) as error:
-            raise UserError(explained_condition(str(error), columns)) from error
+            raise UserError(condition_fault(str(error), columns)) from error
 
     def _ordered(self, positions: pl.Series, sort: str) -> pl.Series:
         name = sort.removeprefix("-")
@@ -158,10 +163,19 @@ class RowMatcher:
             return positions
         if name not in self.table.schema:
             raise UserError(
-                explained_condition(f"there is no column {name!r}", [*self.table.schema])
+                condition_fault(f'unable to find column "{name}"', [*self.table.schema])
             )
         keys = self.table.column(name).gather(positions)
         frame = pl.DataFrame({"key": keys, "position": positions})
         down = sort.startswith("-")
         ordered = frame.sort("key", descending=down, nulls_last=True, maintain_order=True)
         return ordered["position"]
+
+
+def condition_fault(message: str, columns: Sequence[str]) -> str:
+    """Return what is wrong with a condition, from what the engine says, and what may have been meant."""
+    first = re.split(PLAN, " ".join(message.split()))[0].rstrip(". ")[:MOST_MESSAGE]
+    name = re.search(r'unable to find column "([^"]*)"', first)
+    close = get_close_matches(name[1], columns, 3) if name else []
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
+    return f"The rows cannot be found: {first}.{meant} The columns are listed below the condition."

@@ -19,7 +19,7 @@ from curate.core.escape import shorten
 from curate.runs.explain import explain_row
 from curate.runs.rowquery import TEXTS
 from curate.view.context import ViewContext
-from curate.view.rowdetail import read_detail
+from curate.view.rowdetail import read_detail, read_example
 from curate.view.rowdownload import download
 from curate.view.rowfilter import RowFilter, quoted
 from curate.view.rowmatches import FacetCount, RowMatcher, RowMatches
@@ -170,8 +170,11 @@ def row_page(request: Request, context: ViewContext) -> Response:
     query = RowFilter.of(QueryParams(params.get("rows", "")), context.rows.facets)
     position = context.rows.position(row_id)
     if position is None:
+        example = read_example(context.run, context.rows, row_id)
+        if example is not None:
+            return context.render(request, "example.html.j2", example=example, query=query)
         lines = explain_row(context.run, row_id)
-        return context.render(request, "example.html.j2", lines=lines, query=query)
+        return context.render(request, "explained.html.j2", lines=lines, query=query)
     whole = params.get("all") == "1"
     detail = read_detail(
         context.run, context.rows, position, params.get("against", ""), whole=whole

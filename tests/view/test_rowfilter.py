@@ -61,6 +61,11 @@ def test_a_limit_is_a_number_or_none(limit: str) -> None:
     assert query.condition == ""
 
 
+@pytest.mark.parametrize("column", ["", "1=1 OR score", "score)--", "a'b"])
+def test_a_column_of_limits_is_a_name(column: str) -> None:
+    assert RowFilter.of(QueryParams({"column": column, "low": "1"}), FACETS).range is None
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9" * 30, "²"])
 def test_a_page_is_a_number_from_one_on(page: str) -> None:
     assert RowFilter.of(QueryParams({"page": page}), FACETS).page == 1

@@ -59,7 +59,7 @@ def test_a_condition_at_fault_stays_in_its_field_with_a_sentence(view_client: Te
     page = view_client.get("/rows", params={"where": "sorce = 'web'"})
     assert page.status_code == 400
     assert 'value="sorce = &#39;web&#39;"' in page.text
-    assert "the rows cannot be found" in page.text
+    assert "Did you mean source" in page.text
     assert "0 of " in page.text
 
 
@@ -126,7 +126,7 @@ def test_examples_of_the_target_have_a_page_and_other_ids_a_sentence(
 ) -> None:
     page = view_client.get("/row?id=target/target.jsonl:1")
     assert page.status_code == 200
-    assert "an example of the target" in page.text
+    assert "An example of the target; such rows are never selected" in page.text
     page = view_client.get("/row?id=<b>")
     assert page.status_code == 400
     assert "has no row" in page.text

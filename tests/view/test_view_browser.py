@@ -84,7 +84,7 @@ def test_pages_fit_and_break_no_rule_of_accessibility(
 def test_a_condition_at_fault_fits(chromium: Any, address: str) -> None:
     with visit(chromium, address, 390, "dark") as one:
         one.go("/rows?where=%3Cscript%3Ealert(1)%3C/script%3E" + "W" * 300)
-        expect(one.page.get_by_role("alert")).to_contain_text("the rows cannot be found")
+        expect(one.page.get_by_role("alert")).to_contain_text("The rows cannot be found")
         assert one.overflow() == 0
         assert one.violations() == []
         # The status of the page itself is all that may have been said.
