@@ -110,3 +110,13 @@ def span(values: list[int] | tuple[int, ...]) -> str:
         return "–"
     low, high = min(values), max(values)
     return number(low) if low == high else f"{number(low)}–{number(high)}"
+
+
+def file_size(count: float) -> str:
+    """Return a number of bytes in decimal units, as file managers do."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            digits = 1 if unit != "bytes" and count < 10 else 0
+            return f"{count:.{digits}f}\u202f{unit}"
+        count /= 1000
+    return f"{count:.1f}\u202fGB"

@@ -4,6 +4,7 @@ Its one script searches the rows that the page holds; without it the page is a f
 """
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from functools import cache, partial
@@ -28,7 +29,7 @@ from curate.report.data import Report, gather
 from curate.report.differences import Side
 from curate.report.drawing import Drawing, draw_unchecked, palette_css
 from curate.report.examples import RowView
-from curate.report.figures import draw_all, origin_label
+from curate.report.figures import draw_all, language_label, origin_label
 from curate.report.inline_script import read_script
 from curate.report.page_rows import prompt_line, view_row
 from curate.report.texts import excerpt, whole
@@ -117,6 +118,9 @@ def _template() -> Template:
         "shade": shade,
         "filter_json": _filter_json,
         "unescaped": Markup,
+        "instant": _instant,
+        "language_label": language_label,
+        "bytes": numerals.file_size,
         "view": _view,
         "prompt_line": _prompt_line,
     }
@@ -143,6 +147,11 @@ def shade(value: float | None) -> str:
     if value is None or abs(value) < 0.5 / SHADES:
         return ""
     return f"{'under' if value < 0 else 'heat'}{round(abs(value) * SHADES)}"
+
+
+def _instant(text: str) -> str:
+    """Return a moment in ISO 8601 as people write it; another text as it is."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d)?\+00:00$", r"\1 \2 UTC", text)
 
 
 def _filter_json(labels: Mapping[str, str]) -> str:

@@ -15,12 +15,19 @@ from curate.core.section import Section
 from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.report.ablation import Ablation, gather_ablation
+from curate.report.distributions import (
+    LanguageMix,
+    LengthDistribution,
+    gather_languages,
+    gather_lengths,
+)
 from curate.report.embedded_rows import EmbeddedRows, gather_embedded_rows
 from curate.report.examples import Examples, Rows, gather_examples
 from curate.report.losses import Losses, gather_losses
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
 from curate.report.race import Race, gather_race
+from curate.report.run_files import FileLink, file_links
 from curate.report.selection import selection_sections
 from curate.report.stages import stage_sections
 from curate.report.wing_sections import generated_sections, taught_sections, written_sections
@@ -104,7 +111,10 @@ class Report:
     examples: Examples
     embedded: EmbeddedRows
     losses: Losses | None
+    lengths: LengthDistribution | None
+    languages: LanguageMix | None
     costs: tuple[Cost, ...]
+    files: tuple[FileLink, ...] = ()
     imitations: tuple[str, ...] = ()
     not_comparable: tuple[tuple[str, int], ...] = ()
     scripts: tuple[str, ...] = ()
@@ -143,7 +153,10 @@ def gather(path: Path) -> Report:
         examples=gather_examples(run),
         embedded=gather_embedded_rows(run),
         losses=gather_losses(run),
+        lengths=gather_lengths(run),
+        languages=gather_languages(run),
         costs=tuple(_costs(run.manifest["stages"])),
+        files=file_links(run),
         imitations=_gather_imitations(run),
         not_comparable=tuple(
             (entry["stage"], entry["not_comparable"])

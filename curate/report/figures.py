@@ -14,6 +14,7 @@ from curate.proof.proof_labels import arm_label
 from curate.report.charts import draw_chart
 from curate.report.curve_chart import draw_ability_curves
 from curate.report.data import Mix, MixLine, Report
+from curate.report.distributions import LanguageMix
 from curate.report.drawing import (
     ACCENT,
     CONTROL,
@@ -33,6 +34,7 @@ from curate.report.drawing import (
 from curate.report.fates_chart import draw_fates
 from curate.report.funnel_chart import draw_funnel
 from curate.report.groups_chart import draw_groups
+from curate.report.lengths_chart import draw_lengths
 from curate.report.proof import ControlComparison as Difference
 from curate.report.proof import ProofPanel
 
@@ -61,6 +63,10 @@ def draw_all(report: Report, call: Callable[..., Any] = operator.call) -> dict[s
         "funnel": draw_funnel(report.funnel),
         "fates": call(draw_fates, losses) if losses and losses.count > 1 else None,
         "sources": call(draw_sources, mix) if len(mix.sources) > 1 else None,
+        "lengths": draw_lengths(report.lengths) if report.lengths else None,
+        "languages": call(draw_languages, report.languages)
+        if report.languages and report.languages.count > 1
+        else None,
         "origins": call(draw_origins, mix) if mix.origin_count > 1 else None,
     }
 
@@ -117,6 +123,27 @@ def draw_sources(mix: Mix) -> Drawing:
     """Draw each source's share in pool and selection."""
     lines = mix.sources[:10]
     return _dumbbells([line.source for line in lines], lines, "sources")
+
+
+def draw_languages(mix: LanguageMix) -> Drawing:
+    """Draw each language's share in the rows that a stage judged and in the selection."""
+    shares = [line.counts.shares(mix.total) for line in mix.lines]
+    names = [language_label(line.code) for line in mix.lines]
+    described = "; ".join(
+        f"{name} {percent(pool)} of the pool, {percent(selected)} of the selection"
+        for name, (pool, _, selected) in list(zip(names, shares, strict=True))[:NAMED]
+    )
+    pairs = tuple(
+        Dumbbell(name, pool, selected)
+        for name, (pool, _, selected) in zip(names, shares, strict=True)
+    )
+    words = f"Share of languages in pool and selection: {described}."
+    return draw_chart(Dumbbells(pairs, words, shares=True))
+
+
+def language_label(code: str | None) -> str:
+    """Return the code of a language, or why there is none."""
+    return "too short to tell" if code is None else code
 
 
 def draw_origins(mix: Mix) -> Drawing:

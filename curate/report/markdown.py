@@ -7,31 +7,22 @@ they are no markup, mention nobody and refer to nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from curate.core.escape import code, markdown
 from curate.core.numerals import counted, number, percent
 from curate.core.reasons import explain_reason
 from curate.report.data import Mix, gather_mix
 from curate.report.losses import Losses, gather_losses
+from curate.report.run_files import PAGE, file_links
 from curate.report.wording import VERDICTS, method_label
 from curate.runs.card import funnel_lines
-from curate.runs.folder import RunFolder, listed_files
+from curate.runs.folder import RunFolder
 from curate.runs.funnel import Funnel, gather_funnel
 from curate.runs.verdict_text import ProofFigures, leak_lines, read_verdict, verdict_lines
 
 # What GitHub takes as a comment.
 MOST_CHARS = 65_536
 MOST_LINES = 20
-FILES = {
-    "report/index.html": "the report: every figure, and rows to look at",
-    "ledger.parquet": "what became of every row, and why",
-    "selected.parquet": "the selected rows",
-    "rejects.parquet": "records that made no row",
-    "proof.json": "every figure of the proof",
-    "manifest.json": "recipe, versions, costs and warnings",
-    "export/README.md": "the card of the training files",
-}
 CUT = "*Cut: a comment on GitHub has room for no more. `curate report RUN` has all of it.*"
 
 
@@ -68,7 +59,7 @@ def _sections(run: RunFolder) -> Iterator[list[str]]:
     if losses := gather_losses(run):
         yield ["### Dropped rows", "", *_loss_lines(losses)]
     yield ["### Pool and selection", "", *_mix_lines(gather_mix(run))]
-    yield ["### Files of the run", "", *_file_lines(run.path)]
+    yield ["### Files of the run", "", *_file_lines(run)]
 
 
 def _head(proof: ProofFigures | None, funnel: Funnel) -> str:
@@ -140,8 +131,8 @@ def _more(lines: Sequence[object]) -> Iterator[str]:
         yield f"The first {MOST_LINES} of {number(len(lines))}."
 
 
-def _file_lines(folder: Path) -> Iterator[str]:
+def _file_lines(run: RunFolder) -> Iterator[str]:
     """Yield the files of a run that are there, and what looks into them."""
-    there = {*listed_files(folder)}
-    yield from (f"- `{name}`: {words}" for name, words in FILES.items() if name in there)
+    yield f"- `{PAGE}`: the report, with every figure and rows to look at"
+    yield from (f"- `{file.name}`: {file.words}" for file in file_links(run) if file.words)
     yield "- `curate view RUN` opens every row in the browser, `curate rows RUN` lists them"

@@ -1,8 +1,10 @@
 """Provenance of a run: when it was made, by which command, on what, and with which models."""
 
+import os
 import platform
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
@@ -16,13 +18,25 @@ class Provenance:
         self._started = _now()
 
     def end(self) -> dict[str, Any]:
-        """Return date and time (UTC) of start and end, the command, and the machine's kind."""
+        """Return date and time (UTC) of start and end, the command, and what machine it was."""
         return {
             "started": self._started,
             "ended": _now(),
             "command": self._command,
             "platform": f"{sys.platform} {platform.machine()}",
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
         }
+
+
+def _processor() -> str:
+    """Return what the processor is called, "" where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def _now() -> str:

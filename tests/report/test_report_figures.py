@@ -99,7 +99,7 @@ def test_every_figure_is_drawn_as_wide_as_the_others(make_run: MakeRun) -> None:
     name = "a rather long name"
     run = make_run(origin=lambda i: f"{name}, {i % 30}", compared=("bm25", "perplexity_ratio"))
     figures = figures_of(gather(run))
-    assert len(figures) == 9
+    assert len(figures) == 11
     assert {re.findall(r'viewBox="0 0 (\d+)', figure.svg)[0] for figure in figures} == {str(WIDTH)}
 
 
