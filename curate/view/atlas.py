@@ -5,7 +5,9 @@ embedding-atlas map.parquet --text text --x x --y y
 
 import io
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.config.names import stage_names
 from curate.runs.folder import RunFolder
@@ -56,8 +58,12 @@ def _texts(run: RunFolder, role: str) -> pl.LazyFrame | None:
     return rows.select("row_id", is_target=pl.lit(role == TARGET), text=beginning.otherwise(text))
 
 
-def atlas_bytes(run: RunFolder, row_map: RowMap) -> bytes:
-    """Return the table as a Parquet file."""
-    buffer = io.BytesIO()
-    atlas_table(run, row_map).write_parquet(buffer, compression="zstd")
+def atlas_bytes(
+    run: RunFolder, row_map: RowMap, vectors: NDArray[np.float32] | None = None
+) -> bytes:
+    """Return the table as a Parquet file, with a column `vector` where vectors [n, d] are given."""
+    table, buffer = atlas_table(run, row_map), io.BytesIO()
+    if vectors is not None:
+        table = table.with_columns(pl.Series("vector", vectors).arr.to_list())
+    table.write_parquet(buffer, compression="zstd")
     return buffer.getvalue()

@@ -17,7 +17,7 @@ from curate.view.context import ViewContext
 from curate.view.excerpts import read_excerpts
 from curate.view.mapbrush import COLOURS, LIMITS, MapQuery
 from curate.view.mapfigures import BrushedRows, brushed_rows, categories, points_json
-from curate.view.maptable import TARGET, RowMap, lay_out
+from curate.view.maptable import TARGET, RowMap, lay_out, point_vectors
 from curate.view.rowpath import row_path
 
 EXCERPT = 400
@@ -134,7 +134,9 @@ def map_point(request: Request, maps: MapStore) -> Response:
 def map_rows(request: Request, maps: MapStore) -> Response:
     """Return the rows with their places as Parquet, for Embedding Atlas and the like."""
     query = MapQuery.of(request.query_params)
-    body = atlas_bytes(maps.context.run, maps.row_map(query.vectors))
+    row_map = maps.row_map(query.vectors)
+    vectors = point_vectors(maps.vectors(), maps.space(query.vectors), row_map.points)
+    body = atlas_bytes(maps.context.run, row_map, vectors)
     name = f"{maps.context.run.manifest['name']}-map.parquet"
     return Response(
         body,

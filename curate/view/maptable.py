@@ -129,5 +129,22 @@ def _target_points(stored: StoredVectors, space: VectorSpace, plane: Plane) -> p
     return _with_places(target, plane.project(space.target.read(positions)))
 
 
+def point_vectors(
+    stored: StoredVectors, space: VectorSpace, points: pl.DataFrame
+) -> NDArray[np.float32]:
+    """Return the vector of each point of a map [n, d], of a duplicate that of the row it lies at."""
+    named = points.select(pl.coalesce("place_of", "row_id").alias("row_id"), "fate")
+    parts = []
+    for ids, vectors, own in (
+        (stored.pool, space.pool, named.filter(pl.col("fate") != TARGET)),
+        (stored.target, space.target, named.filter(pl.col("fate") == TARGET)),
+    ):
+        if vectors is not None:
+            places = ids.to_frame("row_id").with_row_index("place")
+            joined = own.join(places, on="row_id", how="left", maintain_order="left")
+            parts.append(vectors.read(joined["place"].cast(pl.Int64).to_numpy()))
+    return np.concatenate(parts)
+
+
 def _with_places(rows: pl.DataFrame, spots: NDArray[np.float64]) -> pl.DataFrame:
     return rows.with_columns(x=pl.Series(spots[:, 0]), y=pl.Series(spots[:, 1]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 WIDTH, HEIGHT = 520, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 34
+LEFT, RIGHT, TOP, BOTTOM = 80, 20, 14, 34
 TICKS = 5
 
 

@@ -8,10 +8,12 @@ import shutil
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from starlette.testclient import TestClient
 
 from curate.config.recipe import Config
+from curate.models.embed import embed_texts
 from curate.view.app import build_app
 from curate.view.context import open_context
 from tests.report.realrun import finish, recipe, write_inputs
@@ -86,6 +88,12 @@ def test_the_parquet_has_places_scores_and_texts(
     assert joined["fuzzy_score"].equals(joined["score_right"], null_equal=True)
     assert table.filter(fate="target")["text"].str.ends_with("Eval answer.").all()
     assert own["text"].null_count() == 0
+    vectors = table["vector"].to_list()
+    expected = embed_texts(table["text"].to_list(), "static")
+    near = [float(one @ other) for one, other in zip(expected, np.array(vectors), strict=True)]
+    exact = table["stage"].is_in(["exact", "fuzzy"]).fill_null(False)
+    assert min(pl.Series(near).filter(~exact)) > 0.9999
+    assert min(near) > 0.5
 
 
 def test_a_run_without_vectors_says_which_step_would_store_some(tmp_path: Path, tiny: Path) -> None:
