@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -56,6 +57,11 @@ class ViewContext:
     def matcher(self) -> RowMatcher:
         """Return what finds rows by a filter; pages share what it remembers."""
         return RowMatcher(self.rows)
+
+    @cached_property
+    def reject_count(self) -> int:
+        """Return how many records of the pool's files made no row."""
+        return int(self.run.table("rejects").select(pl.len()).collect().item())
 
     @cached_property
     def templates(self) -> Environment:

@@ -64,14 +64,13 @@ class RowFilter:
         values = ((name, tuple(dict.fromkeys(query.getlist(name)))) for name in facets)
         column = query.get("column", "")
         limits = (_number(query.get(name, "")) for name in ("low", "high"))
-        page = query.get("page", "")
         return cls(
             tuple((name, chosen) for name, chosen in values if chosen),
             ScoreRange(column, *limits) if COLUMN.fullmatch(column) else None,
             query.get("text", "").strip(),
             query.get("where", "").strip(),
             query.get("sort", ""),
-            max(int(page), 1) if page.isascii() and page.isdigit() and len(page) < 10 else 1,
+            page_number(query.get("page", "")),
         )
 
     @property
@@ -154,6 +153,11 @@ class RowFilter:
         yield from ((name, value) for name, value in plain if value)
         if self.page > 1:
             yield "page", str(self.page)
+
+
+def page_number(text: str) -> int:
+    """Return the number of a page, the first for what is none."""
+    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
 def _number(text: str) -> str:

@@ -18,6 +18,7 @@ from curate.core.errors import UserError
 from curate.core.escape import shorten
 from curate.runs.explain import explain_row
 from curate.runs.rowquery import TEXTS
+from curate.view import rejectpage
 from curate.view.context import ViewContext
 from curate.view.rowdetail import read_detail, read_example
 from curate.view.rowdownload import download
@@ -81,7 +82,8 @@ def routes(context: ViewContext) -> list[Route]:
         "/rows.csv": download,
         "/rows.jsonl": download,
     }
-    return [Route(path, partial(page, context=context)) for path, page in pages.items()]
+    own = [Route(path, partial(page, context=context)) for path, page in pages.items()]
+    return [*own, *rejectpage.routes(context)]
 
 
 def rows_page(request: Request, context: ViewContext) -> Response:
@@ -98,6 +100,7 @@ def rows_page(request: Request, context: ViewContext) -> Response:
         height=context.rows.height,
         numeric=[name for name, kind in context.rows.schema.items() if kind.is_numeric()],
         columns=[*context.rows.schema],
+        rejects=context.reject_count,
         command=query.command(context.run.path),
     )
 
