@@ -120,12 +120,12 @@ def draw(run: RunFolder, count: int) -> pl.DataFrame:
     seed = run.config.seed + len(past)
     if table.height > MOST_CANDIDATES:
         table = table.sample(MOST_CANDIDATES, seed=seed)
-    vectors = None if rows.stage is None else _vectors(run, table["row_id"])
+    vectors = None if rows.stage is None else stored_vectors(run, table["row_id"])
     scores = table["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     return draw_rows(Candidates(table["row_id"], scores, rows.threshold, vectors), count, seed)
 
 
-def _vectors(run: RunFolder, ids: pl.Series) -> Vectors | None:
+def stored_vectors(run: RunFolder, ids: pl.Series) -> Vectors | None:
     """Return the stored vectors of rows, zeros where there is none; None where the run has none."""
     try:
         stored = find_vectors(run)

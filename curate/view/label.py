@@ -76,7 +76,7 @@ def label_page(request: Request, context: ViewContext) -> Response:
     run = context.run
     queue, labelled = read_queue(run), set(saved_labels(run)["row_id"])
     waiting = [row for row in queue if row.row_id not in labelled and not row.skipped]
-    messages = find_row(run, waiting[0].row_id)[1] if waiting else []
+    messages = find_row(context, waiting[0].row_id)[1] if waiting else []
     return context.render(
         request,
         "label.html.j2",

@@ -44,6 +44,12 @@ class RowsRequest(Params):
     rows: list[str] = Field(max_length=MOST_ROWS)
 
 
+class RowRequest(Params):
+    """A row that a page is about to mark."""
+
+    row_id: str = Field(min_length=1, max_length=MOST_ID)
+
+
 class PreviewRequest(Params):
     """A response that would take the place of a row's."""
 
@@ -73,10 +79,11 @@ def routes(context: ViewContext) -> list[Route]:
     return [
         Route("/marks", partial(marks_page, context=context)),
         Route("/marks/download", partial(download, run=run)),
-        change_route("/marks/set", MarkRequest, partial(set_mark, run)),
+        change_route("/marks/set", MarkRequest, partial(set_mark, context)),
         change_route("/marks/undo", TextRequest, partial(undo_mark, run)),
         change_route("/marks/of", RowsRequest, partial(marks_of, run)),
-        change_route("/marks/preview", PreviewRequest, partial(preview, run)),
+        change_route("/marks/row", RowRequest, partial(mark_of_row, context)),
+        change_route("/marks/preview", PreviewRequest, partial(preview, context)),
     ]
 
 
@@ -137,13 +144,13 @@ def mark_lines(run: RunFolder, marks: Sequence[Mark], pending: set[str]) -> list
 # --- changes --------------------------------------------------------------------------------------
 
 
-def set_mark(run: RunFolder, change: MarkRequest) -> dict[str, JSON]:
+def set_mark(context: ViewContext, change: MarkRequest) -> dict[str, JSON]:
     """Mark a row.
 
     Raises:
         UserError: the run has no such row, or the row cannot be corrected so.
     """
-    text, messages = find_row(run, change.row_id)
+    text, messages = find_row(context, change.row_id)
     response = None
     if change.mark == "correct":
         response = change.response or ""
@@ -151,7 +158,7 @@ def set_mark(run: RunFolder, change: MarkRequest) -> dict[str, JSON]:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     note = (change.note or "").strip() or None
     mark = Mark(change.row_id, text, change.mark, response, note, at)
-    file = save_mark(run, mark)
+    file = save_mark(context.run, mark)
     return {"row_id": change.row_id, "mark": change.mark, "count": len(file.marks)}
 
 
@@ -170,35 +177,43 @@ def undo_mark(run: RunFolder, change: TextRequest) -> dict[str, JSON]:
 
 
 def marks_of(run: RunFolder, change: RowsRequest) -> dict[str, JSON]:
-    """Return the marks of some rows, with their notes, and the last turn of each for a correction."""
+    """Return the marks of some rows, by their ids; rows without one are left out."""
     rows, marks = run.rows("pool"), saved_marks(run).marks
-    if rows is None:
+    if rows is None or not marks:
         return {"rows": {}}
     ids = pl.Series(change.rows, dtype=pl.String).implode()
-    table = rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "content_hash", "messages")
-    lines: dict[str, JSON] = {}
-    for row_id, text, turns in table.collect().iter_rows():
-        mark = marks.get(text)
-        lines[row_id] = {
-            "mark": mark.kind if mark else NONE,
-            "note": (mark.note if mark else None) or "",
-            "response": mark.response if mark and mark.response else turns[-1]["content"],
-            "fault": correction_fault(plain_messages(turns)) or "",
-        }
-    return {"rows": lines}
+    table = rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "content_hash").collect()
+    return {"rows": {i: marks[text].kind for i, text in table.iter_rows() if text in marks}}
 
 
-def preview(run: RunFolder, change: PreviewRequest) -> dict[str, JSON]:
+def mark_of_row(context: ViewContext, change: RowRequest) -> dict[str, JSON]:
+    """Return the mark of a row with its note, the response that it has or gets, and why it gets none.
+
+    Raises:
+        UserError: the run has no such row.
+    """
+    text, messages = find_row(context, change.row_id)
+    mark = saved_marks(context.run).marks.get(text)
+    return {
+        "mark": mark.kind if mark else NONE,
+        "note": (mark.note if mark else None) or "",
+        "response": (mark.response if mark else None) or messages[-1]["content"],
+        "fault": correction_fault(messages) or "",
+    }
+
+
+def preview(context: ViewContext, change: PreviewRequest) -> dict[str, JSON]:
     """Return the words in which a new response differs from a row's, as marked pieces of both.
 
     Raises:
         UserError: the run has no such row.
     """
-    _, messages = find_row(run, change.row_id)
+    _, messages = find_row(context, change.row_id)
     old = response_text(messages)
     differences = find_differences(old, change.response)
     # Texts that share hardly anything differ as a whole.
-    spans = (differences.one, differences.other) if differences else (((0, len(old)),), ())
+    wholes = ((0, len(old)),), ((0, len(change.response)),)
+    spans = (differences.one, differences.other) if differences else wholes
     sides = {"old": (old, spans[0]), "new": (change.response, spans[1])}
     return {
         name: [[visible(part.text), part.marked] for part in view(text, marks, PREVIEW).segments]
@@ -206,18 +221,25 @@ def preview(run: RunFolder, change: PreviewRequest) -> dict[str, JSON]:
     }
 
 
-def find_row(run: RunFolder, row_id: str) -> tuple[str, list[Message]]:
+def find_row(context: ViewContext, row_id: str) -> tuple[str, list[Message]]:
     """Return the content hash and the turns of a row of the pool.
 
     Raises:
         UserError: there is none, or the store has lost the rows.
     """
-    rows = run.rows("pool")
+    run = context.run
+    rows, position = run.rows("pool"), context.rows.position(row_id)
+    if position is None:
+        raise UserError(f"{run.path} has no row {row_id!r}")
     if rows is None:
         raise UserError(f"{run.path}: the store has lost the rows; run `curate run` again")
-    row = rows.filter(pl.col("row_id") == row_id).select("content_hash", "messages").collect()
+    # A position is read faster than an id is found, if the pool is that of the ledger.
+    columns = rows.select("row_id", "content_hash", "messages")
+    row = columns.slice(position, 1).collect()
+    if row["row_id"].to_list() != [row_id]:
+        row = columns.filter(pl.col("row_id") == row_id).collect()
     if not row.height:
-        raise UserError(f"{run.path} has no row {row_id!r}")
+        raise UserError(f"{run.path}: the store has not the row {row_id!r}; run `curate run` again")
     return row["content_hash"][0], plain_messages(row["messages"][0])
 
 

@@ -93,18 +93,18 @@ def test_without_scores_or_vectors_rows_are_drawn_at_random() -> None:
 
 
 def test_doubtful_rows_come_more_often_and_weighted_shares_are_those_of_all_rows() -> None:
-    rows = candidates(400)
+    rows = candidates(400, threshold=None)
     right = rows.scores > 0.25 + 0.2 * np.random.default_rng(5).normal(size=400)
     places = {name: i for i, name in enumerate(rows.ids)}
-    shares, plain, near = [], [], []
+    shares, plain, scores = [], [], []
     for seed in range(400):
         drawn = draw_rows(rows, 40, seed)
         at = [places[name] for name in drawn["row_id"]]
         shares.append(np.average(right[at], weights=drawn["weight"]))
         plain.append(right[at].mean())
-        near.append(np.abs(rows.scores[at] - 0.3).mean())
+        scores.append(rows.scores[at].mean())
     # Four standard errors of the mean of 400 draws.
     error = 4 * float(np.std(shares)) / 20
     assert np.mean(shares) == pytest.approx(right.mean(), abs=error)
     assert abs(np.mean(plain) - right.mean()) > 2 * error
-    assert np.mean(near) < np.abs(rows.scores - 0.3).mean() - 0.05
+    assert np.mean(scores) < rows.scores.mean() - 0.05

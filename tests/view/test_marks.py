@@ -47,15 +47,16 @@ def test_a_row_is_marked_and_the_mark_is_taken_back(client: TestClient, run: Run
     (mark,) = saved_marks(run).marks.values()
     assert (mark.row_id, mark.kind, mark.note) == (ROW, "drop", "off topic")
     assert mark.at is not None
-    state = client.post("/marks/of", json={"rows": [ROW, "nowhere"]}).json()["rows"]
-    assert list(state) == [ROW]
-    assert (state[ROW]["mark"], state[ROW]["note"]) == ("drop", "off topic")
+    states = client.post("/marks/of", json={"rows": [ROW, "web/pool.jsonl:2", "nowhere"]}).json()
+    assert states == {"rows": {ROW: "drop"}}
+    state = client.post("/marks/row", json={"row_id": ROW}).json()
+    assert (state["mark"], state["note"], state["fault"]) == ("drop", "off topic", "")
     assert client.post("/marks/undo", json={"content_hash": mark.content_hash}).status_code == 200
     assert kinds(run) == {}
 
 
 def test_a_correction_is_shown_before_it_is_saved(client: TestClient, run: RunFolder) -> None:
-    own = client.post("/marks/of", json={"rows": [ROW]}).json()["rows"][ROW]["response"]
+    own = client.post("/marks/row", json={"row_id": ROW}).json()["response"]
     new = own.replace("Answer", "Reply")
     sides = client.post("/marks/preview", json={"row_id": ROW, "response": new}).json()
     assert [words for words, marked in sides["old"] if marked] == ["Answer"]
@@ -63,8 +64,7 @@ def test_a_correction_is_shown_before_it_is_saved(client: TestClient, run: RunFo
     change = {"row_id": ROW, "mark": "correct", "response": new}
     assert client.post("/marks/set", json=change).status_code == 200
     assert next(iter(saved_marks(run).marks.values())).response == new
-    state = client.post("/marks/of", json={"rows": [ROW]}).json()["rows"][ROW]
-    assert state["response"] == new
+    assert client.post("/marks/row", json={"row_id": ROW}).json()["response"] == new
 
 
 @pytest.mark.parametrize(
@@ -188,3 +188,48 @@ def test_a_mark_is_taken_back_in_the_list(page: Any, run: RunFolder) -> None:
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("No row of this run is marked").wait_for()
     assert kinds(run) == {}
+
+
+@pytest.mark.browser
+@pytest.mark.system
+def test_a_row_is_corrected_by_keys_with_the_difference_in_sight(page: Any, run: RunFolder) -> None:
+    page.locator("[data-marks-help]").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("c")
+    page.locator("#mark-response").wait_for()
+    page.keyboard.press("Control+a")
+    page.keyboard.type(HOSTILE)
+    page.locator("[data-preview] ins").filter(has_text="<img src=x").wait_for()
+    assert violations(page) == []
+    page.locator("#mark-note").fill("was off topic")
+    page.get_by_role("button", name="Save the correction").press("Enter")
+    page.locator("[data-state].correct").wait_for()
+    (mark,) = saved_marks(run).marks.values()
+    assert (mark.kind, mark.response, mark.note) == ("correct", HOSTILE, "was off topic")
+    page.locator("h1").click()
+    page.keyboard.press("u")
+    page.get_by_text("The mark is taken back.").wait_for()
+    assert kinds(run) == {}
+    here = page.url
+    page.keyboard.press("j")
+    page.wait_for_url(lambda address: address != here)
+    page.locator("[data-marking]").wait_for()
+    page.keyboard.press("d")
+    page.get_by_text("Saved: drop.").wait_for()
+    assert list(kinds(run).values()) == ["drop"]
+
+
+@pytest.mark.browser
+@pytest.mark.system
+@pytest.mark.parametrize("path", ["/rows", "/marks", f"/row?id={ROW}"])
+def test_pages_with_marks_fit_a_narrow_screen(page: Any, run: RunFolder, path: str) -> None:
+    rows = run.rows("pool")
+    assert rows is not None
+    (text,) = rows.filter(row_id=ROW).collect()["content_hash"]
+    save_mark(run, Mark(ROW, text, "correct", HOSTILE * 5, HOSTILE * 5))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(color_scheme="dark")
+    page.goto(page.url.replace("/rows", path))
+    page.locator(".mark.correct").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert violations(page) == []

@@ -14,7 +14,7 @@ async function markRow(panel) {
   const form = find("form"), text = find("textarea"), note = find("#mark-note");
   const buttons = panel.querySelectorAll("[data-mark]"), opener = find("[data-mark=correct]");
   const fault = find("[data-fault]"), said = find("[data-said]");
-  let shown = "none", own = "";
+  let shown = "none", before = "";
 
   function show(mark) {
     shown = mark;
@@ -85,7 +85,7 @@ async function markRow(panel) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   find("[data-cancel]").addEventListener("click", () => {
-    text.value = own;
+    text.value = before;
     close();
   });
   note.addEventListener("change", () => {
@@ -101,13 +101,12 @@ async function markRow(panel) {
     if (event.key === "j") document.querySelector("a[rel=next]")?.click();
   });
 
-  const { rows } = await send("/marks/of", { rows: [row] });
-  if (!(row in rows)) return;
-  note.value = rows[row].note;
-  text.value = own = rows[row].response;
-  opener.disabled = rows[row].fault !== "";
-  opener.title = rows[row].fault;
-  show(rows[row].mark);
+  const own = await send("/marks/row", { row_id: row });
+  note.value = own.note;
+  text.value = before = own.response;
+  opener.disabled = own.fault !== "";
+  opener.title = own.fault;
+  show(own.mark);
   panel.hidden = false;
   if (location.hash === "#correct" && !opener.disabled) open();
 }
@@ -173,7 +172,7 @@ async function markTable(body) {
   });
 
   const { rows } = await send("/marks/of", { rows: lines.map((line) => line.dataset.row) });
-  for (const line of lines) if (line.dataset.row in rows) show(line, rows[line.dataset.row].mark);
+  for (const line of lines) if (line.dataset.row in rows) show(line, rows[line.dataset.row]);
   document.querySelector("[data-marks-help]")?.removeAttribute("hidden");
 }
 
