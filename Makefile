@@ -42,9 +42,11 @@ fast: .venv/developed
 lint: .venv/developed
 	.venv/bin/pre-commit run --all-files
 
-# Pages of recipe, methods and Python are written first. The site may ask no other server for anything.
-docs: .venv/developed
+# Pages of recipe, methods and Python are written first, and pictures of a small run are taken. The site may ask
+# no other server for anything.
+docs: .venv/developed chromium
 	.venv/bin/python -m reference
+	.venv/bin/python -m reference.gallery
 	.venv/bin/zensical build --clean --strict
 	@! grep -rE '<(script|link|img)[^>]* (src|href)="?https?:' .site --include='*.html'
 
@@ -134,10 +136,10 @@ python-%:
 	$$install --no-deps --requirement models.txt; \
 	.venv-$*/bin/python -m $(FAST_TESTS)
 
-# The report's tests open it in a real browser.
+# The report's tests, the viewer's and the gallery open a real browser.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
-	  echo "installing Chromium for the report's tests"; \
+	  echo "installing Chromium for tests and gallery"; \
 	  SUDO=$$(test "$$(id -u)" = 0 || echo sudo); \
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; }
 

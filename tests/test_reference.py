@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from pydantic import Field
 from curate.config.recipe import Config
 from curate.core.methods import METHODS, Method, method, methods_in
 from curate.core.stage import Stage
+from reference import gallery
 from reference.methods import guide_facts, method_name, method_page, recipe_text
 from reference.pages import FAMILIES, Reference, write_pages
 from reference.prose import prose
@@ -186,3 +189,26 @@ def test_prose_keeps_blocks_and_code_and_is_no_markup_otherwise() -> None:
         "Score S\\[q, i\\] of `a_b` \\* 2 &lt; 3.\n\n```text\nx  = 1\nyy = 2\n```\n\nAs published."
     )
     assert prose(docstring) == text
+
+
+@pytest.mark.system
+@pytest.mark.browser
+def test_the_gallery_shows_each_page_on_both_screens_and_in_both_schemes(tmp_path: Path) -> None:
+    """Pillow is not there in every environment: a picture's size stands in its head."""
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium is installed")
+    gallery.main(tmp_path)
+    text = (tmp_path / gallery.PAGE).read_text(encoding="utf-8")
+    files = {path.name: path.read_bytes() for path in (tmp_path / gallery.FOLDER).iterdir()}
+    references = re.findall(r"!\[[^\]]+\]\(gallery/([\w-]+\.png)#only-(light|dark)\)", text)
+    assert {name for name, _ in references} == files.keys()
+    assert all(name.endswith(f"-{scheme}.png") for name, scheme in references)
+    sizes = {name: struct.unpack(">II", data[16:24]) for name, data in files.items()}
+    for name, (width, height) in sizes.items():
+        assert width == (1920 if "-wide-" in name else 585), name
+        assert height == 1200 or name.startswith("notebook"), name
+        dark, light = name.replace("-light", "-dark"), name.replace("-dark", "-light")
+        assert files[dark] != files[light]
+    assert str(tmp_path.parent) not in text
+    assert "$ curate run quickstart.yaml\n" in text
+    assert "Traceback" not in text
