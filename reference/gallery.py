@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from curate.api.finishedrun import FinishedRun
 from curate.pipeline.curation import read_result
 from curate.report.drawing import palette_css
 
@@ -51,7 +52,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 class Picture:
     """A page to take: its name, what it shows, where it is, and what of it must be there.
 
-    part: the element to take; what the screen holds if empty.
+    part: the element to take; what the screen holds if empty. press: a button to press before.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Picture:
     address: str
     ready: str
     part: str = ""
+    press: str = ""
 
 
 VIEWER = (
@@ -101,6 +103,7 @@ VIEWER = (
         "Rows can also be marked to keep, drop or correct, and runs and plans honour the marks.",
         "/label",
         "main",
+        press="Draw rows",
     ),
 )
 
@@ -231,6 +234,11 @@ def settle(view: Page, picture: Picture) -> None:
     """Wait until a page is whole."""
     view.wait_for_selector(picture.ready, timeout=WAIT_MS)
     view.wait_for_load_state("networkidle", timeout=WAIT_MS)
+    button = view.get_by_role("button", name=picture.press)
+    if picture.press and button.count():
+        button.click()
+        button.wait_for(state="detached", timeout=WAIT_MS)
+        view.wait_for_load_state("networkidle", timeout=WAIT_MS)
 
 
 def near_copy(demo: Path) -> str:
@@ -242,18 +250,19 @@ def near_copy(demo: Path) -> str:
 def notebook_page(demo: Path) -> Path:
     """Return a page that shows a cell and its result as a notebook does."""
     with chdir(demo):
-        html = read_result(Path(RUN))._repr_html_()
+        html = FinishedRun.of(read_result(Path(RUN)))._repr_html_()
     code = 'result = curate.run("quickstart.yaml")\nresult'
     path = demo / "notebook.html"
     style = (
         "body { font: 15px/1.5 system-ui, sans-serif; margin: 0; background: var(--page, Canvas);"
-        " color: CanvasText; color-scheme: light dark; } main { padding: 1rem; }"
+        " color: CanvasText; color-scheme: light dark; }"
+        "main { padding: 1rem; } main div { overflow-x: auto; }"
         "pre { padding: .75rem 1rem; border: 1px solid; border-radius: 4px; overflow-x: auto; }"
     )
     path.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width="
         f"device-width'><title>Notebook</title><style>{palette_css()}{style}</style><main>"
-        f"<pre><code>{escape(code)}</code></pre>{html}</main></html>",
+        f"<pre><code>{escape(code)}</code></pre><div>{html}</div></main></html>",
         encoding="utf-8",
     )
     return path

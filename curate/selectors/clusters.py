@@ -70,7 +70,9 @@ class ClustersSelector(VectorParams):
     within: Literal["nearest", "random"] = Field(
         "nearest", description="in a cluster, rows nearest to its centre first, or any order"
     )
-    by: By | None = Field(None, description=f"groups instead of clusters: {BY}")
+    by: By | None = Field(
+        None, description=f"groups instead of clusters: {BY}", examples=["origin"]
+    )
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Embed the rows and store the cluster of each, with its cosine to the centre."""
