@@ -12,25 +12,34 @@ import typer
 from typer.core import TyperGroup
 
 from curate.cli_running import running_commands
-from curate.cli_runs import RunPath, run_commands
+from curate.cli_runs import AsJson, RunPath, run_commands
 from curate.cli_store import store_commands
 from curate.cli_view import view_commands
-from curate.core.console import say
+from curate.core import completion
+from curate.core.console import say, say_json
 from curate.core.errors import UserError
 from curate.core.escape import printable
 from curate.core.interrupt import InterruptHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from curate.config.recipe import Config
-    from curate.pool.rowset import RowSet
     from curate.runs.folder import RunFolder
     from curate.runs.rethreshold import RethresholdResult
 
 
+# From a recipe to a run, then looking at it, changing it, taking it along, and what there is.
+ORDER = (
+    "init", "check", "run", "ls", "report", "view", "rows", "explain", "diff", "plan", "rethreshold",
+    "label", "export", "push", "track", "methods", "models", "store",
+)  # fmt: skip
+
+
 class Commands(TyperGroup):
     """The commands; what they repeat of a wrong command line commands no terminal either."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands in the order in which one needs them."""
+        places = {name: place for place, name in enumerate(ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(ORDER)))
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Read the command line up to the command's name."""
@@ -58,7 +67,6 @@ def _printable_faults() -> Iterator[None]:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -72,7 +80,12 @@ app.add_typer(store_commands, name="store")
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the recipe; repeatable.",
+        autocompletion=completion.recipe_keys,
+    ),
 ]
 ExportPath = Annotated[
     Path | None,
@@ -82,6 +95,10 @@ SelectionName = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Save this selection, for a proof, in the run."),
 ]
+
+
+def _stages_of_run(ctx: typer.Context, incomplete: str) -> list[str]:
+    return completion.stages_of(str(ctx.params.get("run", "")), incomplete)
 
 
 def _print_version(version: bool) -> None:
@@ -137,19 +154,29 @@ def init(
 def explain(
     run: RunPath,
     row_id: Annotated[str, typer.Argument(metavar="ROW_ID", help="As in ledger.parquet.")],
+    json: AsJson = False,
 ) -> None:
     """Say why a row was selected, not selected, dropped or rejected."""
     from curate.runs.explain import explain_row
     from curate.runs.folder import read_run
 
-    say(*read_run(run, lambda folder: explain_row(folder, row_id)))
+    sentences = list(read_run(run, lambda folder: explain_row(folder, row_id)))
+    if json:
+        say_json({"row_id": row_id, "sentences": sentences})
+    else:
+        say(*sentences)
 
 
 @app.command(epilog="Example: curate plan runs/quickstart --budget tokens=20000")
 def plan(
     run: RunPath,
     budget: Annotated[
-        str | None, typer.Option(metavar="KIND=N", help="rows=N, tokens=N or fraction=F.")
+        str | None,
+        typer.Option(
+            metavar="KIND=N",
+            help="rows=N, tokens=N or fraction=F.",
+            autocompletion=completion.budgets,
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -160,28 +187,37 @@ def plan(
     ] = None,
     export: ExportPath = None,
     name: SelectionName = None,
+    json: AsJson = False,
 ) -> None:
     """Make another selection from the same evidence, in seconds."""
     from curate.runs.alternative import planned_alternative
     from curate.runs.deliver import deliver
     from curate.runs.folder import read_run
     from curate.runs.plan import plan_selection
-    from curate.runs.summaries import plan_lines
+    from curate.runs.summaries import plan_lines, plan_record
     from curate.runs.tablefile import check_table_file, write_table_file
 
     target = check_table_file(out)
     planned = read_run(run, lambda folder: plan_selection(folder, budget, overrides or []))
-    say(*plan_lines(planned))
-    say(*read_run(run, lambda f: deliver(f, planned_alternative(planned), export, name)))
+    delivered = read_run(run, lambda f: deliver(f, planned_alternative(planned), export, name))
     if target is not None:
         write_table_file(planned.ranking, target)
-        say(f"ranking written to {target}")
+        delivered = [*delivered, f"ranking written to {target}"]
+    if json:
+        say_json({**plan_record(planned), "delivered": list(delivered)})
+    else:
+        say(*plan_lines(planned), *delivered)
 
 
 @app.command(epilog="Example: curate rethreshold runs/bundled fuzzy --set threshold=0.8")
 def rethreshold(
     run: RunPath,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="As in the run's report.")],
+    stage: Annotated[
+        str,
+        typer.Argument(
+            metavar="STAGE", help="As in the run's report.", autocompletion=_stages_of_run
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="threshold, rows, keep ...; repeatable."),
@@ -191,13 +227,14 @@ def rethreshold(
     ] = None,
     export: ExportPath = None,
     name: SelectionName = None,
+    json: AsJson = False,
 ) -> None:
     """Judge rows anew by a stage's stored pairs, in seconds; nothing is compared again."""
     from curate.runs.alternative import rethresholded_alternative
     from curate.runs.deliver import deliver
     from curate.runs.folder import read_run
     from curate.runs.rethreshold import rethreshold as judge
-    from curate.runs.summaries import rethreshold_lines
+    from curate.runs.summaries import rethreshold_lines, rethreshold_record
     from curate.runs.tablefile import check_table_file, write_table_file
 
     target = check_table_file(out)
@@ -207,14 +244,18 @@ def rethreshold(
         return result, rethreshold_lines(folder, result)
 
     result, lines = read_run(run, read)
-    say(*lines)
+    delivered: list[str] = []
     if export is not None or name is not None:
-        say(
-            *read_run(run, lambda f: deliver(f, rethresholded_alternative(f, result), export, name))
+        delivered += read_run(
+            run, lambda f: deliver(f, rethresholded_alternative(f, result), export, name)
         )
     if target is not None:
         write_table_file(result.evidence, target)
-        say(f"verdicts written to {target}")
+        delivered.append(f"verdicts written to {target}")
+    if json:
+        say_json({**rethreshold_record(result), "delivered": delivered})
+    else:
+        say(*lines, *delivered)
 
 
 @app.command(epilog="Example: curate export runs/quickstart --format sharegpt --out train/")
@@ -224,7 +265,9 @@ def export(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="messages, openai ...; repeatable; those of the recipe if not given."
+            "--format",
+            help="messages, openai ...; repeatable; those of the recipe if not given.",
+            autocompletion=completion.export_formats,
         ),
     ] = None,
 ) -> None:
@@ -274,24 +317,37 @@ def models(
 @app.command(epilog="Example: curate methods rds")
 def methods(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A stage, selector or generator; all.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A stage, selector, generator ...; all.",
+            autocompletion=completion.method_names,
+        ),
     ] = None,
+    json: AsJson = False,
 ) -> None:
     """List the methods that a recipe may use, or show one: parameters, source, cost, pitfalls."""
-    from curate.config.methods import describe_methods, method_lines
+    from curate.config.methods import describe_methods, method_lines, method_records
 
-    say(*(describe_methods(name) if name else method_lines()))
+    if json:
+        say_json(method_records(name))
+    else:
+        say(*(describe_methods(name) if name else method_lines()))
 
 
 @app.command(epilog="Example: curate check configs/quickstart.yaml")
 def check(
     config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")
+        Path | None,
+        typer.Argument(
+            metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
+        ),
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of recipes and stop.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """Check a recipe and its inputs, and say what a run would do and cost; run nothing."""
     from curate.config.loading import load_config
@@ -304,57 +360,13 @@ def check(
         return
     if config is None:
         raise UserError("give a recipe to check, e.g. curate check configs/quickstart.yaml")
-    recipe = load_config(config, overrides or [])
-    from curate.estimate.gpu import gpu_sentences
-    from curate.estimate.lines import minutes_range
-    from curate.estimate.recipe import estimate
-    from curate.pipeline.inputs import input_sets
-    from curate.pool.remotecopies import remote_copies
+    from curate.estimate.recipecheck import check_recipe
 
-    # Files are looked for once: what is left out is named once, and no branch moves in between.
-    with remote_copies():
-        sets = input_sets(recipe)
-        _say_files(recipe, sets)
-        lines = estimate(recipe, sets)
-    generates_rows = any(line.up_to for line in lines)
-    wide = 17 if generates_rows else 10
-    say(f"{'stage':<16}{'rows':>{wide}}{'tokens':>12}{'minutes':>9}  what")
-    for line in lines:
-        rows = f"up to {line.rows:,}" if line.up_to else f"{line.rows:,}"
-        tokens = f"{line.tokens:,}" if line.tokens else ""
-        minutes = f"{line.seconds.likely / 60:.1f}" if line.seconds.likely else ""
-        say(f"{line.stage:<16}{rows:>{wide}}{tokens:>12}{minutes:>9}  {line.does}")
-    say(*gpu_sentences(recipe, lines))
-    _say_reused(recipe)
-    low, high = minutes_range(lines)
-    calls_model = any(line.asks for line in lines)
-    apart = [("the making of rows", generates_rows), ("the calls of a model", calls_model)]
-    beside = " and ".join(what for what, there in apart if there)
-    minutes = "below a minute" if high < 1 else f"{low:.0f} to {high:.0f} minutes"
-    minutes += " here" + (f" beside {beside}" if beside else "")
-    fewer = ", less where stages drop rows" if high >= 1 and recipe.stages else ""
-    say(f"{config} is sound; {minutes}{fewer}; nothing was run")
-
-
-def _say_files(recipe: "Config", sets: "Mapping[str, RowSet]") -> None:
-    """Say what each input file is read as."""
-    from curate.pool.describe import summarise_files
-
-    for summary in summarise_files({role: one.entries for role, one in sets.items()}, recipe.seed):
-        say(*summary.lines())
-    say("")
-
-
-def _say_reused(recipe: "Config") -> None:
-    """Say how much of a run is stored already, and whether other libraries made it."""
-    from curate.core.versions import versions_sentence
-    from curate.pipeline.reuse import reused_artifacts
-
-    reused = reused_artifacts(recipe)
-    if reused:
-        say(f"{len(reused):,} stored results of earlier runs would be reused")
-    if sentence := versions_sentence((a.name, a.versions) for a in reused):
-        say(f"warning: {sentence}")
+    checked = check_recipe(load_config(config, overrides or []))
+    if json:
+        say_json(checked.record())
+    else:
+        say(*checked.text(str(config)))
 
 
 def main() -> None:
@@ -364,7 +376,7 @@ def main() -> None:
     try:
         # Innermost, so that whatever exception an interrupt ends in is no fault of ours.
         with InterruptHandler():
-            app()
+            app(prog_name="curate")
     except BrokenPipeError:
         # Who read the output has seen enough, as in `curate explain ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.core.console import say
+from curate.core import completion
+from curate.core.console import say, say_json
 from curate.core.errors import UserError
 from curate.core.lazy import lazy_module
 
@@ -32,14 +33,24 @@ running_commands = typer.Typer()
     epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50"
 )
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder; runs/NAME, or runs/NAME-2 ... beside other recipes' runs."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the recipe; repeatable.",
+            autocompletion=completion.recipe_keys,
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of another recipe in that folder.")
@@ -66,7 +77,7 @@ def run(
     terminal.show_log(_verbosity(quiet, verbose))
     result = _runner(recipe, prefect)(recipe, out, overwrite=overwrite, command=_command())
     if json:
-        typer.echo(closing.result_json(result))
+        say_json(closing.result_record(result))
     else:
         say(*([result.folder] if quiet else closing.closing_lines(result)))
     proof = result.proof or {}

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.core.console import say
+from curate.core import completion
+from curate.core.console import say, say_json
 from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
@@ -20,7 +21,13 @@ else:
     listing, rowquery = (lazy_module(f"curate.runs.{name}") for name in ("listing", "rowquery"))
 
 run_commands = typer.Typer()
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+RunPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of a finished run.", autocompletion=completion.run_folders
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @run_commands.command("ls", epilog="Example: curate ls runs")
@@ -28,9 +35,13 @@ def list_runs(
     folder: Annotated[
         Path, typer.Argument(metavar="[FOLDER]", help="Folder of run folders.")
     ] = Path("runs"),
+    json: AsJson = False,
 ) -> None:
     """List the finished runs of a folder, the latest first, with their verdicts."""
     runs = listing.finished_runs(folder)
+    if json:
+        say_json(runs)
+        return
     say(*(listing.run_lines(runs) if runs else [f"{folder} holds no finished run"]))
 
 
@@ -78,14 +89,23 @@ def rows(
 @run_commands.command(epilog="Example: curate diff runs/quickstart runs/quickstart-2")
 def diff(
     run: RunPath,
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of another one.")],
+    other: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OTHER", help="Folder of another one.", autocompletion=completion.run_folders
+        ),
+    ],
+    json: AsJson = False,
 ) -> None:
     """Compare two runs: recipes, what is left after each step, selections, verdicts."""
     compared = folders.read_run(
         run,
         lambda one: folders.read_run(other, lambda two: difference.compare_runs(one, two)),
     )
-    say(*difference.difference_lines(compared))
+    if json:
+        say_json(compared)
+    else:
+        say(*difference.difference_lines(compared))
 
 
 @run_commands.command(epilog="Example: curate track runs/quickstart mlflow")

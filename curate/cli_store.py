@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.core.console import say
+from curate.core.console import say, say_json
 from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
@@ -20,9 +20,16 @@ StoreAddress = Annotated[
 
 
 @store_commands.command(epilog="Example: curate store du s3://bucket/curate")
-def du(store: StoreAddress = ".curate/store") -> None:
+def du(
+    store: StoreAddress = ".curate/store",
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
     """Say how much the results of each step take."""
-    say(*housekeeping.usage_lines(housekeeping.existing_store(store)))
+    usage = housekeeping.store_usage(housekeeping.existing_store(store))
+    if json:
+        say_json(usage)
+    else:
+        say(*housekeeping.usage_lines(usage))
 
 
 @store_commands.command(epilog="Example: curate store verify --delete")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curate.core import completion
 from curate.core.console import say
 from curate.core.lazy import lazy_module
 
@@ -23,7 +24,12 @@ else:
     )
 
 view_commands = typer.Typer()
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+RunPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of a finished run.", autocompletion=completion.run_folders
+    ),
+]
 Port = Annotated[
     int, typer.Option(min=0, max=65_535, help="Port of this machine; 0: any that is free.")
 ]

@@ -50,6 +50,28 @@ def describe_methods(name: str) -> list[str]:
     return [line for cls in named for line in [*_describe(cls), ""]][:-1]
 
 
+def method_records(name: str | None = None) -> list[dict[str, object]]:
+    """Return all methods, or those of a name, with their parameters by names, for JSON."""
+    if name is not None:
+        describe_methods(name)
+    return [
+        {
+            "family": cls.family,
+            "method": _name(cls),
+            "version": cls.version,
+            "module": cls.__module__,
+            "summary": _summary(cls),
+            "parameters": {
+                key: info.description or ""
+                for key, info in cls.model_fields.items()
+                if key != "method"
+            },
+        }
+        for cls in all_methods()
+        if name in (None, _name(cls))
+    ]
+
+
 def _describe(cls: type[Method]) -> list[str]:
     module = inspect.getdoc(sys.modules[cls.__module__]) or ""
     fields = cls.model_fields.items()

@@ -4,8 +4,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 
-import orjson
-
 from curate.pipeline.run import RunResult
 from curate.proof.watch import watched_sentences
 from curate.report.funneltext import funnel_lines
@@ -38,11 +36,11 @@ def closing_lines(result: RunResult) -> Iterator[str]:
     yield f"steps    {_reuse(result)}"
 
 
-def result_json(result: RunResult) -> str:
-    """Return the result as a JSON object."""
+def result_record(result: RunResult) -> dict[str, object]:
+    """Return the result by names, for JSON."""
     run = open_run(result.folder)
     funnel, proof = gather_funnel(run), result.proof or {}
-    values = {
+    return {
         "run": str(result.folder),
         "report": str(result.report),
         "export": str(result.folder / "export"),
@@ -57,7 +55,6 @@ def result_json(result: RunResult) -> str:
         "selected": funnel.selected,
         "funnel": [{**asdict(step), "left": dict(step.left)} for step in funnel.steps],
     }
-    return orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()
 
 
 def _sentence(result: RunResult) -> str:

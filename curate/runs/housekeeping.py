@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.bucket import RENEWAL_SECONDS, is_bucket, open_store
@@ -37,21 +38,47 @@ def at_work(store: Store) -> Iterator[None]:
         yield
 
 
-def usage_lines(store: Store) -> Iterator[str]:
-    """Yield what each step's artifacts take, the largest first, and what else lies in the folder."""
+@dataclass(frozen=True)
+class StepUsage:
+    """How many artifacts a store has of a step, and their bytes."""
+
+    step: str
+    artifacts: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class StoreUsage:
+    """What a store takes in bytes: its steps, the largest first, and what else lies in the folder."""
+
+    steps: list[StepUsage]
+    unfinished: int
+    answers: int
+
+
+def store_usage(store: Store) -> StoreUsage:
+    """Return what a store takes."""
     totals: dict[str, tuple[int, int]] = {}
     for entry in store.entries():
         number, size = totals.get(entry.step, (0, 0))
         totals[entry.step] = number + 1, size + entry.bytes
+    steps = [StepUsage(step, number, size) for step, (number, size) in totals.items()]
+    answers = sum(path.stat().st_size for path in store.root.glob(f"{COMPLETIONS}*"))
+    unfinished = _bytes_below(store.root / "tmp")
+    return StoreUsage(sorted(steps, key=lambda one: -one.bytes), unfinished, answers)
+
+
+def usage_lines(usage: StoreUsage) -> Iterator[str]:
+    """Yield what each step's artifacts take, the largest first, and what else lies in the folder."""
     yield f"{'step':<28}{'artifacts':>10}{'MB':>12}"
-    for step, (number, size) in sorted(totals.items(), key=lambda item: -item[1][1]):
-        yield f"{step:<28}{number:>10,}{megabytes(size):>12}"
-    number, size = (sum(column) for column in zip((0, 0), *totals.values(), strict=True))
+    for one in usage.steps:
+        yield f"{one.step:<28}{one.artifacts:>10,}{megabytes(one.bytes):>12}"
+    number, size = (sum(getattr(one, n) for one in usage.steps) for n in ("artifacts", "bytes"))
     yield f"{'total':<28}{number:>10,}{megabytes(size):>12}"
-    if unfinished := _bytes_below(store.root / "tmp"):
-        yield f"{'unfinished work':<38}{megabytes(unfinished):>12}"
-    if answers := sum(path.stat().st_size for path in store.root.glob(f"{COMPLETIONS}*")):
-        yield f"{'answers of language models':<38}{megabytes(answers):>12}"
+    if usage.unfinished:
+        yield f"{'unfinished work':<38}{megabytes(usage.unfinished):>12}"
+    if usage.answers:
+        yield f"{'answers of language models':<38}{megabytes(usage.answers):>12}"
 
 
 def damaged_entries(store: Store) -> Iterator[tuple[StoreEntry, list[str]]]:

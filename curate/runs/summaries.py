@@ -28,6 +28,32 @@ def plan_lines(planned: Plan) -> list[str]:
     return lines
 
 
+def plan_record(planned: Plan) -> dict[str, object]:
+    """Return what a plan comes to by names, for JSON."""
+    return {
+        "rows": planned.rows,
+        "tokens": planned.tokens,
+        "budget": str(planned.params.budget),
+        "shared": planned.shared,
+        "run_rows": planned.run_rows,
+        "remarks": planned.remarks,
+        "mix": planned.mix.to_dicts(),
+    }
+
+
+def rethreshold_record(result: RethresholdResult) -> dict[str, object]:
+    """Return what another threshold comes to by names, for JSON."""
+    return {
+        "stage": result.stage,
+        "rows": result.evidence.height,
+        "dropped": result.evidence.filter(keep=False).height,
+        "dropped_before": result.before.filter(keep=False).height,
+        "back": result.back,
+        "gone": result.gone,
+        "sweep": result.sweep.to_dicts(),
+    }
+
+
 def rethreshold_lines(run: RunFolder, result: RethresholdResult) -> list[str]:
     """Return what another threshold drops, and the rows that it drops by the smallest margin."""
     now, before = (int((~e["keep"]).sum()) for e in (result.evidence, result.before))

@@ -22,7 +22,13 @@ from curate.core.bucket import BucketStore, open_store
 from curate.core.store import Store
 from curate.core.workspace import workspace
 from curate.pipeline.curation import run_curation
-from curate.runs.housekeeping import at_work, needed_names, unneeded_entries, usage_lines
+from curate.runs.housekeeping import (
+    at_work,
+    needed_names,
+    store_usage,
+    unneeded_entries,
+    usage_lines,
+)
 from tests.core.test_store import content, flip_byte, numbers_step
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 from tests.s3server import use_s3
@@ -222,4 +228,4 @@ def test_a_run_over_a_store_with_damage_in_every_artifact_ends_in_the_same_bytes
     again = run_curation(config, folder / "real")
     assert {entry.name: content(store.root / entry.name) for entry in store.entries()} == whole
     assert not any(stage["cached"] for stage in again.manifest["stages"])
-    assert list(usage_lines(store))[-1].startswith("total")
+    assert list(usage_lines(store_usage(store)))[-1].startswith("total")
