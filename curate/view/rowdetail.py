@@ -180,14 +180,13 @@ class StoredRow(TypedDict):
 
 
 def _stored_row(run: RunFolder, row_id: str, position: int) -> StoredRow | None:
-    """Return a row of the pool, None where the store has lost it."""
+    """Return a row of the pool, None where the store has lost it and the run folder has none of it."""
     rows = run.rows("pool")
-    if rows is None:
-        return None
-    # A position is found faster than an id; should the pool not be that of the ledger, by its id.
-    line = rows.slice(position, 1).collect()
-    if line["row_id"].to_list() != [row_id]:
-        line = rows.filter(pl.col("row_id") == row_id).collect()
+    # A position is found faster than an id.
+    line = None if rows is None else rows.slice(position, 1).collect()
+    if line is None or line["row_id"].to_list() != [row_id]:
+        source = run.table("selected") if rows is None else rows
+        line = source.filter(pl.col("row_id") == row_id).collect()
     names = set(StoredRow.__annotations__) - set(line.columns)
     whole = line.with_columns(pl.lit(None).alias(name) for name in names)
     row: StoredRow | None = whole.row(0, named=True) if line.height else None  # type: ignore[assignment]

@@ -61,6 +61,7 @@ class RowPage:
         further: the columns of evidence.
         fault: why there are no rows.
         pending: which part of the texts is there, where some are still to come.
+        lost: why the rows have no texts.
     """
 
     lines: list[LedgerLine]
@@ -70,6 +71,7 @@ class RowPage:
     further: list[str]
     fault: str = ""
     pending: float | None = None
+    lost: str = ""
 
 
 def routes(context: ViewContext) -> list[Route]:
@@ -113,7 +115,7 @@ def texts_state(request: Request, context: ViewContext) -> Response:
 
 def find_page(matcher: RowMatcher, query: RowFilter) -> RowPage:
     """Return the rows and the counts of a filter; where its condition is at fault, that."""
-    fault, pending = "", None
+    fault, pending, lost = "", None, ""
     try:
         matches = matcher.find(query)
         facets = matcher.facets(query)
@@ -131,8 +133,8 @@ def find_page(matcher: RowMatcher, query: RowFilter) -> RowPage:
     except PendingTexts as error:
         pending = error.share
     except UserError as error:
-        fault = fault or str(error)
-    return RowPage(lines, matches.count, matches.pages, facets, further, fault, pending)
+        lost = str(error)
+    return RowPage(lines, matches.count, matches.pages, facets, further, fault, pending, lost)
 
 
 def _further(matcher: RowMatcher, query: RowFilter) -> list[str]:

@@ -178,8 +178,13 @@ def test_texts_that_are_gone_are_said_and_the_rest_is_there(view_run: Path, tmp_
     assert store is not None
     manifest.write_text(text.replace(store[1], str(tmp_path / "gone")))
     client = TestClient(build_app(open_context(tmp_path / "run")))
-    page = client.get("/rows?stage=fuzzy").text
+    answer = client.get("/rows?stage=fuzzy")
+    page = answer.text
+    assert answer.status_code == 200
     assert "the texts of its rows are gone" in page
     assert "fuzzy duplicate" in page
-    row_id = open_context(tmp_path / "run").rows.ledger.filter(stage="fuzzy")["row_id"][0]
-    assert "no longer in the store" in client.get("/row", params={"id": row_id}).text
+    assert client.get("/rows?text=may").status_code == 400
+    ledger = open_context(tmp_path / "run").rows.ledger
+    dropped, chosen = (ledger.filter(fate=fate)["row_id"][0] for fate in ("dropped", "selected"))
+    assert "no longer in the store" in client.get("/row", params={"id": dropped}).text
+    assert "Answer" in client.get("/row", params={"id": chosen}).text

@@ -40,6 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[st
             {"prompt": "javascript:alert(1)", "completion": "Ordinary.", "origin": "-1"},
         ]
         file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.write(f"{{broken {HOSTILE}\n")
     stages: list[dict[str, Any]] = [{"kind": "exact"}, FUZZY, LEAKS]
     run = finish(recipe(folder, tiny, stages), folder / "run")
     context = open_context(run)
@@ -66,6 +67,7 @@ def test_pages_fit_and_break_no_rule_of_accessibility(
             "/rows?fate=dropped&column=fuzzy.score&low=0.6&where=prompt+LIKE+%27%25%27&text=may",
             "/rows?text=alert",
             "/rows?source=nowhere",
+            "/rejects",
         ):
             one.go(path)
             assert one.overflow() == 0
