@@ -173,8 +173,9 @@ def _elsewhere(run: RunFolder, row_id: str) -> list[str]:
 def _verdicts(run: RunFolder, row_id: str) -> list[str]:
     lines = []
     for one in stage_verdicts(run, row_id):
-        word = "kept" if one.keep else f"dropped ({one.reason})"
-        lines.append(f"  {one.stage}: {word}{': ' if one.detail else ''}{one.detail or one.score}")
+        lines.append(
+            f"  {one.stage}: {one.word}{': ' if one.detail else ''}{one.detail or one.score}"
+        )
         lines += [f"    {line}" for line in one.differing]
     return lines or ["  none ran before the selection"]
 

@@ -46,8 +46,8 @@ class PlannedMarks:
             rows = counted(self.left_out, "row")
             lines.append(f"{rows} left out: marked to drop or corrected by hand since the run")
         if self.waiting:
-            marks = counted(self.waiting, "mark")
-            lines.append(f"{marks} to keep, to correct or taken back: {self.command}")
+            marks, need = counted(self.waiting, "mark"), "needs" if self.waiting == 1 else "need"
+            lines.append(f"{marks} to keep, to correct or taken back {need} a run: {self.command}")
         return lines
 
 

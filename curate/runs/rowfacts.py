@@ -7,6 +7,7 @@ import polars as pl
 from curate.clean.differing import differing_pairs
 from curate.clean.guards import guard_label
 from curate.core.numerals import fraction, similarity
+from curate.core.pins import OVERRIDDEN, PINNED
 from curate.core.reasons import Reason, explain_reason
 from curate.runs.folder import RunFolder
 from curate.runs.plan import StoredSelection, stored_selections
@@ -17,7 +18,11 @@ NEAREST = 3
 
 @dataclass(frozen=True)
 class StageVerdict:
-    """What a stage said of a row, with its score and what it saw; `differing` are rows like it."""
+    """What a stage said of a row, with its score and what it saw; `differing` are rows like it.
+
+    overridden: the reason for which it would drop a row that is marked by hand to keep. pinned: it keeps
+    the row for all later stages.
+    """
 
     stage: str
     keep: bool
@@ -25,6 +30,17 @@ class StageVerdict:
     score: str
     detail: str
     differing: tuple[str, ...]
+    overridden: str | None = None
+    pinned: bool = False
+
+    @property
+    def word(self) -> str:
+        """Return the verdict: kept, why in spite of the stage, or dropped."""
+        if not self.keep:
+            return f"dropped ({self.reason})"
+        if self.overridden is not None:
+            return f"kept, as it is marked by hand; the stage would drop it ({self.overridden})"
+        return "kept, for all later stages" if self.pinned else "kept"
 
 
 @dataclass(frozen=True)
@@ -147,9 +163,9 @@ def stage_verdicts(run: RunFolder, row_id: str) -> list[StageVerdict]:
             continue
         for line in table.filter(pl.col("row_id") == row_id).collect().to_dicts():
             detail, similar = _details(run, name, row_id), _differing(run, name, row_id)
-            verdicts.append(
-                StageVerdict(name, line["keep"], line["reason"], _score(line), detail, similar)
-            )
+            hand = line.get(OVERRIDDEN), bool(line.get(PINNED))
+            own = line["keep"], line["reason"], _score(line)
+            verdicts.append(StageVerdict(name, *own, detail, similar, *hand))
     return verdicts
 
 

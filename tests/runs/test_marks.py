@@ -160,6 +160,8 @@ def test_a_run_into_the_folder_leaves_the_marks_and_says_which_it_has_not_read(
         pending_line(run)
         == f"1 mark by hand is not in this run: curate run {run.path}/marks/recipe.yaml"
     )
+    unmarked = run_curation(run.config, run.path)
+    assert unmarked.marked == [pending_line(run)]
     again = rerun(run)
     assert len(saved_marks(again).lines) == 1
     assert pending_line(again) is None
@@ -204,7 +206,8 @@ def test_a_plan_leaves_out_marked_rows_and_says_so(run: RunFolder) -> None:
     assert not {row_id(1), row_id(3)} & set(planned.ranking["row_id"])
     assert planned.remarks == [
         "2 rows left out: marked to drop or corrected by hand since the run",
-        f"1 mark to keep, to correct or taken back: curate run {run.path}/marks/recipe.yaml",
+        "1 mark to keep, to correct or taken back needs a run: "
+        f"curate run {run.path}/marks/recipe.yaml",
     ]
     recipe = planned_alternative(planned).recipe(run, "other")
     assert recipe.stages[0].method == "manual"
