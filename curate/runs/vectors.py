@@ -143,18 +143,25 @@ def find_vectors(run: RunFolder) -> StoredVectors:
     for block in filter(None, blocks):
         for identity, space in block.identities():
             by_identity[identity].append((space, block.path))
+    target, lost = _row_table(run, "target"), blocks.count(None)
+    # Hashing rows that have no vectors would take a large pool a while.
+    spaces = _find_spaces(run, pool, target, by_identity) if by_identity else ()
+    return StoredVectors(spaces, _ids(pool), _ids(target), len(blocks), lost)
+
+
+def _find_spaces(
+    run: RunFolder, pool: Table, target: Table | None, by_identity: _Blocks
+) -> tuple[VectorSpace, ...]:
+    """Return the spaces that the stored blocks make, the largest first."""
     pools = _place_blocks(run, pool, by_identity, _read_positions(run, pool))
-    table = _row_table(run, "target")
-    targets = (
-        {} if table is None else _place_blocks(run, table, by_identity, [np.arange(table.height)])
-    )
+    targets = {}
+    if target is not None:
+        targets = _place_blocks(run, target, by_identity, [np.arange(target.height)])
     spaces = [
         VectorSpace(digest_of(space)[:8], _label(run, space), vectors, targets.get(space))
         for space, vectors in pools.items()
     ]
-    order = sorted(spaces, key=lambda space: (-space.rows, space.name))
-    lost = blocks.count(None)
-    return StoredVectors(tuple(order), _ids(pool), _ids(table), len(blocks), lost)
+    return tuple(sorted(spaces, key=lambda space: (-space.rows, space.name)))
 
 
 def _ids(rows: Table | None) -> pl.Series:
@@ -215,8 +222,6 @@ def _place_blocks(
     """
     hashes, places = _hashes(run, rows), dict[_Space, VectorTable]()
     paths: dict[_Space, list[Path]] = defaultdict(list)
-    if not by_identity:
-        return places
     for positions in sets:
         for block, identity in _identities(hashes, positions):
             for space, path in by_identity.get(identity, ()):

@@ -6,12 +6,15 @@ import orjson
 import yaml
 from markupsafe import Markup
 
+from curate.proof.contamination import leaks_clause
+from curate.proof.outcome import HEADS
 from curate.report.embedded_rows import EmbeddedRows, RowLimits, gather_embedded_rows
+from curate.report.wording import NO_PROOF
 from curate.runs.folder import RunFolder
 from curate.runs.funnel import Funnel, gather_funnel
 from curate.runs.public_paths import with_public_paths
 from curate.runs.vectors import find_vectors
-from curate.runs.verdict_text import read_verdict
+from curate.runs.verdict_text import ProofFigures, read_verdict
 from curate.view.comparepage import interval_lines
 from curate.view.context import ViewContext
 from curate.view.inlined import inline_parts
@@ -58,6 +61,8 @@ def render_bundle(content: BundleContent) -> str:
         versions=run.manifest.get("versions", {}),
         funnel=content.funnel,
         proof=proof,
+        leaking=_is_leaking(proof),
+        heading=_heading(proof),
         intervals=interval_lines(proof) if proof else [],
         recipe=public_recipe(run),
         rows=content.rows,
@@ -68,6 +73,18 @@ def render_bundle(content: BundleContent) -> str:
         points=Markup(_points(row_map)) if row_map else "",
         parts=inline_parts(),
     )
+
+
+def _is_leaking(proof: ProofFigures | None) -> bool:
+    return proof is not None and "leaks" in proof and any(proof["leaks"]["leaking_rows"].values())
+
+
+def _heading(proof: ProofFigures | None) -> str:
+    """Return the verdict in a few words."""
+    if proof is None:
+        return NO_PROOF
+    verdict = HEADS.get(proof["verdict"], proof["verdict"].capitalize())
+    return f"{verdict}, but {leaks_clause(proof['leaks'])}" if _is_leaking(proof) else verdict
 
 
 def public_recipe(run: RunFolder) -> str:

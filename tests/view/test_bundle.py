@@ -114,3 +114,23 @@ def test_hostile_texts_end_no_element(mapped_run: Path, tmp_path: Path) -> None:
     text = page.read_text()
     assert "<script>alert" not in text
     assert hostile in json.dumps(data(text, "points-data")["source"])
+
+
+def test_the_verdict_heads_the_page_and_a_leak_stands_in_it(
+    run: RunFolder, tmp_path: Path, mapped_run: Path
+) -> None:
+    page, _ = write_bundle(run, tmp_path / "shared")
+    assert '<h2 class="verdict">No proof was asked for</h2>' in page.read_text()
+    shutil.copytree(mapped_run, tmp_path / "run")
+    leaks = {"leaking_rows": {"arm": 0}, "leaking_sets": "the eval set"}
+    proof = {"verdict": "better", "sentence": "So <it> is.", "leaks": leaks}
+    record = tmp_path / "run" / "proof.json"
+    record.write_text(json.dumps(proof))
+    page, _ = write_bundle(open_run(tmp_path / "run"), tmp_path / "shared")
+    assert '<h2 class="verdict good">The selection is better than random</h2>' in page.read_text()
+    assert "So &lt;it&gt; is." in page.read_text()
+    leaks["leaking_rows"] = {"arm": 2}
+    record.write_text(json.dumps(proof))
+    page, _ = write_bundle(open_run(tmp_path / "run"), tmp_path / "shared")
+    heading = "The selection is better than random, but the eval set leaks"
+    assert f'<h2 class="verdict">{heading}</h2>' in page.read_text()

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import expect
 
+from curate.config.recipe import Config
 from curate.runs.folder import open_run
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
@@ -18,8 +19,10 @@ from curate.view.app import build_app
 from curate.view.bundle import write_bundle
 from curate.view.context import open_context
 from curate.view.server import ViewServer
+from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 from tests.view.browsing import SCREENS, Screen, launched, screen
 
+HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>" + "W" * 300
 pytestmark = [pytest.mark.browser, pytest.mark.system]
 
 
@@ -108,19 +111,26 @@ def test_an_area_is_brushed_by_keyboard_alone(view: Screen, server: ViewServer) 
     assert "row?id=" in (first.get_attribute("href") or "")
 
 
-def test_the_point_under_the_pointer_is_described(view: Screen, server: ViewServer) -> None:
-    page, canvas = view.page, open_map(view, server)
+def hover(page: Any, server: ViewServer, canvas: Any, number: int) -> Any:
+    """Point at a point of the map, by its number; return the box that describes it."""
     points = page.request.get(address(server, "/map/points")).json()
-    box, hint = canvas.bounding_box(), page.locator("#hint")
+    box = canvas.bounding_box()
     spread = max((max(points["x"]) - min(points["x"])) / box["width"],
                  (max(points["y"]) - min(points["y"])) / box["height"])  # fmt: skip
     scale = 1 / (spread * 1.08)
     centre = [(max(points[axis]) + min(points[axis])) / 2 for axis in "xy"]
     page.mouse.move(
-        box["x"] + box["width"] / 2 + (points["x"][7] - centre[0]) * scale,
-        box["y"] + box["height"] / 2 - (points["y"][7] - centre[1]) * scale,
+        box["x"] + box["width"] / 2 + (points["x"][number] - centre[0]) * scale,
+        box["y"] + box["height"] / 2 - (points["y"][number] - centre[1]) * scale,
     )
+    hint = page.locator("#hint")
     expect(hint).to_be_visible()
+    return hint
+
+
+def test_the_point_under_the_pointer_is_described(view: Screen, server: ViewServer) -> None:
+    page, canvas = view.page, open_map(view, server)
+    hint, box = hover(page, server, canvas, 7), canvas.bounding_box()
     assert "Answer" in hint.inner_text()
     page.mouse.move(box["x"] + 2, box["y"] + 2)
     expect(hint).to_be_hidden()
@@ -246,3 +256,32 @@ def test_a_bundle_fits_and_is_accessible(browser: Any, bundle: Path) -> None:
                 "data-drawn", re.compile(r"^[1-9]\d+$")
             )
             one.check(width)
+
+
+def test_hostile_rows_do_nothing(browser: Any, tmp_path: Path, tiny: Path) -> None:
+    write_inputs(tmp_path, taint=f" {HOSTILE}", rows=12)
+    settings = recipe(tmp_path, tiny, [{"kind": "exact"}, FUZZY]).model_dump(mode="json")
+    settings |= {"name": "hostile", "select": {"method": "embed", "budget": {"rows": 9}}}
+    other = settings | {"select": {"method": "length", "budget": {"rows": 9}}}
+    runs = [
+        finish(Config.model_validate(one), tmp_path / name)
+        for one, name in ((settings, "one"), (other, "two"))
+    ]
+    viewer = ViewServer(build_app(open_context(*runs)))
+    viewer.start()
+    page, _ = write_bundle(open_run(runs[0]), tmp_path / "shared")
+    queries = ("whatif?of=fuzzy&threshold=0.9", "compare?alone=B")
+    with screen(browser, 390) as one:
+        one.page.goto(viewer.url("/rows"))
+        one.page.wait_for_url("**/rows")
+        for place in (*(address(viewer, f"/{query}") for query in queries), page.as_uri()):
+            one.page.goto(place)
+            one.page.wait_for_load_state("networkidle")
+            assert "alert(1)" in one.page.locator("main").inner_text()
+            assert one.page.locator("img, main script:not([type='application/json'])").count() == 0
+            assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
+        canvas = open_map(one, viewer)
+        assert "alert(1)" in hover(one.page, viewer, canvas, 3).inner_text()
+        assert one.faults == []
+        assert not [url for url in one.requests if "example.org" in url]
+    viewer.stop()

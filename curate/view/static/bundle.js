@@ -32,7 +32,7 @@ const showMap = () => {
     const head = cell("th", cell("code", id, "id"));
     head.scope = "row";
     const fate = FATES[points.fate[i]];
-    row.append(head, cell("td", cell("span", fate, `fate ${fate}`)), cell("td", cell("bdi", points.source[i])),
+    row.append(head, cell("td", cell("span", fate, `fate ${fate.replace(" ", "_")}`)), cell("td", cell("bdi", points.source[i])),
       cell("td", cell("bdi", (texts.get(points.id[i]) ?? "").slice(0, 200))));
     return row;
   };
