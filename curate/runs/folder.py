@@ -113,13 +113,18 @@ class RunFolder:
 
     def rows(self, role: str) -> pl.LazyFrame | None:
         """Return the rows of the run's pool, target, eval or protected sets, None if there are none."""
+        files = self.row_files(role)
+        return scan_table(files) if files else None
+
+    def row_files(self, role: str) -> list[Path]:
+        """Return the files of these rows, in their order."""
         name, store = self.manifest["artifacts"].get(role), self.manifest["store"]
         folder = inside(local_folder(store), str(name), follow_links=True)
         if name and not folder.is_dir() and is_cloud(store):
             open_store(store).fetch(name)
         # A single file, or those of its parts.
         files = [*folder.glob("rows.parquet"), *sorted(folder.glob("rows/*.parquet"))]
-        return scan_table(files) if name and files else None
+        return files if name else []
 
     def messages(self, role: str, row_id: str) -> list[Message] | None:
         """Return the turns of one row of the pool or an example set, None if there is none."""

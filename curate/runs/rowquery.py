@@ -108,11 +108,16 @@ def row_texts(run: RunFolder) -> pl.LazyFrame:
     """
     rows = run.rows("pool")
     if rows is None:
-        raise UserError(
-            f"{run.path}: the texts of its rows are gone from the store {run.manifest['store']}; "
-            "`curate run` makes them again"
-        )
+        raise lost_texts(run)
     return prompts_and_responses(rows)
+
+
+def lost_texts(run: RunFolder) -> UserError:
+    """Return the fault of a run whose store has the rows no longer."""
+    return UserError(
+        f"{run.path}: the texts of its rows are gone from the store {run.manifest['store']}; "
+        "`curate run` makes them again"
+    )
 
 
 def prompts_and_responses(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -21,8 +21,9 @@ from polars.exceptions import PanicException
 
 from curate.core.errors import UserError
 from curate.core.faults import explain_fault
+from curate.core.tables import read_batches
 from curate.runs.folder import RunFolder
-from curate.runs.rowquery import TEXTS, row_texts
+from curate.runs.rowquery import TEXTS, lost_texts, prompts_and_responses
 
 BATCH_ROWS = 16_384
 # For a small pool the first page has its texts; those of a large one take longer than a reader waits.
@@ -133,21 +134,22 @@ class RowTexts:
             self._changed.notify_all()
 
     def _write(self, file: IO[bytes]) -> None:
+        """Write the texts some rows at a time, so that pages come in between."""
         schema = pa.schema([(name, pa.string_view()) for name in TEXTS])
+        files = self.run.row_files("pool")
+        if not files:
+            raise lost_texts(self.run)
         with pa.ipc.new_file(file, schema) as writer:
-            batches = row_texts(self.run).collect_batches(
-                maintain_order=True, chunk_size=BATCH_ROWS
-            )
-            for batch in batches:
-                expected = self.row_ids.slice(self.written, batch.height)
-                if not batch["row_id"].equals(expected):
+            for batch in read_batches(files, BATCH_ROWS, ["row_id", "messages"]):
+                texts = prompts_and_responses(pl.DataFrame(batch).lazy()).collect()
+                if not texts["row_id"].equals(self.row_ids.slice(self.written, texts.height)):
                     raise UserError(
                         f"{self.run.path}: the rows in the store are not those of the ledger; "
                         "`curate run` makes both anew"
                     )
-                table = batch.select(TEXTS).to_arrow(compat_level=pl.CompatLevel.newest())
+                table = texts.select(TEXTS).to_arrow(compat_level=pl.CompatLevel.newest())
                 writer.write_table(table.cast(schema))
-                self.written += batch.height
+                self.written += texts.height
                 self.give_way()
 
 

@@ -46,6 +46,6 @@ def test_rows_of_another_pool_are_refused(view_run: Path) -> None:
 
 
 def test_no_rows_have_no_texts(view_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.view.rowtexts.row_texts", lambda run: row_texts(run).head(0))
+    monkeypatch.setattr("curate.view.rowtexts.read_batches", lambda *arguments: [])
     texts = RowTexts(open_run(view_run), pl.Series([], dtype=pl.String))
     assert texts.column("prompt", patient=True).to_list() == []
