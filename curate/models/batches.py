@@ -5,8 +5,8 @@ the key of every step that runs a model, and not on the memory that happens to b
 numbers depend in their last digits on the length that it is padded to.
 
 Whether a batch fits is tried. One that does not is worked off in halves, which are padded to the length
-of the whole. So a row's numbers are the same bits on a processor, whatever its memory. On a GPU they
-may differ in the last digits, where a library chooses another product for fewer rows.
+of the whole. A row's numbers may differ in the last digits then, where a library chooses another product
+for fewer rows.
 """
 
 import gc

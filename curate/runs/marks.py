@@ -30,7 +30,7 @@ from curate.core.runlock import locked
 from curate.judge.manual import LINES, ManualStage
 from curate.judge.marks import NONE, Mark, MarkFile, read_marks
 from curate.models.refusals import NAME as TEMPLATE
-from curate.runs.folder import RunFolder, inside
+from curate.runs.folder import MANIFEST, RunFolder, inside
 from curate.runs.publish import temporary_name
 
 LOG = logging.getLogger("curate")
@@ -100,24 +100,22 @@ def _append(descriptor: int, line: bytes) -> None:
 
 def _begin(run: RunFolder, path: Path) -> None:
     """Make a file of marks that holds those of the run's recipe, as long as no run takes its place."""
-    lines = b"".join(mark.to_line() for mark in saved_marks(run).lines)
-    with locked(run.path):
-        path.parent.mkdir(exist_ok=True)
-        staging = temporary_name(path)
-        staging.write_bytes(lines)
-        # Where two begin at once the first one's file is taken.
-        try:
-            os.link(staging, path)
-        except FileExistsError:
-            pass
-        finally:
-            staging.unlink()
+    # One at a time, so that who holds the folder is a run and no other mark.
+    with _opened(run.path / MANIFEST, os.O_RDONLY):
+        if path.is_file():
+            return
+        lines = b"".join(mark.to_line() for mark in saved_marks(run).lines)
+        with locked(run.path):
+            path.parent.mkdir(exist_ok=True)
+            staging = temporary_name(path)
+            staging.write_bytes(lines)
+            staging.replace(path)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Hold a file of marks open for one writer at a time."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+def _opened(path: Path, flags: int = os.O_RDWR | os.O_APPEND) -> Iterator[int]:
+    """Hold a file open for one writer at a time."""
+    descriptor = os.open(path, flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

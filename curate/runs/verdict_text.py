@@ -102,7 +102,7 @@ def leak_lines(run: RunFolder, proof: ProofFigures | None, funnel: Funnel | None
     """Yield what stages and the proof found of eval prompts in these rows."""
     stages = (read_method(Stage, with_method(p)) for p in run.manifest["config"].get("stages", ()))
     guards = [stage for stage in stages if stage and stage.keeps_out == "eval prompts"]
-    given = {role for role, name in run.manifest["artifacts"].items() if name}
+    given = {role for role, name in run.manifest.get("artifacts", {}).items() if name}
     sets = ", ".join(sorted(given & LEAKING_SETS)) or "no set"
     if guards and funnel is not None:
         dropped = sum(s.removed for s in funnel.steps if s.stage.partition("-")[0] == "leaks")

@@ -51,6 +51,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "dsir": ({}, MUTE),
     "embed": ({}, MUTE),
     "got": ({}, MUTE),
+    "gip": ({}, MUTE),
     "kcenter": ({}, MUTE),
     "facility": ({}, MUTE),
     "clusters": ({"clusters": 2}, MUTE),
