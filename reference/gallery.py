@@ -27,7 +27,8 @@ PAGE = "gallery.md"
 FOLDER = "gallery"
 SCHEMES = ("light", "dark")
 # Name, width and height of a picture in points.
-SCREENS = (("wide", 1280, 800), ("narrow", 390, 800))
+Screen = tuple[str, int, int]
+SCREENS: tuple[Screen, ...] = (("wide", 1280, 800), ("narrow", 390, 800))
 RUN, OTHER = "runs/quickstart", "runs/smaller"
 SETTINGS = (
     "prove=null",
@@ -52,7 +53,8 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 class Picture:
     """A page to take: its name, what it shows, where it is, and what of it must be there.
 
-    part: the element to take; what the screen holds if empty. press: a button to press before.
+    part: the element to take; what the screen holds if empty. press: a button to press before. narrow:
+    whether it is taken on a phone as well.
     """
 
     name: str
@@ -62,6 +64,12 @@ class Picture:
     ready: str
     part: str = ""
     press: str = ""
+    narrow: bool = True
+
+    @property
+    def screens(self) -> tuple[Screen, ...]:
+        """Return the screens that it is taken on."""
+        return SCREENS if self.narrow else SCREENS[:1]
 
 
 VIEWER = (
@@ -143,6 +151,7 @@ def main(docs: Path) -> None:
                 notebook_page(demo).as_uri(),
                 "main",
                 part="main",
+                narrow=False,
             ),
         ]
         with viewer(demo) as base, chromium() as browser:
@@ -209,7 +218,7 @@ def take(browser: Browser, picture: Picture, base: str, out: Path) -> None:
         AssertionError: the page is wider than the screen, so the picture would be cut.
     """
     origin = base.partition("/?")[0]
-    for screen, width, height in SCREENS:
+    for screen, width, height in picture.screens:
         for scheme in SCHEMES:
             context = browser.new_context(
                 viewport={"width": width, "height": height},
@@ -278,7 +287,9 @@ def page(pictures: list[Picture], terminal: list[tuple[str, str]]) -> Iterator[s
     for picture in pictures:
         yield f"## {picture.title}"
         yield picture.text
-        images = [image(picture, screen, scheme) for screen, *_ in SCREENS for scheme in SCHEMES]
+        images = [
+            image(picture, screen, scheme) for screen, *_ in picture.screens for scheme in SCHEMES
+        ]
         yield "\n".join([*images, "{: .pictures }"])
     yield "## On the terminal"
     for command, output in terminal:

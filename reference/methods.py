@@ -58,7 +58,8 @@ def opening(cls: type[Method], models: Mapping[str, JsonSchema]) -> Iterator[str
     """Yield what stands before a method's settings: what it is, facts, a recipe, source and formula."""
     name = method_name(cls)
     yield f"# {name}"
-    yield prose(inspect.getdoc(cls) or "")
+    article = "An" if cls.family.startswith("e") else "A"
+    yield f"{article} [{cls.family}]({cls.family}s.md). {prose(inspect.getdoc(cls) or '')}"
     facts = [text for text in guide_facts(cls.family, name) if text]
     if facts:
         yield "\n".join(facts)

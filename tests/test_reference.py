@@ -144,7 +144,7 @@ def test_a_new_method_shows_up(registered: None, tmp_path: Path) -> None:
     text = (tmp_path / "stages.md").read_text(encoding="utf-8")
     assert "| [`shout`](stage-shout.md) | Drop rows in capitals. |" in text
     text = (tmp_path / "stage-shout.md").read_text(encoding="utf-8")
-    assert text.startswith("# shout\n\nDrop rows in capitals.")
+    assert text.startswith("# shout\n\nA [stage](stages.md). Drop rows in capitals.")
     assert "[arXiv:2601.00001](https://arxiv.org/abs/2601.00001)" in text
     line = "| `share` | number ≥ 0, ≤ 1 | `0.5` | of capitals among the letters | `share: 0.5` |"
     assert line in text
@@ -204,6 +204,9 @@ def test_the_gallery_shows_each_page_on_both_screens_and_in_both_schemes(tmp_pat
     assert {name for name, _ in references} == files.keys()
     assert all(name.endswith(f"-{scheme}.png") for name, scheme in references)
     sizes = {name: struct.unpack(">II", data[16:24]) for name, data in files.items()}
+    assert {name.split("-")[0] for name in sizes if "-narrow-" not in name} == {
+        "report", "row", "rows", "map", "whatif", "compare", "label", "notebook"
+    }  # fmt: skip
     for name, (width, height) in sizes.items():
         assert width == (1920 if "-wide-" in name else 585), name
         assert height == 1200 or name.startswith("notebook"), name
