@@ -136,13 +136,21 @@ def _mend(path: Path, descriptor: int) -> bytes:
 
 
 def write_recipe(run: RunFolder) -> Path:
-    """Write the recipe that reads a run's marks; return its path."""
+    """Write the recipe that reads a run's marks, unless it is there; return its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     path = recipe_path(run)
     settings = marked_recipe(run).model_dump(mode="json")
-    staging = temporary_name(path)
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(path)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
+    try:
+        if not path.is_file() or path.read_bytes() != text:
+            staging = temporary_name(path)
+            staging.write_bytes(text)
+            staging.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
     return path
 
 

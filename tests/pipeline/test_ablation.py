@@ -263,3 +263,18 @@ def test_rows_of_a_generator_are_left_out_together_and_no_model_is_asked_again(
     pool = rows.filter(arm="generate")["row_id"]
     assert len(pool) == 4
     assert pool.str.starts_with("pool").all()
+
+
+def test_without_the_marks_by_hand_no_row_is_pinned(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = stored_rows(store, "pool", [row(name, turns("q", "a")) for name in "ab"])
+    verdicts = stored_table(
+        store,
+        "evidence",
+        pl.DataFrame(
+            {"row_id": ["a", "b"], "keep": [True, False], "pinned": [True, False]}
+        ).with_columns(reason=pl.lit("marked_by_hand")),
+    )
+    spared = evidence(rows, verdicts, None).result
+    assert spared["keep"].all()
+    assert "pinned" not in spared.columns

@@ -239,3 +239,18 @@ def test_from_marks_to_a_run_of_them_on_the_command_line(run: RunFolder, tmp_pat
         " as one to drop", ""
     )
     assert "marked by hand" in (tmp_path / "again/report/index.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_mark(run, mark(run, row_id(1), "drop"))
+    before = marks_path(run).read_bytes()
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("curate.runs.marks.os.write", refuse)
+    with pytest.raises(UserError, match=r"the mark cannot be saved .Read-only file system"):
+        save_mark(run, mark(run, row_id(2), "drop"))
+    assert marks_path(run).read_bytes() == before
