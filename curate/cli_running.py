@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,8 @@ def run(
     if json:
         say_json(closing.result_record(result))
     else:
-        say(*([result.folder] if quiet else closing.closing_lines(result)))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        say(*([result.folder] if quiet else closing.closing_lines(result, width)))
     proof = result.proof or {}
     raise typer.Exit(2 if proof.get("verdict") in ("refused", "not measured") else 0)
 

@@ -14,12 +14,12 @@ from curate.runs.funnel import gather_funnel
 NO_PROOF = "no proof was asked for"
 
 
-def closing_lines(result: RunResult) -> Iterator[str]:
-    """Yield the lines for a terminal."""
+def closing_lines(result: RunResult, width: int | None = None) -> Iterator[str]:
+    """Yield the lines for a terminal of a width, to which the funnel is cut, or for a file."""
     run = open_run(result.folder)
     funnel = gather_funnel(run)
     yield ""
-    yield from funnel_lines(funnel)
+    yield from funnel_lines(funnel, width)
     yield ""
     for warning in drop_warnings(run, funnel):
         yield f"warning  {warning.sentence}"

@@ -14,8 +14,8 @@ BAR, LABEL, REASONS = 20, 26, 3
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def funnel_lines(funnel: Funnel) -> Iterator[str]:
-    """Yield a line for each step of a funnel."""
+def funnel_lines(funnel: Funnel, width: int | None = None) -> Iterator[str]:
+    """Yield a line for each step of a funnel, cut to a width where there is one."""
     most = max(step.remaining for step in funnel.steps)
     wide = len(f"{most:,}")
     for number, step in enumerate(funnel.steps):
@@ -23,7 +23,11 @@ def funnel_lines(funnel: Funnel) -> Iterator[str]:
         label = "read" if number == 0 else "selected" if last else stage_label(step.stage)
         bar = bar_text(step.remaining / max(most, 1))
         line = f"{label[:LABEL]:<{LABEL}} {step.remaining:>{wide},}  {bar:<{BAR}}"
-        yield f"{line}  {_left(step, number, last)}".rstrip()
+        yield _cut(f"{line}  {_left(step, number, last)}".rstrip(), width)
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _left(step: FunnelStep, number: int, last: bool) -> str:

@@ -24,6 +24,13 @@ def test_a_funnel_is_a_line_a_step_with_reasons() -> None:
     ]
 
 
+def test_a_funnel_is_cut_to_the_width_of_a_terminal() -> None:
+    steps = (FunnelStep("pool", (("empty_response", 12),), 9), FunnelStep("select", (), 9))
+    cut, whole = funnel_lines(Funnel(21, steps), 70)
+    assert (len(cut), cut[-1]) == (70, "…")
+    assert whole.startswith("selected") and "…" not in whole
+
+
 @pytest.mark.parametrize(
     ("share", "bar"), [(0, ""), (1, "█" * 20), (1e-9, "▏"), (0.5, "█" * 10), (0.028125, "▌")]
 )
