@@ -14,6 +14,7 @@ from curate.report.drawing import (
     CONTROL,
     INK,
     MUTED,
+    WIDTH,
     Drawing,
     from_values,
     padded,
@@ -36,7 +37,9 @@ def draw_ability_curves(curve: AbilityCurves) -> Drawing:
     abilities = sorted(abilities, key=lambda ability: -ability.examples)[: PANELS - 1]
     # One ability alone is the whole.
     curves = [total] if len(abilities) == 1 else [total, *abilities]
-    panels = [_panel(ability, curve.sizes) for ability in curves]
+    # One alone is as large as a chart of its own.
+    size = (WIDTH - 60, 150) if len(curves) == 1 else (PANEL_WIDTH, PANEL_HEIGHT)
+    panels = [_panel(ability, curve.sizes, size) for ability in curves]
     chart = alt.concat(*panels, columns=COLUMNS, spacing=18)
     ends = [f"{a.name} {a.growth}" for a in curves]
     label = METRICS[curve.metric].label
@@ -48,7 +51,7 @@ def draw_ability_curves(curve: AbilityCurves) -> Drawing:
     return Drawing(to_svg(chart), words)
 
 
-def _panel(ability: Ability, sizes: list[int]) -> Any:
+def _panel(ability: Ability, sizes: list[int], size: tuple[int, int]) -> Any:
     values = [
         {
             "rows": point.rows,
@@ -85,4 +88,5 @@ def _panel(ability: Ability, sizes: list[int]) -> Any:
         [shorten(ability.name, TITLE_CHARS), ability.growth],
         anchor="start", fontSize=12, fontWeight="normal", color=INK,
     )  # fmt: skip
-    return alt.layer(*layers).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=title)
+    width, height = size
+    return alt.layer(*layers).properties(width=width, height=height, title=title)

@@ -70,7 +70,7 @@ def test_where_no_smaller_size_was_trained_only_the_sentence_stands(make_run: Ma
 def test_names_of_abilities_are_escaped(make_run: MakeRun) -> None:
     source = add_curve(make_run(), curve(**{HOSTILE: ability(), "sums": ability()}))
     assert HOSTILE not in source
-    assert "<script>" not in source
+    assert source.count("<script>") == 1
 
 
 def test_the_chart_holds_the_largest_abilities_and_one_alone_is_the_whole() -> None:

@@ -15,9 +15,11 @@ import torch
 from curate.core.numerals import measure, signed
 from curate.core.section import Item, PassagePart, RowList, RowPart
 from curate.pipeline.curation import run_curation
-from curate.proof.written_section import change_of
+from curate.proof.written_section import WrittenAnswer, WrittenExample, change_of, in_turns
 from curate.report.build import write_report
 from curate.report.data import gather
+from curate.report.examples import read_rows
+from curate.runs.folder import open_run
 from tests.conftest import small_proof
 from tests.report.sections import blocks_of, shown_ids, words_of_block
 
@@ -83,6 +85,61 @@ def test_an_answer_is_better_the_way_its_metric_counts() -> None:
     assert change_of(0.0, 1.0, "generated") == "worse"
     assert change_of(1.0, 1.0, "loss") == "same"
     assert change_of(None, 1.0, "loss") is None
+
+
+def written_example(eval_id: str, rights: str, own: float = 1.0) -> WrittenExample:
+    """An example in which each arm is right (1), wrong (0) or not judged (-)."""
+    arms = ("base", "selected", "random_rows")
+    judged = [{"1": True, "0": False, "-": None}[right] for right in rights]
+    values = (2.0, own, 2.0)
+    answers = (
+        WrittenAnswer(arm, "text", 1, False, {"loss": value}, right)
+        for arm, value, right in zip(arms, values, judged, strict=True)
+    )
+    return WrittenExample(eval_id, tuple(answers))
+
+
+def test_outcomes_take_turns_first_those_in_which_the_models_differ() -> None:
+    rights = ("000", "000", "000", "010", "010", "001", "111")
+    examples = [written_example(str(at), right) for at, right in enumerate(rights)]
+    assert [one.eval_id for one in in_turns(examples)] == ["3", "5", "0", "6", "4", "1", "2"]
+    same = [written_example(str(at), "---", own) for at, own in enumerate((1.0, 1.0, 3.0))]
+    assert [one.eval_id for one in in_turns(same)] == ["0", "2", "1"]
+
+
+def test_answers_as_the_reference_are_counted_and_said_so(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    path = folder / "evidence/proof-written.parquet"
+    table = pl.read_parquet(path)
+    texts = [
+        f" answer <B>{eval_id.rpartition(':')[2]}</b>" if arm == "selected" else "Another."
+        for eval_id, arm in table.select("eval_id", "arm").iter_rows()
+    ]
+    table.with_columns(pl.Series("text", texts)).write_parquet(path)
+    (section,) = gather(folder).written
+    references = {
+        part.row_id: read_rows(open_run(folder), [part.row_id])[part.row_id][1]["messages"][-1]
+        for part in blocks_of(section, RowPart)
+    }
+    alike = sum(
+        f"Answer <b>{row_id.rpartition(':')[2]}</b>." == message["content"]
+        for row_id, message in references.items()
+    )
+    words = words_of_block(section)
+    assert f"of 5: base model, untuned 0; selection {alike}; as many random rows 0" in words
+    assert words.count(" not as the reference ") == 15 - alike
+
+
+def test_a_metric_of_written_answers_says_what_is_right(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    path = folder / "evidence/proof-written.parquet"
+    table = pl.read_parquet(path)
+    right = (table["arm"] == "selected").cast(pl.Float64)
+    table.with_columns(generated=right).write_parquet(path)
+    words = words_of_block(gather(folder).written[0])
+    assert (
+        "Right by value, of 5: base model, untuned 0; selection 5; as many random rows 0" in words
+    )
 
 
 def test_an_answer_that_no_room_was_left_for_is_told(run: Path, tmp_path: Path) -> None:
