@@ -30,6 +30,8 @@ class Selector(SelectParams, Method):
         needs_tokens: False for a plain draw: rows are counted in tokens only where a budget or condition
             speaks of them.
         renders_target: the base model reads the target examples, in its chat template.
+        on_targets: for a method that did not beat random draws, what it did on the 8 targets of
+            docs/real-targets.md.
         scores_alone: a row's score depends on the row and the target alone, not on which others there
             are.
     """
@@ -41,6 +43,7 @@ class Selector(SelectParams, Method):
     needs_scores: ClassVar[bool] = True
     needs_tokens: ClassVar[bool] = True
     renders_target: ClassVar[bool] = False
+    on_targets: ClassVar[str] = ""
     scores_alone: ClassVar[bool] = False
 
     def score_rows(self, run: ScoreRun) -> Table:

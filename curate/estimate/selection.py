@@ -37,6 +37,11 @@ class Scoring:
             calls += work.calls
             does += calls_sentences(work) + self.base.unread("pool", work.limit)
             self.done.append(scores)
+        if selector.on_targets:
+            does.append(
+                f"on 8 real targets {selector.on_targets} (docs/real-targets.md): for a mixture or for "
+                "variety, not to beat random rows at a skill"
+            )
         seconds += self.base.seconds(tokens)
         does = list(dict.fromkeys(does))
         return EstimateLine(

@@ -51,6 +51,7 @@ class FacilitySelector(VectorParams):
 
     title: ClassVar[str] = "facility location"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "better than random draws on 1, worse on 1, within their range on 6"
 
     method: Literal["facility"] = "facility"
     neighbours: int = Field(

@@ -48,6 +48,7 @@ class GmeSelector(Selector):
 
     title: ClassVar[str] = "greedy maximum entropy"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "within the range of random draws on all 8"
 
     method: Literal["gme"] = "gme"
     attributes: list[str] = Field(

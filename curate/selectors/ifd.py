@@ -57,6 +57,7 @@ class IfdSelector(Selector):
 
     title: ClassVar[str] = "IFD"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "worse than random draws on 4, better on 1, within their range on 3"
     rank_params: ClassVar[tuple[str, ...]] = ("form", "min_tokens")
     scores_alone: ClassVar[bool] = True
 

@@ -49,6 +49,7 @@ class KcenterSelector(VectorParams):
 
     title: ClassVar[str] = "k-center"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "within the range of random draws on all 8"
 
     method: Literal["kcenter"] = "kcenter"
     limit: int = Field(

@@ -42,6 +42,7 @@ class MixtureSelector(Selector):
 
     title: ClassVar[str] = "a mixture"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "better than random draws on 1, worse on 1, within their range on 6"
     rank_params: ClassVar[tuple[str, ...]] = ("by", "weights", "temperature")
     needs_tokens: ClassVar[bool] = False
 

@@ -44,6 +44,7 @@ class PerplexitySelector(Selector):
     """Easy, middling or hard rows by the base model's loss."""
 
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "worse than random draws on 1, within their range on 7"
     rank_params: ClassVar[tuple[str, ...]] = ("of", "prefer", "mid")
     scores_alone: ClassVar[bool] = True
 

@@ -59,6 +59,7 @@ class SmartSelector(VectorParams):
 
     title: ClassVar[str] = "SMART"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "within the range of random draws on all 8"
     rank_params: ClassVar[tuple[str, ...]] = ("tasks",)
 
     method: Literal["smart"] = "smart"

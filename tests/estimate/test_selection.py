@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.config.recipe import Config
+from curate.core.methods import find_method
+from curate.core.selector import Selector
 from curate.estimate.lines import EstimateLine
 from curate.estimate.recipe import estimate
 from tests.conftest import turns
 
 ROWS = 40
+TABLE_ROW = re.compile(r"^\| `(\w+)` \| (\d) (\d) (\d) \|", re.MULTILINE)
 
 
 def estimated(folder: Path, model: Path, *compare: dict[str, Any]) -> list[EstimateLine]:
@@ -74,3 +78,29 @@ def test_embeddings_and_calls_are_told(tmp_path: Path, tiny: Path) -> None:
     assert again.seconds.likely == 0
     assert judge.does == "judge, budget 5 rows; at most 120 calls of a model"
     assert judge.asks
+
+
+def test_a_method_that_did_not_beat_random_draws_says_so(tmp_path: Path, tiny: Path) -> None:
+    own, near, _ = estimated(tmp_path, tiny, {"method": "kcenter"})
+    assert "on 8 real targets worse than random draws on 1" in own.does
+    assert "within the range of random draws on all 8" in near.does
+
+
+def test_what_is_said_of_methods_is_what_the_table_has() -> None:
+    """Marks of a row of docs/real-targets.md, better, within and worse, are those of the sentence."""
+    text = (Path(__file__).parents[2] / "docs/real-targets.md").read_text(encoding="utf-8")
+    marks = {name: tuple(map(int, counts)) for name, *counts in TABLE_ROW.findall(text)}
+    for name, (better, within, worse) in marks.items():
+        sentence = find_method(Selector, name).on_targets
+        assert bool(sentence) == (better <= 1 and name != "random"), name
+        if sentence and within == 8:
+            assert sentence == "within the range of random draws on all 8"
+        elif sentence:
+            assert counted(sentence) == {"better": better, "worse": worse, "within": within}
+
+
+def counted(sentence: str) -> dict[str, int]:
+    parts = {"better": 0, "worse": 0, "within": 0}
+    for part in sentence.split(", "):
+        parts[part.split()[0]] = int(part.split()[-1])
+    return parts
