@@ -42,6 +42,7 @@ LONGEST_REASON = 200
 def log_to_trackers(folder: Path, trackers: Sequence[Tracker]) -> None:
     """Log a finished run to the trackers of its recipe; say which did not take it, and why."""
     for tracker in trackers:
+        LOG.info("logging to %s", tracker.method)
         try:
             LOG.info("logged to %s: %s", tracker.method, log_to(folder, tracker))
         except Exception as error:

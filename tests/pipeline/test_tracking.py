@@ -91,7 +91,8 @@ def test_a_tracker_that_fails_is_a_warning_with_the_command(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="curate"):
         log_to_trackers(run.path, [BrokenTracker(project="our own"), SilentTracker()])
-    warning, success = caplog.messages
+    first, warning, second, success = caplog.messages
+    assert (first, second) == ("logging to broken", "logging to silent")
     assert "the run is finished, but broken did not log it" in warning
     assert "no route to host" in warning
     assert f"curate track {run.path} broken --set 'project=our own'" in warning
