@@ -17,13 +17,13 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 def funnel_lines(funnel: Funnel, width: int | None = None) -> Iterator[str]:
     """Yield a line for each step of a funnel, cut to a width where there is one."""
     most = max(step.remaining for step in funnel.steps)
-    wide = len(f"{most:,}")
+    wide, last = len(f"{most:,}"), len(funnel.steps) - 1
+    labels = ["read", *(stage_label(step.stage) for step in funnel.steps[1:-1]), "selected"]
+    longest = min(max(map(len, labels)), LABEL)
     for number, step in enumerate(funnel.steps):
-        last = number == len(funnel.steps) - 1
-        label = "read" if number == 0 else "selected" if last else stage_label(step.stage)
         bar = bar_text(step.remaining / max(most, 1))
-        line = f"{label[:LABEL]:<{LABEL}} {step.remaining:>{wide},}  {bar:<{BAR}}"
-        yield _cut(f"{line}  {_left(step, number, last)}".rstrip(), width)
+        line = f"{labels[number][:LABEL]:<{longest}} {step.remaining:>{wide},}  {bar:<{BAR}}"
+        yield _cut(f"{line}  {_left(step, number, number == last)}".rstrip(), width)
 
 
 def _cut(line: str, width: int | None) -> str:

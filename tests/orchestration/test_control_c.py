@@ -11,8 +11,8 @@ pytestmark = pytest.mark.system
 # What the run is at: how often the pool holds its rows, what the run has said before, a change.
 WORK = {
     "ingest": (1500, "", "seed=0"),
-    "a model reads rows": (60, "tokens: made", "seed=0"),
-    "a fine-tune": (1, "finetune: ", "prove.lora.epochs=500"),
+    "a model reads rows": (60, "Encode rows", "seed=0"),
+    "a fine-tune": (1, "Fine-tune the arms", "prove.lora.epochs=500"),
 }
 
 

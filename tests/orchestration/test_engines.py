@@ -237,7 +237,7 @@ def test_an_interrupted_run_leaves_no_cluster(inline: Workplace, tmp_path: Path)
         env=environment(),
     )
     try:
-        terminal.wait_for(lambda: "finetune 1 of" in terminal.read())
+        terminal.wait_for(lambda: "Fine-tune the arms" in terminal.read())
         children = terminal.relatives()
         terminal.press_control_c()
         assert terminal.end()[0] == 130, terminal.output

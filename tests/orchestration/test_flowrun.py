@@ -197,7 +197,7 @@ def at_work(
         env={**environment(), **cache},
     )
     try:
-        terminal.wait_for(lambda: "finetune: " in terminal.read())
+        terminal.wait_for(lambda: "Fine-tune the arms" in terminal.read())
         (server,) = terminal.relatives()
         yield terminal, server
     finally:
@@ -244,14 +244,14 @@ def test_a_run_ends_well_when_its_server_dies(
     workplace = Workplace(tmp_path / "place", finished.base)
     workplace.write(pool_lines())
     process = subprocess.Popen(
-        workplace.command("--prefect"), cwd=REPO, env={**environment(), **cache},
+        workplace.command("--prefect", "-v"), cwd=REPO, env={**environment(), **cache},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if "pool: made" in line:
+        if re.search(r"  pool-\w+: made", line):
             (server,) = psutil.Process(process.pid).children()
             server.kill()
     assert process.wait(timeout=600) == 0, lines

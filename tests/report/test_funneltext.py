@@ -15,19 +15,19 @@ def test_a_funnel_is_a_line_a_step_with_reasons() -> None:
         FunnelStep("select", (("beyond_budget", 507),), 1),
     )
     assert list(funnel_lines(Funnel(1012, steps))) == [
-        "read                       1,000  ████████████████████  "
+        "read             1,000  ████████████████████  "
         "12 rejected: bad_json 9, empty_prompt 1, a 1 and 1 more",
-        "Exact duplicates             500  ██████████            500 dropped: exact_duplicate",
-        "Corrections                  508  ██████████▏           2 dropped: wrong_answer; 10 made",
-        "Eval leaks                   508  ██████████▏",
-        "selected                       1  ▏                     507 not selected: beyond_budget",
+        "Exact duplicates   500  ██████████            500 dropped: exact_duplicate",
+        "Corrections        508  ██████████▏           2 dropped: wrong_answer; 10 made",
+        "Eval leaks         508  ██████████▏",
+        "selected             1  ▏                     507 not selected: beyond_budget",
     ]
 
 
 def test_a_funnel_is_cut_to_the_width_of_a_terminal() -> None:
     steps = (FunnelStep("pool", (("empty_response", 12),), 9), FunnelStep("select", (), 9))
-    cut, whole = funnel_lines(Funnel(21, steps), 70)
-    assert (len(cut), cut[-1]) == (70, "…")
+    cut, whole = funnel_lines(Funnel(21, steps), 50)
+    assert (len(cut), cut[-1]) == (50, "…")
     assert whole.startswith("selected") and "…" not in whole
 
 
