@@ -87,7 +87,8 @@ def scores(embedded: PoolAndTarget, limit: int) -> Counted[pl.DataFrame]:
     picks = choose_rows(pool.vectors, target, limit)
     alone = gains_alone(pool.vectors, target)
     rest = np.argsort(-alone, kind="stable")
-    order = np.concatenate([picks.rows, rest[~np.isin(rest, picks.rows)]])
+    chosen = np.array(picks.rows, dtype=np.int64)
+    order = np.concatenate([chosen, rest[~np.isin(rest, chosen)]])
     nearest = fixed_point(pool.vectors)[order] @ fixed_point(target).T
     further = len(order) - len(picks.rows)
     frame = pl.DataFrame(
