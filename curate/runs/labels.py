@@ -29,7 +29,7 @@ from curate.judge.confidence import ConfidenceStage
 from curate.judge.labelling import MOST_CANDIDATES, Candidates, Vectors, draw_rows
 from curate.judge.labels import LABEL_SCHEMA, name_labels, read_labels
 from curate.judge.rubric import RubricStage
-from curate.runs.folder import RunFolder, inside
+from curate.runs.folder import MANIFEST, RunFolder, inside
 from curate.runs.publish import temporary_name
 from curate.runs.vectors import find_vectors
 
@@ -270,12 +270,13 @@ def _changing(run: RunFolder) -> Iterator[None]:
     """
     folder = inside(run.path, FOLDER)
     try:
-        if not folder.is_dir():
-            with locked(run.path):
-                folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # One at a time, so that who holds the run folder is a run and no other label.
+        descriptor = os.open(run.path / MANIFEST, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                with locked(run.path):
+                    folder.mkdir(exist_ok=True)
             yield
         finally:
             os.close(descriptor)

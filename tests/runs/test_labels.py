@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,12 @@ def test_the_command_writes_rows_and_says_what_to_do(run: RunFolder, tmp_path: P
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "4 rows are written to rows.jsonl: fill in `correct`" in done.stdout
     assert "{method: confidence, labels: {path: rows.jsonl}}" in done.stdout
+
+
+def test_draws_at_the_same_time_wait_for_one_another(run: RunFolder) -> None:
+    threads = [threading.Thread(target=extend_queue, args=(run, 5)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({row.row_id for row in read_queue(run)}) == 30
