@@ -1,6 +1,5 @@
 """Provenance of a run: when it was made, by which command, on what, and with which models."""
 
-import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.config.recipe import Config
+from curate.core.threads import usable_cores
 
 
 class Provenance:
@@ -25,7 +25,7 @@ class Provenance:
             "command": self._command,
             "platform": f"{sys.platform} {platform.machine()}",
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_cores(),
         }
 
 
