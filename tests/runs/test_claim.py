@@ -128,7 +128,7 @@ def test_the_manifest_lists_every_file_and_tells_how_the_run_was_made() -> None:
     assert run["models"] == {"base": os.environ["TINY"], "embedder": "static"}
     page = result.report.read_text()
     assert "curate run demo.yaml" in page
-    assert run["started"] in page
+    assert f"{run['started'][:16].replace('T', ' ')} UTC" in page
 
 
 def test_steps_of_one_name_have_lines_of_their_own() -> None:
