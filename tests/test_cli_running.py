@@ -29,7 +29,7 @@ def test_a_run_ends_with_its_funnel_its_verdict_and_where_everything_lies(recipe
     done, folder = run(recipe), recipe.parent / "run"
     lines = done.stdout.splitlines()
     assert lines[0] == ""
-    assert [line.split("  ")[0] for line in lines[1:5]] == [
+    assert [line[:16].rstrip() for line in lines[1:5]] == [
         "read", "Exact duplicates", "Near duplicates", "selected"
     ]  # fmt: skip
     assert lines[6:] == [
