@@ -32,6 +32,7 @@ from curate.core.store import Artifact, Computation, Store, key_of
 from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
 from curate.report import build, charts, figures
+from tests.chromium import chromium as chromium
 from tests.s3server import s3_server
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run.

@@ -20,16 +20,11 @@ from curate.view.bundle import write_bundle
 from curate.view.context import open_context
 from curate.view.server import ViewServer
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
-from tests.view.browsing import SCREENS, Screen, launched, screen
+from tests.view.browser import SCREENS
+from tests.view.browsing import Screen, screen
 
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>" + "W" * 300
 pytestmark = [pytest.mark.browser, pytest.mark.system]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +41,8 @@ def bundle(mapped_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def view(browser: Any, server: ViewServer) -> Iterator[Screen]:
-    with screen(browser) as one:
+def view(chromium: Any, server: ViewServer) -> Iterator[Screen]:
+    with screen(chromium) as one:
         one.page.goto(server.url("/rows"))
         one.page.wait_for_url("**/rows")
         yield one
@@ -207,9 +202,9 @@ def test_a_threshold_answers_as_the_stage_and_a_fault_is_in_place(
         "/compare?alone=B",
     ],
 )
-def test_pages_fit_and_are_accessible(browser: Any, server: ViewServer, path: str) -> None:
+def test_pages_fit_and_are_accessible(chromium: Any, server: ViewServer, path: str) -> None:
     for width, scheme in SCREENS:
-        with screen(browser, width, scheme) as one:
+        with screen(chromium, width, scheme) as one:
             one.page.goto(server.url("/rows"))
             one.page.wait_for_url("**/rows")
             one.page.goto(address(server, path))
@@ -217,8 +212,8 @@ def test_pages_fit_and_are_accessible(browser: Any, server: ViewServer, path: st
             one.check(width)
 
 
-def test_a_page_answers_without_a_script(browser: Any, server: ViewServer) -> None:
-    with screen(browser, java_script_enabled=False) as one:
+def test_a_page_answers_without_a_script(chromium: Any, server: ViewServer) -> None:
+    with screen(chromium, java_script_enabled=False) as one:
         one.page.goto(server.url("/whatif"))
         one.page.wait_for_url("**/whatif")
         one.page.locator("#amount").fill("20")
@@ -227,8 +222,8 @@ def test_a_page_answers_without_a_script(browser: Any, server: ViewServer) -> No
         assert one.page.get_by_role("slider").count() == 0
 
 
-def test_a_bundle_works_from_a_file(browser: Any, bundle: Path, mapped_run: Path) -> None:
-    with screen(browser, offline=True) as one:
+def test_a_bundle_works_from_a_file(chromium: Any, bundle: Path, mapped_run: Path) -> None:
+    with screen(chromium, offline=True) as one:
         page = one.page
         page.goto(bundle.as_uri())
         canvas = page.locator("#map")
@@ -248,9 +243,9 @@ def test_a_bundle_works_from_a_file(browser: Any, bundle: Path, mapped_run: Path
         assert one.faults == []
 
 
-def test_a_bundle_fits_and_is_accessible(browser: Any, bundle: Path) -> None:
+def test_a_bundle_fits_and_is_accessible(chromium: Any, bundle: Path) -> None:
     for width, scheme in SCREENS:
-        with screen(browser, width, scheme, offline=True) as one:
+        with screen(chromium, width, scheme, offline=True) as one:
             one.page.goto(bundle.as_uri())
             expect(one.page.locator("#map")).to_have_attribute(
                 "data-drawn", re.compile(r"^[1-9]\d+$")
@@ -258,7 +253,7 @@ def test_a_bundle_fits_and_is_accessible(browser: Any, bundle: Path) -> None:
             one.check(width)
 
 
-def test_hostile_rows_do_nothing(browser: Any, tmp_path: Path, tiny: Path) -> None:
+def test_hostile_rows_do_nothing(chromium: Any, tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, taint=f" {HOSTILE}", rows=12)
     settings = recipe(tmp_path, tiny, [{"kind": "exact"}, FUZZY]).model_dump(mode="json")
     settings |= {"name": "hostile", "select": {"method": "embed", "budget": {"rows": 9}}}
@@ -271,7 +266,7 @@ def test_hostile_rows_do_nothing(browser: Any, tmp_path: Path, tiny: Path) -> No
     viewer.start()
     page, _ = write_bundle(open_run(runs[0]), tmp_path / "shared")
     queries = ("whatif?of=fuzzy&threshold=0.9", "compare?alone=B")
-    with screen(browser, 390) as one:
+    with screen(chromium, 390) as one:
         one.page.goto(viewer.url("/rows"))
         one.page.wait_for_url("**/rows")
         for place in (*(address(viewer, f"/{query}") for query in queries), page.as_uri()):

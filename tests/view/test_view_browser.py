@@ -14,19 +14,13 @@ from curate.view.app import build_app
 from curate.view.context import open_context
 from curate.view.server import ViewServer
 from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
-from tests.view.browser import SCREENS, Visit, open_chromium, visit
+from tests.view.browser import SCREENS, Visit, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.system]
 HOSTILE = (
     "<script>alert(1)</script><img src=http://example.org/x onerror=alert(1)>"
     '"><svg onload=alert(1)>\u202e\u2066\x1b[31m{{ 7*7 }}\'"' + "W" * 300
 )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
