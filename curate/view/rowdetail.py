@@ -230,7 +230,7 @@ def _facts(run: RunFolder, line: dict[str, object], row: StoredRow | None) -> li
     )
     facts += [(name, value) for name, value in further if value]
     meta = orjson.loads(row["meta"] or "{}")
-    return facts + [(str(key), _plain(value)) for key, value in meta.items()]
+    return facts + [(f"meta.{key}", _plain(value)) for key, value in meta.items()]
 
 
 def _plain(value: object) -> str:

@@ -94,7 +94,7 @@ def test_reasoning_and_calls_are_turns_of_their_own(tmp_path: Path, tiny: Path) 
         ("tool", "rain"),
         ("assistant", "It rains."),
     ]
-    assert dict(detail.facts)["difficulty"] == "high"
+    assert dict(detail.facts)["meta.difficulty"] == "high"
 
 
 @pytest.mark.system
