@@ -24,15 +24,16 @@ def wait_until(condition: Callable[[], object], failure: Callable[[], str] = lam
         time.sleep(0.05)
 
 
-def restore_hangup() -> None:
-    """Let SIGHUP end this process, as on a terminal: under nohup it would inherit that it is ignored."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def restore_signals() -> None:
+    """Let signals end this process as on a terminal: under nohup it would ignore them."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def open_session() -> None:
     """Make standard input the controlling terminal of this process, whose end hangs it up."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    restore_hangup()
+    restore_signals()
 
 
 class TerminalProcess:

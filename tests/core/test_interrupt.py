@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import DEADLINE, INTERRUPTED, REPO, TerminalProcess, restore_hangup, wait_until
+from tests.terminal import DEADLINE, INTERRUPTED, REPO, TerminalProcess, restore_signals, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -79,7 +79,7 @@ def test_every_ending_signal_ends_tidily(number: signal.Signals, tmp_path: Path)
     process = subprocess.Popen(
         script(STUCK["native code"], tmp_path / "scratch"),
         cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=restore_hangup,
+        preexec_fn=restore_signals,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "at work\n"

@@ -17,7 +17,7 @@ import pytest
 
 from curate.orchestration.history import DATABASE
 from curate.orchestration.local import local_server
-from tests.terminal import REPO, restore_hangup, wait_until
+from tests.terminal import REPO, restore_signals, wait_until
 
 pytestmark = pytest.mark.system
 HOLDER = """
@@ -119,7 +119,7 @@ def test_a_server_ends_with_its_run(cache: Path, number: signal.Signals) -> None
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER.format(end="time.sleep(600)")],
         cwd=REPO, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=restore_hangup,
+        preexec_fn=restore_signals,
     )  # fmt: skip
     assert holder.stdout is not None
     assert holder.stdout.readline() == "up\n"

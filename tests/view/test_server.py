@@ -16,6 +16,7 @@ from curate.core.errors import UserError
 from curate.view.app import build_app
 from curate.view.context import open_context
 from curate.view.server import ViewServer
+from tests.terminal import restore_signals
 
 
 def test_a_server_answers_in_a_thread_and_ends(view_run: Path) -> None:
@@ -44,8 +45,9 @@ def test_a_port_that_is_taken_is_a_sentence(view_run: Path) -> None:
 def test_the_command_ends_by_a_signal_without_a_word(view_run: Path, number: int) -> None:
     command = [sys.executable, "-m", "curate", "view", str(view_run), "--no-browser"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as viewer:
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=restore_signals,
+    ) as viewer:  # fmt: skip
         assert viewer.stdout is not None
         line = viewer.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
