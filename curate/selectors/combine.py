@@ -18,7 +18,7 @@ turns: similarities of different tasks differ in scale, and under one maximum th
 ones would take the budget (Ivison et al. 2025, table 7). `subtask_max` is that maximum, as published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -69,11 +69,12 @@ def rank_similarities(
     if near.any() and combine in ("round_robin", "softmax", "knn_uniform"):
         # What is similar to no row can name none: its turns would go by row_id.
         similar, tasks = similar[:, near], tasks[near]
-    orders = [
+    names = np.unique(tasks)
+    orders = (
         _order(similar[:, tasks == task], combine, refill=refill, temperature=temperature)
-        for task in np.unique(tasks)
-    ]
-    return by_id[orders[0] if len(orders) == 1 else _turns(orders, refill=refill)]
+        for task in names
+    )
+    return by_id[next(orders) if len(names) == 1 else _turns(orders, len(similar), refill=refill)]
 
 
 def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
@@ -91,7 +92,8 @@ def _order(
     """Return the order of all rows [N] by the examples of one task [N, Q]."""
     match combine:
         case "round_robin":
-            return _turns([best_first(column) for column in similar.T], refill=refill)
+            rankings = (best_first(column) for column in similar.T)
+            return _turns(rankings, len(similar), refill=refill)
         case "softmax":
             return best_first(softmax_mass(similar, temperature))
         case "knn_uniform":
@@ -103,10 +105,12 @@ def _order(
             return best_first(similar.max(axis=1))
 
 
-def _turns(rankings: Sequence[RowNumbers], *, refill: bool) -> RowNumbers:
-    """Return all rows in the order in which examples or tasks that take turns name them."""
-    size = len(rankings[0])
-    return round_robin_refill(rankings, size) if refill else round_robin(rankings, size)
+def _turns(rankings: Iterable[RowNumbers], size: int, *, refill: bool) -> RowNumbers:
+    """Return all rows in the order in which examples or tasks that take turns name them.
+
+    Without `refill` one ranking is in memory at a time.
+    """
+    return round_robin_refill(list(rankings), size) if refill else round_robin(rankings, size)
 
 
 def subtask_max(similar: NDArray[np.float32], tasks: NDArray[np.floating]) -> NDArray[np.float64]:
