@@ -9,11 +9,10 @@ import shlex
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
+from jinja2 import Template, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -32,6 +31,7 @@ from curate.report.examples import RowView
 from curate.report.figures import draw_all, language_label, origin_label
 from curate.report.inline_script import read_script
 from curate.report.page_rows import prompt_line, view_row
+from curate.report.templating import page_environment
 from curate.report.texts import excerpt, whole
 from curate.runs.folder import damage_explained, inside, open_run
 from curate.runs.publish import temporary_name
@@ -101,15 +101,7 @@ def render(report: Report) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {function.__name__: function for function in FILTERS}
+    environment = page_environment(TEMPLATES, *FILTERS)
     environment.filters |= {
         "svg": _trusted_svg,
         "draw": partial(draw_unchecked, draw_chart),
@@ -125,11 +117,6 @@ def _template() -> Template:
         "prompt_line": _prompt_line,
     }
     return environment.get_template("report.html.j2")
-
-
-def _finalize(value: Any) -> Any:
-    """Make hidden characters of everything that the page prints visible."""
-    return visible(value) if type(value) is str else value
 
 
 def _kind(part: object) -> str:

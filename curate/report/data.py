@@ -31,6 +31,7 @@ from curate.report.run_files import FileLink, file_links
 from curate.report.selection import selection_sections
 from curate.report.stages import stage_sections
 from curate.report.wing_sections import generated_sections, taught_sections, written_sections
+from curate.runs.dropwarnings import DropWarning, drop_warnings
 from curate.runs.folder import RunFolder, inside, open_run
 from curate.runs.funnel import Funnel, gather_funnel
 
@@ -105,6 +106,7 @@ class Report:
     select: Mapping[str, Any]
     proof: ProofPanel | None
     funnel: Funnel
+    warnings: tuple[DropWarning, ...]
     mix: Mix
     race: Race | None
     ablation: Ablation | None
@@ -134,7 +136,7 @@ def gather(path: Path) -> Report:
         ValueError: the run's tables contradict each other.
     """
     run = open_run(path)
-    select = dict(run.own_select)
+    select, funnel = dict(run.own_select), gather_funnel(run)
     written, generated, taught = (
         written_sections(run),
         generated_sections(run),
@@ -146,7 +148,8 @@ def gather(path: Path) -> Report:
         manifest=run.manifest,
         select=select,
         proof=read_proof(inside(path, "proof.json")),
-        funnel=gather_funnel(run),
+        funnel=funnel,
+        warnings=tuple(drop_warnings(run, funnel, "RUN")),
         mix=gather_mix(run),
         race=gather_race(run),
         ablation=gather_ablation(run),

@@ -16,6 +16,7 @@ from curate.report.losses import Losses, gather_losses
 from curate.report.run_files import PAGE, file_links
 from curate.report.wording import VERDICTS, method_label
 from curate.runs.card import funnel_lines
+from curate.runs.dropwarnings import drop_warnings
 from curate.runs.folder import RunFolder
 from curate.runs.funnel import Funnel, gather_funnel
 from curate.runs.verdict_text import ProofFigures, leak_lines, read_verdict, verdict_lines
@@ -53,8 +54,8 @@ def _sections(run: RunFolder) -> Iterator[list[str]]:
         *verdict_lines(proof, own=True),
     ]
     yield ["### Leaks", "", *leak_lines(run, proof, funnel)]
-    if warnings := run.manifest.get("warnings"):
-        yield ["### Warnings", "", *_first(f"- {markdown(sentence)}" for sentence in warnings)]
+    if warnings := [markdown(one.sentence) for one in drop_warnings(run, funnel)]:
+        yield ["### Warnings", "", *_first(f"- {sentence}" for sentence in warnings)]
     yield ["### From records to rows", "", *funnel_lines(funnel)]
     if losses := gather_losses(run):
         yield ["### Dropped rows", "", *_loss_lines(losses)]

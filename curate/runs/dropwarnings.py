@@ -22,22 +22,25 @@ class DropWarning:
     commands: tuple[str, ...] = ()
 
 
-def drop_warnings(run: RunFolder, funnel: Funnel) -> Iterator[DropWarning]:
-    """Yield the stages that dropped more than a third, then those that drop what is near the target."""
+def drop_warnings(run: RunFolder, funnel: Funnel, path: str | None = None) -> Iterator[DropWarning]:
+    """Yield the stages that dropped more than a third, then those that drop what is near the target.
+
+    path: of the run in the commands, RUN where the text goes to others.
+    """
+    path = path or shlex.quote(str(run.path))
     for before, step in zip(funnel.steps, funnel.steps[1:-1], strict=False):
         if step.removed > before.remaining * MUCH:
             share = percent(step.removed / before.remaining)
             yield DropWarning(
                 f"{step.stage} dropped {step.removed:,} of {before.remaining:,} rows ({share})",
-                tuple(_commands(run, step.stage)),
+                tuple(_commands(run, step.stage, path)),
             )
     yield from map(DropWarning, run.manifest.get("warnings", []))
 
 
-def _commands(run: RunFolder, stage: str) -> Iterator[str]:
+def _commands(run: RunFolder, stage: str, path: str) -> Iterator[str]:
     """Yield how to see the rows that a stage dropped, and what another threshold of it would drop."""
-    path, where = shlex.quote(str(run.path)), shlex.quote(f"stage = '{stage}'")
-    yield f"curate rows {path} --where {where} --text"
+    yield f"curate rows {path} --where \"stage = '{stage}'\" --text"
     try:
         stages = dict(zip(stage_names(run.config.stages), run.config.stages, strict=True))
     except UserError:  # of a plugin that is not loaded

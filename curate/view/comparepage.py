@@ -13,7 +13,6 @@ from curate.runs.folder import RunFolder, damage_explained
 from curate.runs.verdict_text import CONTROLS, ComparisonFigures, ProofFigures
 from curate.view.context import ViewContext
 from curate.view.excerpts import read_excerpts
-from curate.view.rowpath import row_path
 
 ALONE = ("A", "B")
 KEYS = {BY_TEXT: "text", BY_ID: "id"}
@@ -86,7 +85,6 @@ def compare_page(
         page=page,
         pages=pages,
         excerpts=excerpts,
-        row_path=row_path,
         absent=NOT_THERE,
     )
 

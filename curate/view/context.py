@@ -5,23 +5,24 @@ from functools import cached_property
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from curate.core import numerals
 from curate.core.errors import UserError
-from curate.core.escape import visible
 from curate.core.reasons import explain_reason
 from curate.report import wording
+from curate.report.templating import page_environment
 from curate.runs.folder import RunFolder, damage_explained, open_run
 from curate.view.rowmatches import RowMatcher
+from curate.view.rowpath import row_path
 from curate.view.rowtable import RowTable
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = (
     numerals.number, numerals.significant, numerals.measure, numerals.percent, numerals.signed,
-    numerals.memory, numerals.similarity, explain_reason, wording.stage_label,
+    numerals.memory, numerals.similarity, explain_reason, wording.stage_label, row_path,
 )  # fmt: skip
 
 
@@ -66,16 +67,7 @@ class ViewContext:
     @cached_property
     def templates(self) -> Environment:
         """Return the templates, in which all values are escaped and hidden characters visible."""
-        environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_finalize,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters |= {function.__name__: function for function in FILTERS}
-        return environment
+        return page_environment(TEMPLATES, *FILTERS)
 
     def render(
         self, request: Request, template: str, status: int = 200, **values: object
@@ -110,8 +102,3 @@ def open_context(run: Path, other: Path | None = None) -> ViewContext:
         UserError: a folder is no finished run.
     """
     return ViewContext(open_run(run), None if other is None else open_run(other))
-
-
-def _finalize(value: object) -> object:
-    """Make hidden characters of everything that a page prints visible."""
-    return visible(value) if type(value) is str else value

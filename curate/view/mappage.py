@@ -18,7 +18,6 @@ from curate.view.excerpts import read_excerpts
 from curate.view.mapbrush import COLOURS, LIMITS, MapQuery
 from curate.view.mapfigures import BrushedRows, brushed_rows, categories, points_json
 from curate.view.maptable import TARGET, RowMap, lay_out, point_vectors
-from curate.view.rowpath import row_path
 
 EXCERPT = 400
 
@@ -99,7 +98,6 @@ def map_page(request: Request, maps: MapStore) -> Response:
         brushed=brushed,
         colours=COLOURS,
         limits=LIMITS,
-        row_path=row_path,
         table_link=table_link(brushed),
     )
 

@@ -18,7 +18,6 @@ from curate.runs.plan import stored_selections
 from curate.runs.rethreshold import stage_data, sweep
 from curate.view.context import ViewContext
 from curate.view.excerpts import read_excerpts
-from curate.view.rowpath import row_path
 from curate.view.sweepchart import draw_sweep
 from curate.view.whatif import (
     WhatIfAnswer,
@@ -146,7 +145,6 @@ def _answer_values(
         "answer": answer,
         "fault": fault,
         "excerpts": read_excerpts(context.run, ids),
-        "row_path": row_path,
         "recipe": recipe_path(context),
     }
 

@@ -3,6 +3,9 @@
 import shlex
 from pathlib import Path
 
+from curate.core.escape import markdown
+from curate.report.build import write_report
+from curate.report.markdown import report_markdown
 from curate.runs.dropwarnings import drop_warnings
 from curate.runs.folder import open_run
 from curate.runs.funnel import gather_funnel
@@ -27,6 +30,10 @@ def test_a_stage_that_drops_more_than_a_third_is_named_with_commands_that_work(
     rows, thresholds = (shlex.split(command)[1:] for command in warning.commands)
     assert f"{fuzzy.removed} rows" in curate(*rows).stdout
     assert "threshold" in curate(*thresholds).stdout
+    page = write_report(path).read_text()
+    assert warning.sentence in page and "curate rethreshold RUN fuzzy" in page
+    assert str(path) not in page
+    assert markdown(warning.sentence) in report_markdown(run)
 
 
 def test_a_warning_of_the_run_itself_comes_along(tmp_path: Path, tiny: Path) -> None:
