@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import safe_open
 
 from curate.core.lazy import lazy_module
-from curate.models.lora_values import AdapterValues
+from curate.models.lora_values import AdapterSettings, AdapterValues
 
 if TYPE_CHECKING:
     import peft
@@ -27,12 +27,19 @@ else:
 def save_adapter(model: Any, path: Path, *, rank: int, alpha: int) -> None:
     """Write the LoRA weights of a model that `train_lora` has tuned in place."""
     weights = {name: w.detach().cpu() for name, w in model.named_parameters() if "lora_" in name}
+    save_weights(weights, path, {"rank": rank, "alpha": alpha})
+
+
+def save_weights(
+    weights: "Mapping[str, torch.Tensor]", path: Path, adapter: AdapterSettings
+) -> None:
+    """Write LoRA weights by name, and the settings of the adapter."""
     # One entry: several are written in another order by every process.
-    safetensors_torch.save_file(weights, path, {"lora": json.dumps({"rank": rank, "alpha": alpha})})
+    safetensors_torch.save_file(dict(weights), path, {"lora": json.dumps(adapter)})
 
 
-def read_adapter(path: Path) -> tuple[AdapterValues, dict[str, Any]]:
-    """Return the settings (rank, alpha) and the weights by name of a saved adapter."""
+def read_adapter(path: Path) -> tuple[AdapterSettings, dict[str, Any]]:
+    """Return the settings and the weights by name of a saved adapter."""
     with safe_open(path, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return json.loads(file.metadata()["lora"]), weights
@@ -45,7 +52,7 @@ def attach_adapter(model: Any, path: Path) -> Any:
     be rounded away.
     """
     lora, weights = read_adapter(path)
-    tuned = add_adapters(model, lora, "all-linear", seed=[0])
+    tuned = add_adapters(model, lora, lora.get("targets", "all-linear"), seed=[0])
     set_adapters(model, weights)
     return tuned
 

@@ -1,7 +1,7 @@
 """The JSON of LoRA settings, as keys of cached calls have it."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 # The proof's settings.
 RANK, ALPHA, BATCH_ROWS = 16, 32, 8
@@ -12,6 +12,12 @@ class AdapterValues(TypedDict):
 
     rank: int
     alpha: int
+
+
+class AdapterSettings(AdapterValues):
+    """What a file of adapters says of them; `targets` are the layers, all linear ones if not named."""
+
+    targets: NotRequired[Sequence[str]]
 
 
 class TuningValues(AdapterValues):

@@ -45,14 +45,13 @@ from curate.core.wants import ONE_GPU
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.finetune import ADAPTER, finetune, learn_adapter
 from curate.models.lora_values import LoraValues, brief_lora
-from curate.models.losses import mean_loss, read_losses
 from curate.models.passes import pass_of, pool_pass
 from curate.models.training import TrainingRows, training_rows
+from curate.selectors.gain import PRIOR_TOKENS, loss_table, shrunk_gain, with_score
 
 VERSION = 1
 # The seed is fixed: another draw of the adapters is no other method.
 SEED = (0,)
-NOTHING_READ = "no response token within max_length"
 
 
 @method
@@ -72,9 +71,7 @@ class PerplexityRatioSelector(Selector):
     learning_rate: float = Field(
         5e-4, gt=0, description="of the brief tuning on the target examples"
     )
-    prior_tokens: int = Field(
-        10, ge=0, description="tokens without gain that each response is averaged with"
-    )
+    prior_tokens: int = Field(10, ge=0, description=PRIOR_TOKENS)
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
 
     def score_rows(self, run: ScoreRun) -> Table:
@@ -89,7 +86,7 @@ class PerplexityRatioSelector(Selector):
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, unscored rows come last."""
-        sort_key = _shrunk_gain(self.prior_tokens).fill_null(-math.inf)
+        sort_key = shrunk_gain(self.prior_tokens).fill_null(-math.inf)
         order = scores.select(pl.arg_sort_by(sort_key, "row_id", descending=[True, False]))
         return order.to_series().to_numpy().astype(np.int64)
 
@@ -153,25 +150,6 @@ def scores(
     prior_tokens: int,
 ) -> Counted[pl.DataFrame]:
     """Return row_id, score, nearest_id (null), reason, both losses, tokens."""
-    before = read_losses(base, measured, kept)
-    after = read_losses(tuned, measured_tuned, kept)
-    frame = pl.DataFrame(
-        {
-            "row_id": kept.read(["row_id"])["row_id"],
-            "base_loss": mean_loss(before, "response"),
-            "tuned_loss": mean_loss(after, "response"),
-            "response_tokens": before["response_tokens"],
-        }
-    )
-    value = _shrunk_gain(prior_tokens)
-    frame = frame.with_columns(
-        score=value,
-        nearest_id=pl.lit(None, dtype=pl.String),
-        reason=pl.when(value.is_null()).then(pl.lit(NOTHING_READ)),
-    )
+    frame = loss_table(kept, measured, base, measured_tuned, tuned)
+    frame = with_score(frame, shrunk_gain(prior_tokens))
     return Counted(frame, {"unscored": frame["score"].null_count()})
-
-
-def _shrunk_gain(prior_tokens: int) -> pl.Expr:
-    tokens = pl.col("response_tokens")
-    return (pl.col("base_loss") - pl.col("tuned_loss")) * tokens / (tokens + prior_tokens)

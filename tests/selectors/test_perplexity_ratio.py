@@ -19,7 +19,8 @@ from curate.models.load import load_causal, load_tokenizer
 from curate.models.lora_values import ALPHA, BATCH_ROWS, RANK
 from curate.models.training import train_lora
 from curate.selectors import perplexity_ratio
-from curate.selectors.perplexity_ratio import NOTHING_READ, SEED
+from curate.selectors.gain import NOTHING_READ
+from curate.selectors.perplexity_ratio import SEED
 from tests.conftest import turns
 from tests.selectors.lossruns import ModelRun, plain_row, ranked, scored
 

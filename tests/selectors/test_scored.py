@@ -45,6 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "ifd": (LOSSES, BEHIND),
     "perplexity": ({**LOSSES, "of": "response"}, BEHIND),
     "perplexity_ratio": ({**LOSSES, "epochs": 1}, BEHIND),
+    "delta_loss": ({**LOSSES, "warmup": WARMUP}, BEHIND),
     "less": ({**LOSSES, "warmup": WARMUP}, BEHIND),
     "rds": (LOSSES, MUTE),
     "bm25": ({}, MUTE),
@@ -163,10 +164,11 @@ def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method
         rank_rows(scores_of(run, method), run.tokens.read(), selector_of(method), 0)
     sentence = str(caught.value)
     assert "\n" not in sentence
-    # These two know more of the cause, and say so before there is a table of scores.
-    own = {"less": "none of the 3 rows of the warm-up", "judge": "none of 3 answers was of use"}
+    # These know more of the cause, and say so before there is a table of scores.
+    warmed = "less: none of the 3 rows of the warm-up"
+    own = {"less": warmed, "delta_loss": warmed, "judge": "judge: none of 3 answers was of use"}
     if method in own:
-        assert sentence.startswith(f"{method}: {own[method]}")
+        assert sentence.startswith(own[method])
         return
     assert "could score none of the 3 rows (3: " in sentence
     assert sentence.split()[0] in (method, "bm25")
