@@ -10,15 +10,17 @@ its name: neither batches nor the order of work change what is made.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
+from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
 from curate.core.methods import Method
 from curate.core.rows import Message, prompt_text, response_text
@@ -35,6 +37,7 @@ from curate.llm.requests import Request, Sampling, chat
 from curate.llm.structured import Answer
 
 Name = str | int
+EncodeTokens = Callable[[Sequence[str]], Iterable[NDArray[np.float32]]]
 FLAWS: Mapping[str, RejectReason] = {
     "truncated": RejectReason.TRUNCATED,
     "repetition": RejectReason.REPEATS_ITSELF,
@@ -74,7 +77,8 @@ class Generation:
 
     `unanswered` are the recipe's prompts without a response. `tables` are written beside the rows, for
     the report. `digests` are those of the files that the method reads, by the parameter that names them
-    and by their names.
+    and by their names. `encoder` returns unit vectors of the tokens of texts, where the method compares
+    these.
     """
 
     method: str
@@ -90,6 +94,7 @@ class Generation:
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unanswered: Sequence[SeedExample] = ()
+    encoder: EncodeTokens | None = None
 
     @property
     def stopped(self) -> bool:
@@ -109,6 +114,18 @@ class Generation:
         """Return a seed from 0 to 2**31 - 1, made from the run's seed, the method and names."""
         identity = orjson.dumps([self.seed, self.method, *names])
         return int.from_bytes(hashlib.blake2b(identity, digest_size=4).digest(), "big") % 2**31
+
+    def encode_tokens(self, texts: Sequence[str]) -> Iterable[NDArray[np.float32]]:
+        """Return unit vectors [L, d] of the tokens of each text.
+
+        Raises:
+            UserError: the run has no encoder, since the method does not say that it `reads_tokens`.
+        """
+        if self.encoder is None:
+            raise UserError(
+                f"{self.method}: there is no encoder of tokens; let `reads_tokens` be True"
+            )
+        return self.encoder(texts)
 
     def request(
         self,
@@ -205,12 +222,15 @@ class Generator(Method):
     Attributes:
         needs: what it cannot do without: "target" examples, "prompts" without a response, a "pool".
         reads: the parameters that are paths of files, whose contents then count, not their names.
+        later: the parameters that came after its results were first stored; they are no part of what
+            these are stored under while they have their defaults.
     """
 
     family: ClassVar[str] = "generator"
     packages: ClassVar[tuple[str, ...]] = ("curate.generate.methods",)
     needs: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[tuple[str, ...]] = ()
 
     filters: Filters = Filters()
     least_yield: float = Field(
@@ -229,6 +249,11 @@ class Generator(Method):
             pool_rows: number of rows in the pool.
         """
         raise NotImplementedError
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Return whether it compares texts token by token."""
+        return False
 
     def needed(self) -> tuple[str, ...]:
         """Return what it cannot do without under its parameters."""

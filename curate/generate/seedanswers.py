@@ -6,6 +6,7 @@ options to choose from.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from curate.generate.candidates import Candidate, pair
 from curate.generate.choices import (
@@ -18,6 +19,7 @@ from curate.generate.choices import (
 )
 from curate.generate.drafts import ask_each, with_turns
 from curate.generate.generation import Generation, SeedExample
+from curate.generate.shots import Shots, ShotsBy
 from curate.generate.starts import system_of
 from curate.llm.requests import Request
 from curate.llm.schemas import greedy, record, tokens_for
@@ -29,7 +31,8 @@ class SeedAnswers:
     """What asks for responses by the prompts `answer` and `options` of a method.
 
     seed_of: the example that a draft comes from; name_of: what tells it from all others; mode: what a
-    response is; shots: how many target examples are shown; max_tokens: of a free answer.
+    response is; shots: how many target examples are shown, and shots_by how they are chosen beside the
+    seed; max_tokens: of a free answer.
     """
 
     run: Generation
@@ -38,6 +41,11 @@ class SeedAnswers:
     mode: AnswerMode
     shots: int
     max_tokens: int
+    shots_by: ShotsBy = "random"
+
+    @cached_property
+    def _choice(self) -> Shots:
+        return Shots(self.run, self.shots_by, self.run.target)
 
     def write(self, drafts: Sequence[Candidate]) -> list[Candidate]:
         """Return the drafts with their responses."""
@@ -83,7 +91,8 @@ class SeedAnswers:
     def _shots(self, draft: Candidate) -> list[SeedExample]:
         """Return the target examples that are shown with an answer: others, and last the seed."""
         seed = self.seed_of(draft)
-        others = [example for example in self.run.target if example.row_id != seed.row_id]
-        count = min(max(self.shots - 1, 0), len(others))
-        drawn = self.run.rng("shots", *self.name_of(draft)).permutation(len(others))[:count]
-        return [*(others[i] for i in sorted(drawn)), seed] if self.shots else []
+        rng = self.run.rng("shots", *self.name_of(draft))
+        others = self._choice.choose(max(self.shots - 1, 0), rng, draft.prompt, beside=seed)
+        places = {example.row_id: place for place, example in enumerate(self.run.target)}
+        others.sort(key=lambda example: places[example.row_id])
+        return [*others, seed] if self.shots else []

@@ -9,6 +9,7 @@ killed pays for nothing twice, since answers are kept in a cache beside the stor
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from curate.llm.prompts import MethodPrompts
 from curate.models.acceptance import find_lasting_fault
 from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_source
+from curate.models.tokenvectors import encode_tokens
 from curate.pool.files import digest_url
 
 LOG = logging.getLogger("curate")
@@ -49,6 +51,8 @@ VERSION = 2
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
+# Whose tokens methods compare.
+ENCODER = "minilm"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,13 @@ class MethodSource:
     def identity(self) -> dict[str, Any]:
         """Return the parameters, what its files and prompts say, and the version of its code."""
         generator = find_method(Generator, self.name)
-        params = {n: value for n, value in self.params.items() if n not in generator.reads}
+        fields = generator.model_fields
+        params = {
+            name: value
+            for name, value in self.params.items()
+            if name not in generator.reads
+            and not (name in generator.later and value == fields[name].default)
+        }
         identity = {
             "params": params,
             "files": self.files,
@@ -134,8 +144,14 @@ def generate_rows(
         limits=generate.limits.model_dump(mode="json"),
         seed=run.seed,
         system=system,
+        encoder=run.embedder(ENCODER) if reads_tokens(generate.methods) else None,
         template=None if system is None else template_source(run.base),
     )
+
+
+def reads_tokens(methods: Sequence[Generator]) -> bool:
+    """Return whether a method compares texts token by token."""
+    return any(method.reads_tokens for method in methods)
 
 
 def method_source(params: Mapping[str, JSON], folder: str | None) -> MethodSource:
@@ -181,6 +197,7 @@ def write_generated(
     prompts: Table | None = None,
     system: str | None = None,
     template: ModelSource | None = None,
+    encoder: EmbedderSource | None = None,
 ) -> Counts:
     """Write what the methods make of `target`, `prompts` and `pool`.
 
@@ -188,7 +205,7 @@ def write_generated(
         UserError: nothing at all was kept, or the engine does not answer.
     """
     fault = find_template_fault(template, system)
-    surroundings = Surroundings(pool, target, embedder, seed, fault, prompts)
+    surroundings = Surroundings(pool, target, embedder, seed, fault, prompts, encoder)
     ends = MethodEndings()
     candidates: list[Candidate] = []
     cache = Cache(engine.cache)
@@ -269,10 +286,12 @@ class Surroundings:
         seed: int,
         template_fault: FindRejection | None,
         unanswered: Table | None = None,
+        encoder: EmbedderSource | None = None,
     ) -> None:
         self.pool, self.target, self.unanswered = pool, target, unanswered
         self.embedder, self.seed = embedder, seed
         self.template_fault = template_fault
+        self.encoder = partial(encode_tokens, name=encoder.name) if encoder else None
         self.novelty_index = NoveltyIndex(self.embed)
         for table in [pool, *([target] if target else [])]:
             add_existing_rows(self.novelty_index, table)
@@ -305,6 +324,7 @@ class Surroundings:
             embed=self.embed,
             guard=YieldGuard(source.name, least=generator.least_yield, after=JUDGED_AFTER),
             digests={name: dict(files) for name, files in source.files.items()},
+            encoder=self.encoder,
         )
 
 

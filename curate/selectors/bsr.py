@@ -29,9 +29,8 @@ batch moves a row's vectors by about that much, and copies of a row have to be e
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -40,15 +39,14 @@ from pydantic import Field
 
 from curate.core.calls import CachedCall, Counted, Table, cached, cached_files
 from curate.core.digests import digest_of
-from curate.core.errors import UserError
 from curate.core.fixedpoint import cosines
 from curate.core.keyed import EmbedderSource
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.core.wants import ONE_GPU
-from curate.models.embed import TextBlock, text_blocks, unit
-from curate.models.load import find_model, identify_embedder, load_embedder
+from curate.models.embed import TextBlock, text_blocks
+from curate.models.tokenvectors import best_cosines, encode_tokens
 from curate.selectors.pool_target import (
     PoolAndTarget,
     embed_pool_and_target,
@@ -59,14 +57,10 @@ from curate.selectors.pool_target import (
 from curate.selectors.similarities import DECIMALS
 from curate.selectors.vectors import VectorParams
 from curate.text.compared import Compared
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from curate.text.setcover import cover
 
 VERSION = 3
 SMALLEST_BLOCK = 512
-BATCH_TEXTS = 256
-ROUNDING = 1e-5
 NOT_NEAR = "not among the nearest rows of any target example"
 
 NOTHING_COVERED = "covers no token of any target example"
@@ -142,34 +136,6 @@ def write_candidates(out: Path, embedded: PoolAndTarget, candidates: int) -> Cou
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-def encode_tokens(texts: Sequence[str], name: str) -> Iterator[NDArray[np.float32]]:
-    """Yield an encoder's unit vectors [L, d] of each text's tokens; special ones are left out.
-
-    Raises:
-        UserError: the encoder has no vectors of tokens.
-    """
-    source = find_model(name)
-    model = _load_encoder(source.name, digest_of(identify_embedder(source)))
-    special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
-    for start in range(0, len(texts), BATCH_TEXTS):
-        batch = list(texts[start : start + BATCH_TEXTS])
-        for output in model.encode(batch, output_value=None, show_progress_bar=False):
-            content_mask = output["attention_mask"].bool().cpu().numpy()
-            content_mask &= ~np.isin(output["input_ids"].cpu().numpy(), list(special))
-            yield unit(output["token_embeddings"].float().cpu().numpy()[content_mask])
-
-
-@lru_cache(maxsize=1)
-def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
-    model = load_embedder(find_model(name))
-    if "token_embeddings" not in model.encode(["a"], output_value=None)[0]:
-        raise UserError(
-            f"select.encoder: {name!r} has no vectors of tokens in their context; use minilm or "
-            "another transformer"
-        )
-    return model
-
-
 @cached_files(version=VERSION, name="bsr-target", wants=ONE_GPU)
 def write_tokens(out: Path, target: Table, model: EmbedderSource, compare: Compared) -> Counts:
     """Write tokens.npy [sum of L, d] and starts.npy [Q + 1]: the target examples' tokens."""
@@ -230,54 +196,12 @@ def recall(
     return Counted(np.concatenate(parts), {"rows_in": rows, "rows_out": rows})
 
 
-def best_cosines(
-    example_tokens: NDArray[np.float32], states: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the cosine of each example token [L, d] to the nearest of a row's [M, d]; 0 if M is 0."""
-    if not len(states):
-        return np.zeros(len(example_tokens), dtype=np.float32)
-    best: NDArray[np.float32] = cosines(example_tokens, states).max(axis=1).astype(np.float32)
-    return best
-
-
 def read_tokens(tokens: Artifact) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the target examples' token vectors, one example after the other, and where each starts."""
     return Table(tokens, "tokens").array(), Table(tokens, "starts").array()
 
 
 # --- order ----------------------------------------------------------------------------------------
-
-
-def cover(parts: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return all rows of parts [C, L] in greedy order, one covering layer after the other.
-
-    The value of a set is the sum over columns of its largest part; ties go to the earlier row.
-    """
-    left = np.arange(len(parts))
-    layers = []
-    while len(left):
-        layer = _cover_once(parts[left])
-        layers.append(left[layer])
-        left = np.delete(left, layer)
-    return np.concatenate(layers)
-
-
-def _cover_once(parts: NDArray[np.float32]) -> list[int]:
-    chosen = [_first_of_best(parts.sum(axis=1))]
-    covered = parts[chosen[0]].copy()
-    useful = np.arange(len(parts))
-    while True:
-        rises = np.maximum(parts[useful] - covered, 0).sum(axis=1)
-        # What raises the value by nothing now will not do so later either.
-        useful, rises = useful[rises > ROUNDING], rises[rises > ROUNDING]
-        if not len(useful):
-            return chosen
-        chosen.append(int(useful[_first_of_best(rises)]))
-        np.maximum(covered, parts[chosen[-1]], out=covered)
-
-
-def _first_of_best(values: NDArray[np.float32]) -> int:
-    return int((values >= values.max() - ROUNDING).argmax())
 
 
 @cached(version=VERSION, name="score-bsr")

@@ -46,6 +46,16 @@ def by_words(texts: Sequence[str]) -> NDArray[np.float32]:
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
+def word_tokens(texts: Sequence[str]) -> list[NDArray[np.float32]]:
+    """Encode each word as a token, without its context: the same words are the same point."""
+    return [
+        np.stack([by_words([word])[0] for word in words_of(text)])
+        if words_of(text)
+        else np.zeros((0, WIDTH), dtype=np.float32)
+        for text in texts
+    ]
+
+
 def example(row_id: str, prompt: str, response: str, system: str | None = None) -> SeedExample:
     head = [{"role": "system", "content": system}] if system else []
     return SeedExample(row_id, [*head, *turns(prompt, response)])  # type: ignore[list-item]
@@ -95,6 +105,7 @@ def generation(
         candidate_filter=candidate_filter,
         embed=embed,
         guard=YieldGuard(method, least=generator.least_yield, after=50),
+        encoder=word_tokens if generator.reads_tokens else None,
     )
     return run, generator
 

@@ -1,9 +1,7 @@
-"""Set-BSR: greedy coverage against plain and exhaustive search, the reset rule, whole runs."""
+"""Set-BSR: turns of the target examples, and whole runs with a tiny encoder."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from functools import cache
 from typing import Any
 
@@ -11,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.selectors.bsr import NOT_NEAR, ROUNDING, best_cosines, cover, encode_tokens, first_turns
+from curate.models.tokenvectors import encode_tokens
+from curate.selectors.bsr import NOT_NEAR, first_turns
 from tests.conftest import write_tiny_encoder
 from tests.selectors.targetruns import (
     TargetRun,
@@ -28,92 +26,9 @@ from tests.selectors.targetruns import (
     scores_of,
     target_run,
 )
+from tests.text.plaincover import plain_cover
 
 Matrix = NDArray[np.float32]
-
-# Few distinct values, so that ties, resets and equal rows are common.
-PARTS = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
-    lambda shape: hnp.arrays(
-        np.float32, shape, elements=st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75, 1])
-    )
-)
-POSITIVE = st.tuples(st.integers(1, 8), st.integers(1, 5)).flatmap(
-    lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))
-)
-
-
-def value(parts: Matrix, chosen: list[int]) -> float:
-    return float(parts[chosen].max(axis=0).sum(dtype=np.float64)) if chosen else 0.0
-
-
-def plain_cover(parts: Matrix) -> list[int]:
-    """As the authors put it: if the best candidate does not improve the cover, start from nothing."""
-    rows, tokens = parts.shape
-    chosen: list[int] = []
-    covered, total = np.full(tokens, -np.inf), -np.inf
-    while len(chosen) < rows:
-        free = [i for i in range(rows) if i not in chosen]
-        values = [float(np.maximum(covered, parts[i]).sum()) for i in free]
-        best = max(values)
-        if best <= total + ROUNDING:
-            covered, total = np.full(tokens, -np.inf), -np.inf
-            continue
-        first = next(k for k, v in enumerate(values) if v >= best - ROUNDING)
-        chosen.append(free[first])
-        covered, total = np.maximum(covered, parts[chosen[-1]]), values[first]
-    return chosen
-
-
-@given(PARTS)
-def test_the_order_is_that_of_the_plain_loop(parts: Matrix) -> None:
-    assert cover(parts).tolist() == plain_cover(parts)
-
-
-def test_a_covered_example_is_covered_anew() -> None:
-    """Row 0 covers one token, row 2 the other; row 1 adds nothing then, and opens a second layer."""
-    parts = np.array([[0.9, 0.1], [0.8, 0.0], [0.0, 0.6]], dtype=np.float32)
-    assert cover(parts).tolist() == [0, 2, 1]
-    # By its own recall row 1 comes second, but what it covers is covered.
-    assert np.argsort(-parts.sum(axis=1)).tolist() == [0, 1, 2]
-    # In the second layer the rest is ordered as if nothing were covered.
-    again = np.array([[1, 1], [0.2, 0.9], [0.9, 0.1], [0.1, 0.3]], dtype=np.float32)
-    assert cover(again).tolist() == [0, 1, 2, 3]
-
-
-@given(POSITIVE)
-def test_the_first_row_is_the_one_of_largest_bsr(parts: Matrix) -> None:
-    assert parts[cover(parts)[0]].sum() == pytest.approx(parts.sum(axis=1).max(), abs=1e-5)
-
-
-@given(POSITIVE, st.integers(1, 4))
-def test_greedy_is_near_the_best_set(parts: Matrix, size: int) -> None:
-    order = cover(parts).tolist()[:size]
-    sets = itertools.combinations(range(len(parts)), min(size, len(parts)))
-    best = max(value(parts, list(some)) for some in sets)
-    assert value(parts, order) >= (1 - 1 / math.e) * best - 1e-4
-
-
-@given(POSITIVE)
-def test_more_rows_never_cover_less_and_every_row_is_named_once(parts: Matrix) -> None:
-    order = cover(parts).tolist()
-    assert sorted(order) == list(range(len(parts)))
-    values = [value(parts, order[:n]) for n in range(len(order) + 1)]
-    assert values == sorted(values)
-    rises = np.diff(values)
-    first = next((n for n, rise in enumerate(rises) if rise <= 1e-5), len(rises))
-    assert all(a >= b - 1e-4 for a, b in itertools.pairwise(rises[:first]))
-
-
-def test_copies_of_a_row_do_not_come_together() -> None:
-    parts = np.array([[0.9, 0.2], [0.9, 0.2], [0.9, 0.2], [0.1, 0.8]], dtype=np.float32)
-    noise = np.random.default_rng(0).uniform(-1e-6, 1e-6, parts.shape).astype(np.float32)
-    assert 3 in cover(parts + noise)[:2]
-    assert cover(parts).tolist() == [0, 3, 1, 2]
-
-
-def test_an_example_without_tokens_takes_rows_in_their_order() -> None:
-    assert cover(np.zeros((3, 0), dtype=np.float32)).tolist() == [0, 1, 2]
-
 
 ORDERS = st.integers(1, 12).flatmap(
     lambda rows: st.lists(
@@ -138,14 +53,6 @@ def test_examples_first_turns(drawn: tuple[int, list[NDArray[np.int64]]]) -> Non
     row_order = np.argsort(time, kind="stable")[: len(named)].tolist()
     assert row_order == list(named)
     assert owner.tolist() == [named.get(i, -1) for i in range(rows)]
-
-
-def test_recall_is_the_best_match_of_each_token() -> None:
-    rng = np.random.default_rng(0)
-    example_tokens, states = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 5))
-    expected = [max(float(x @ z) for z in states) for x in example_tokens]
-    np.testing.assert_allclose(best_cosines(example_tokens, states), expected, rtol=1e-5)
-    assert best_cosines(example_tokens, states[:0]).tolist() == [0, 0, 0]
 
 
 # --- runs with a tiny encoder ---------------------------------------------------------------------
@@ -244,7 +151,7 @@ def test_blocks_dropped_rows_and_the_order_of_the_pool(
     run = run_of(store, pool)
     order = ranked(run, "bsr", **settings)
     monkeypatch.setattr("curate.selectors.bsr.SMALLEST_BLOCK", 4)
-    monkeypatch.setattr("curate.selectors.bsr.BATCH_TEXTS", 3)
+    monkeypatch.setattr("curate.models.tokenvectors.BATCH_TEXTS", 3)
     assert ranked(run_of(store, dict(reversed(pool.items()))), "bsr", **settings) == order
     dropped = run_of(store, {"x0": "train north", **pool, "x1": "at eight"})
     keep(dropped, range(1, 25))

@@ -51,10 +51,11 @@ from curate.generate.choices import (
 )
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.gaps import measure_coverage
-from curate.generate.generation import Generation, Generator, SeedExample
+from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import RougeIndex
 from curate.generate.personas import Personas, read_personas
 from curate.generate.seedanswers import SeedAnswers
+from curate.generate.shots import ShotSettings
 from curate.generate.sift import Filters
 from curate.generate.tree import tree_of
 from curate.llm.requests import Request, Sampling, TopP
@@ -89,7 +90,7 @@ class AideFilters(Filters):
 
 
 @method
-class AideGenerator(Generator):
+class AideGenerator(ShotSettings):
     """Multi-hop expansion of target examples, guided by topic, attributes and personas."""
 
     version: ClassVar[int] = VERSION
@@ -194,6 +195,7 @@ class ExpansionTree:
             _name,
             mode=self.params.answer,
             shots=self.params.shots,
+            shots_by=self.params.shots_by,
             max_tokens=self.params.max_tokens,
         )
         size = self.params.max_tokens

@@ -5,6 +5,9 @@ agree with: Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reason
 arXiv:2203.11171. Equal by the checker's comparison counts as agreement, so a number may be said in many
 ways; an answer with nothing to compare agrees with none.
 
+With `shots`, target examples are shown before each prompt, chosen by `shots_by` (curate.generate.shots):
+in-context learning with demonstrations. They are parents of the row and no turns of it.
+
 Calls: 1 a prompt, whose completions are `samples`.
 
 A prompt of several user turns in a row, such as MT-Bench has, cannot be answered in one go: it is passed
@@ -24,10 +27,9 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.rows import Message, normalise
 from curate.core.workload import Workload
-from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.generation import (
     Generation,
-    Generator,
     SeedExample,
     reject_reason_of,
     was_sent,
@@ -35,6 +37,7 @@ from curate.generate.generation import (
 )
 from curate.generate.methods.reject import RejectFilters
 from curate.generate.plain import ask_plainly
+from curate.generate.shots import Shots, ShotSettings
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
@@ -47,11 +50,12 @@ PROMPT_SCHEMA = pl.Schema(
 
 
 @method
-class AnswerGenerator(Generator):
+class AnswerGenerator(ShotSettings):
     """Answers of the model to prompts that have none."""
 
     version: ClassVar[int] = VERSION
     needs: ClassVar[tuple[str, ...]] = ("prompts",)
+    later: ClassVar[tuple[str, ...]] = ("shots", "shots_by")
 
     method: Literal["answer"] = "answer"
     filters: RejectFilters = RejectFilters()
@@ -65,6 +69,7 @@ class AnswerGenerator(Generator):
     agreement: float = Field(
         0.5, gt=0, le=1, description="share of a prompt's answers that must agree; with a checker"
     )
+    shots: int = Field(0, ge=0, description="target examples shown before each prompt")
     temperature: float = Field(0.7, ge=0, description="of answers; a single sample is greedy")
     top_p: TopP = 0.95
     max_tokens: int = Field(2_048, ge=8, description="of an answer")
@@ -76,6 +81,10 @@ class AnswerGenerator(Generator):
         if self.checker == "regex":
             raise ValueError("checker: a regex compares an answer with no other answer")
         return self
+
+    def needed(self) -> tuple[str, ...]:
+        """Return prompts, and the target where its examples are shown."""
+        return (*self.needs, "target") if self.shots else self.needs
 
     def generate(self, run: Generation) -> None:
         """Answer all prompts in one batch, then put the answers on record, prompt by prompt.
@@ -94,9 +103,12 @@ class AnswerGenerator(Generator):
         states: dict[str, tuple[str, int, float | None]] = {
             example.row_id: ("passed over", 0, None) for example in run.unanswered
         }
-        requests = [self._ask(run, prompt) for prompt in prompts]
-        for prompt, answers in zip(prompts, run.ask("answer", requests), strict=True):
-            candidates = [_take(run, prompt, a) for a in answers if was_sent(a)]
+        shots = Shots(run, self.shots_by, run.target)
+        shot_lists = [self._shots(run, shots, prompt) for prompt in prompts]
+        requests = [self._ask(run, *two) for two in zip(prompts, shot_lists, strict=True)]
+        answer_lists = run.ask("answer", requests)
+        for prompt, examples, answers in zip(prompts, shot_lists, answer_lists, strict=True):
+            candidates = [_take(run, prompt, examples, a) for a in answers if was_sent(a)]
             judged, share = self._judge(candidates)
             kept = run.filter(judged)
             state = ("answered" if kept else "dropped") if candidates else "unsent"
@@ -110,7 +122,11 @@ class AnswerGenerator(Generator):
         rows = targets if self.checker else targets * self.samples
         return Workload(calls=targets * self.samples, rows=rows, answer_tokens=self.max_tokens)
 
-    def _ask(self, run: Generation, prompt: SeedExample) -> Request:
+    def _shots(self, run: Generation, shots: Shots, prompt: SeedExample) -> list[SeedExample]:
+        rng = run.rng("shots", prompt.row_id)
+        return shots.choose(self.shots, rng, prompt.prompt) if self.shots else []
+
+    def _ask(self, run: Generation, prompt: SeedExample, shots: Sequence[SeedExample]) -> Request:
         sampling = Sampling(
             temperature=self.temperature if self.samples > 1 else 0.0,
             top_p=self.top_p if self.samples > 1 else 1.0,
@@ -118,7 +134,10 @@ class AnswerGenerator(Generator):
             repeats=REPEATS,
             n=self.samples,
         )
-        return ask_plainly(run, "answer", [prompt.row_id], prompt.messages, sampling)
+        head = [message for message in prompt.messages if message["role"] == "system"]
+        rest = [message for message in prompt.messages if message["role"] != "system"]
+        before = [turn for shot in shots for turn in pair(shot.prompt, shot.response)]
+        return ask_plainly(run, "answer", [prompt.row_id], [*head, *before, *rest], sampling)
 
     def _judge(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], float | None]:
         """Return a prompt's answers, dropped what is not to be kept, and the share that agree."""
@@ -169,10 +188,13 @@ def votes_of(checker: CheckerName, candidates: Sequence[Candidate]) -> dict[str,
     }
 
 
-def _take(run: Generation, prompt: SeedExample, answer: Answer) -> Candidate:
-    """Return an answer behind its prompt, as a candidate."""
+def _take(
+    run: Generation, prompt: SeedExample, shots: Sequence[SeedExample], answer: Answer
+) -> Candidate:
+    """Return an answer behind its prompt, as a candidate; the shots are parents, and no turns."""
+    parents = (prompt.row_id, *(shot.row_id for shot in shots))
     turns = [*prompt.messages, Message(role="assistant", content=answer.text.strip())]
-    candidate = with_reasoning(Candidate(turns, run.method, (prompt.row_id,)), "answer", answer)
+    candidate = with_reasoning(Candidate(turns, run.method, parents), "answer", answer)
     reason = reject_reason_of(answer)
     return candidate.drop(reason, answer.reason) if reason else candidate
 

@@ -32,8 +32,9 @@ from curate.core.rows import Message
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
-from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
+from curate.generate.generation import Generation, reject_reason_of, was_sent
 from curate.generate.novelty import words_of
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
@@ -56,7 +57,7 @@ class BackTranslateFilters(Filters):
 
 
 @method
-class BackTranslateGenerator(Generator):
+class BackTranslateGenerator(ShotSettings):
     """Requests for responses of the pool, graded."""
 
     version: ClassVar[int] = VERSION
@@ -121,16 +122,17 @@ class BackTranslation:
     ) -> None:
         self.run, self.params, self.responses = run, params, responses
         self.target = {example.row_id: example for example in run.target}
+        self.shots = Shots(run, params.shots_by, run.target, lambda example: example.response)
         self.schema = record(request=text(characters_for(params.max_tokens)))
 
     def drafts(self) -> list[Candidate]:
-        """Return a draft for each response; the target examples it is shown with are drawn."""
+        """Return a draft for each response; with the target examples it is shown with."""
         return [self._draft(row_id) for row_id in self.responses]
 
     def _draft(self, row_id: str) -> Candidate:
-        target = self.run.target
-        drawn = self.run.rng("shots", row_id).permutation(len(target))[: self.params.shots]
-        return Candidate([], self.run.method, (row_id, *(target[i].row_id for i in drawn)))
+        rng = self.run.rng("shots", row_id)
+        shots = self.shots.choose(self.params.shots, rng, self.responses[row_id])
+        return Candidate([], self.run.method, (row_id, *(example.row_id for example in shots)))
 
     def ask_request(self, draft: Candidate) -> Request:
         """Return the request for what may have been asked; examples come as turns before it."""

@@ -47,9 +47,10 @@ from curate.generate.choices import (
 )
 from curate.generate.corpus import Corpus, Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of, with_turns
-from curate.generate.generation import Generation, Generator, SeedExample
+from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import words_of
 from curate.generate.retrieve import embed_blocks
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.sift import Embed
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text
@@ -62,7 +63,7 @@ MEAN = "mean"
 
 
 @method
-class CraftGenerator(Generator):
+class CraftGenerator(ShotSettings):
     """Passages of a corpus that are near the target, turned into examples of its kind."""
 
     version: ClassVar[int] = VERSION
@@ -109,6 +110,11 @@ class CraftGenerator(Generator):
         return Workload(calls=calls, answer_tokens=self.max_tokens)
 
 
+def conversation_of(example: SeedExample) -> str:
+    """Return the text of an example by which a passage finds it."""
+    return f"{example.prompt}\n{example.response}"
+
+
 @dataclass(frozen=True)
 class CorpusHit:
     """A passage, how near it is, and by which target example it was found (or by their mean)."""
@@ -125,7 +131,7 @@ def retrieve(
 
     Only where there are too few passages are there less than `count`.
     """
-    queries = embed([f"{example.prompt}\n{example.response}" for example in target])
+    queries = embed([conversation_of(example) for example in target])
     query_vectors = np.concatenate([queries, queries.mean(axis=0, keepdims=True)])
     # So deep that each list goes on where the others have taken what is at its top.
     numbers, cosines = nearest(
@@ -159,15 +165,15 @@ class ExampleWriter:
         )
         self.form = _form_of(run.target)
         self.schema = self._schema()
+        self.shots = Shots(run, params.shots_by, run.target, conversation_of)
 
     def draft(self, hit: CorpusHit) -> Candidate:
-        """Return the example to write from a passage; its shots are drawn."""
+        """Return the example to write from a passage."""
         document = hit.passage.passage_id
-        count = min(self.params.shots, len(self.run.target))
-        drawn = self.run.rng("shots", document).permutation(len(self.run.target))[:count]
-        shots = [self.run.target[i].row_id for i in drawn]
+        rng = self.run.rng("shots", document)
+        shots = self.shots.choose(self.params.shots, rng, hit.passage.text)
         notes = {"document": document, "by": hit.by, "cosine": round(hit.cosine, 4)}
-        return Candidate([], self.run.method, (document, *shots), 1, notes)
+        return Candidate([], self.run.method, (document, *(e.row_id for e in shots)), 1, notes)
 
     def ask(self, draft: Candidate, passage: Passage) -> Request:
         """Return the request for an example; the passage comes last."""

@@ -37,6 +37,7 @@ from curate.generate.generation import (
     with_reasoning,
 )
 from curate.generate.novelty import RougeIndex, words_of
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, answer_each
 from curate.llm.requests import Request, Sampling
@@ -52,7 +53,7 @@ NAMED = 60
 
 
 @method
-class ExpandGenerator(WriteParams):
+class ExpandGenerator(WriteParams, ShotSettings):
     """New instructions, or pairs, in the style of given rows and on other topics."""
 
     version: ClassVar[int] = VERSION
@@ -118,7 +119,8 @@ class TopicExpansion:
                 f"expand: shots: {params.shots} rows are to be shown, but there are {len(starts)}; "
                 "lower shots or give more rows"
             )
-        shot_lists = [self._shots(example, starts) for example in starts]
+        shots = Shots(run, params.shots_by, starts)
+        shot_lists = [self._shots(shots, example) for example in starts]
         self.lines = [SeedTopics(e, shots) for e, shots in zip(starts, shot_lists, strict=True)]
         item = {"topic": text(TOPIC_LETTERS), "prompt": text(params.prompt_letters)}
         if self.pairs:
@@ -145,11 +147,11 @@ class TopicExpansion:
             )
         self.run.filter(drafts)
 
-    def _shots(self, seed: SeedExample, starts: Sequence[SeedExample]) -> list[SeedExample]:
-        others = [example for example in starts if example.row_id != seed.row_id]
-        count = min(self.params.shots - 1, len(others))
-        drawn = self.run.rng("shots", seed.row_id).permutation(len(others))[:count]
-        return [*(others[i] for i in drawn), seed]
+    def _shots(self, shots: Shots, seed: SeedExample) -> list[SeedExample]:
+        if not self.pairs:
+            return [seed]
+        rng = self.run.rng("shots", seed.row_id)
+        return [*shots.choose(self.params.shots - 1, rng, seed.prompt, beside=seed), seed]
 
     def _ask(self, line: SeedTopics, number: int) -> Request:
         letters = TOPIC_LETTERS + self.params.prompt_letters + AROUND

@@ -35,9 +35,10 @@ from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.corpus import Corpus, Passage, read_passages
 from curate.generate.drafts import ask_each, find_truncation, mark_of
-from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
+from curate.generate.generation import Generation, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.retrieve import Hit, Retriever
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.sift import numbers_of
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
@@ -50,7 +51,7 @@ TELLING = 4
 
 
 @method
-class SearchInstructGenerator(Generator):
+class SearchInstructGenerator(ShotSettings):
     """New questions around the target's, answered from passages of a corpus."""
 
     version: ClassVar[int] = VERSION
@@ -124,30 +125,28 @@ class PassageSearch:
             repeats=REPEATS,
         )
         schema = questions_schema(count)
-        drawn = [self._draw(k) for k in range(self.params.rounds)]
+        shots = Shots(run, self.params.shots_by, run.target)
+        seeds = [
+            shots.choose(self.params.seeds, run.rng("seeds", k)) for k in range(self.params.rounds)
+        ]
         requests = [
             run.request(
                 "questions",
                 [k],
                 sampling,
                 schema=schema,
-                questions=[" ".join(run.target[i].prompt.split()) for i in numbers],
+                questions=[" ".join(example.prompt.split()) for example in examples],
                 count=count,
             )
-            for k, numbers in enumerate(drawn)
+            for k, examples in enumerate(seeds)
         ]
         drafts: list[Candidate] = []
         for k, answer in enumerate(run.ask_one("questions", requests)):
-            parents = tuple(run.target[i].row_id for i in drawn[k])
+            parents = tuple(example.row_id for example in seeds[k])
             drafts += self._take_questions(k, parents, answer)
         return run.candidate_filter.screen(
             drafts, RougeIndex([example.prompt for example in run.target])
         )
-
-    def _draw(self, number: int) -> list[int]:
-        size = len(self.run.target)
-        drawn = self.run.rng("seeds", number).permutation(size)[: self.params.seeds]
-        return [int(i) for i in drawn]
 
     def _take_questions(
         self, number: int, parents: tuple[str, ...], answer: Answer

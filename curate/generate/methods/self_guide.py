@@ -49,14 +49,13 @@ from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation, with_turns
 from curate.generate.generation import (
     Generation,
-    Generator,
-    SeedExample,
     reject_reason_of,
     was_sent,
     with_reasoning,
 )
 from curate.generate.novelty import words_of
 from curate.generate.plain import ask_plainly, system_of
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, characters_for, record, text
@@ -81,7 +80,7 @@ class SelfGuideFilters(Filters):
 
 
 @method
-class SelfGuideGenerator(Generator):
+class SelfGuideGenerator(ShotSettings):
     """Inputs of the target's task by the model itself, and outputs that it agrees on."""
 
     version: ClassVar[int] = VERSION
@@ -174,6 +173,7 @@ class SelfGuide:
     def __init__(self, run: Generation, params: SelfGuideGenerator) -> None:
         self.run, self.params = run, params
         self.target = {example.row_id: example for example in run.target}
+        self.shots = Shots(run, params.shots_by, run.target)
         self.system = system_of(run.target)
         self.inputs = band_of([e.prompt for e in run.target], params.sigmas)
         self.outputs = band_of([e.response for e in run.target], params.sigmas)
@@ -217,14 +217,9 @@ class SelfGuide:
         return [labels[orders[turn // len(labels)][turn % len(labels)]] for turn in turns]
 
     def _draft(self, number: int, call: int, label: str) -> Candidate:
-        drawn = self._shots("demos", number, call)
+        drawn = self.shots.choose(self.params.demos, self.run.rng("demos", number, call))
         notes = {"round": number, "call": call} | ({"asked": label} if label else {})
         return Candidate([], self.run.method, tuple(e.row_id for e in drawn), 1, notes)
-
-    def _shots(self, *names: str | int) -> list[SeedExample]:
-        target = self.run.target
-        drawn = self.run.rng(*names).permutation(len(target))[: self.params.demos]
-        return [target[i] for i in drawn]
 
     def _ask_input(self, draft: Candidate, weak: Sequence[str]) -> Request:
         rng = self.run.rng("weak", *_name(draft))
@@ -291,7 +286,8 @@ class SelfGuide:
             repeats=REPEATS,
             n=self.params.samples,
         )
-        shots = self._shots("shots", *_name(draft))
+        rng = self.run.rng("shots", *_name(draft))
+        shots = self.shots.choose(self.params.demos, rng, draft.prompt)
         turns = [m for e in shots for m in pair(e.prompt, e.response)]
         system = "\n\n".join(part for part in (self.system, self.params.task) if part)
         head: list[Message] = [{"role": "system", "content": system}] if system else []

@@ -42,12 +42,12 @@ from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import (
     Generation,
-    Generator,
     reject_reason_of,
     was_sent,
     with_reasoning,
 )
 from curate.generate.novelty import RougeIndex
+from curate.generate.shots import Shots, ShotSettings
 from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
@@ -74,7 +74,7 @@ class SelfInstructFilters(Filters):
 
 
 @method
-class SelfInstructGenerator(Generator):
+class SelfInstructGenerator(ShotSettings):
     """New tasks after the pattern of the target's and of those made so far, with examples."""
 
     version: ClassVar[int] = VERSION
@@ -131,6 +131,7 @@ class SelfInstruct:
         self.run, self.params = run, params
         self.generated: dict[str, Candidate] = {}
         self.target = {example.row_id: example for example in run.target}
+        self.shots = Shots(run, params.shots_by, run.target)
         self.seen = RougeIndex(example.prompt for example in run.target)
         letters = characters_for(params.max_tokens) // 2
         self.output = text(letters)
@@ -155,10 +156,10 @@ class SelfInstruct:
     def _draw(self, number: int, call: int) -> list[str]:
         """Return the row ids of the tasks to show: some made here, the rest of the target."""
         rng = self.run.rng("demos", number, call)
-        machine_ids, target = list(self.generated), self.run.target
+        machine_ids = list(self.generated)
         machine = rng.permutation(len(machine_ids))[: self.params.machine_demos]
-        human = rng.permutation(len(target))[: self.params.demos - len(machine)]
-        drawn = [*(machine_ids[i] for i in machine), *(target[i].row_id for i in human)]
+        human = self.shots.choose(self.params.demos - len(machine), rng)
+        drawn = [*(machine_ids[i] for i in machine), *(example.row_id for example in human)]
         return [drawn[i] for i in rng.permutation(len(drawn))]
 
     def _draft(self, number: int, call: int, item: int, demos: Sequence[str]) -> Candidate:

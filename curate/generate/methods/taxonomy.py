@@ -34,9 +34,10 @@ from curate.core.methods import method
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.drafts import ask_each, find_truncation
-from curate.generate.generation import Generation, Generator, reject_reason_of, was_sent
+from curate.generate.generation import Generation, reject_reason_of, was_sent
 from curate.generate.novelty import RougeIndex, words_of
 from curate.generate.plain import answer_prompts
+from curate.generate.shots import Shots, ShotSettings
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
@@ -52,7 +53,7 @@ AXES = {
 
 
 @method
-class TaxonomyGenerator(Generator):
+class TaxonomyGenerator(ShotSettings):
     """Tasks brainstormed by subject, then examples of each along axes."""
 
     version: ClassVar[int] = VERSION
@@ -135,6 +136,7 @@ class Taxonomy:
     def __init__(self, run: Generation, params: TaxonomyGenerator) -> None:
         self.run, self.params = run, params
         self.schema = record(request=text(characters_for(params.max_tokens)))
+        self.shots = Shots(run, params.shots_by, run.target)
 
     def _writing(self, tokens: int) -> Sampling:
         return Sampling(
@@ -171,10 +173,11 @@ class Taxonomy:
 
     def _list(self, number: int) -> tuple[str, tuple[str, ...]]:
         """Return the subject of a list and the target examples shown with it."""
-        subjects, target = self.params.subjects, self.run.target
-        drawn = self.run.rng("shots", number).permutation(len(target))[: self.params.shots]
+        subjects = self.params.subjects
         subject = subjects[number % len(subjects)] if subjects else ""
-        return subject, tuple(target[i].row_id for i in drawn)
+        rng = self.run.rng("shots", number)
+        shots = self.shots.choose(self.params.shots, rng, subject or None)
+        return subject, tuple(example.row_id for example in shots)
 
     def _take_tasks(self, empty: TaxonomyTask, answer: Answer) -> list[TaxonomyTask]:
         reason = reject_reason_of(answer)
