@@ -225,8 +225,8 @@ def test_covering_shots_by_the_real_encoder(tmp_path: Path) -> None:
 
         return ScriptedEngine([(lambda call: True, reply)])
 
-    made = check_generator(method, run, engine)
-    (candidate,) = made.candidates
+    checked = check_generator(method, run, engine)
+    (candidate,) = checked.candidates
     assert "t0" in candidate.parents
     assert len(set(candidate.parents) & {"t1", "t2"}) == 1
 
