@@ -14,6 +14,7 @@ from curate.core.errors import UserError
 from curate.core.methods import methods_in
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.methods.answer import AnswerGenerator
+from curate.generate.methods.back_translate import BackTranslateFilters, BackTranslateGenerator
 from curate.generate.shots import Shots, ShotsBy, ShotSettings
 from curate.generate.step import MethodSource
 from curate.llm.requests import Call
@@ -101,7 +102,8 @@ def test_a_run_without_an_encoder_says_so() -> None:
 def test_a_default_is_no_part_of_what_results_are_stored_under() -> None:
     def identity(**params: Any) -> dict[str, Any]:
         whole = AnswerGenerator(**params).model_dump(mode="json")
-        return MethodSource(whole, None).identity["params"]
+        stored: dict[str, Any] = MethodSource(whole, None).identity["params"]
+        return stored
 
     assert "shots" not in identity()
     assert "shots_by" not in identity()
@@ -209,19 +211,14 @@ def test_covering_shots_by_the_real_encoder(tmp_path: Path) -> None:
     ]
     pool = [("Tell me.", "Apiarists own honeybees, and lunar gravity pulls at the sea.")]
     run = FakeRun.of(tmp_path, pool, target)
-    method = methods_in(Generator)["back_translate"](
-        shots=2, shots_by="coverage", filters={"response_words": (3, 90)}
+    method = BackTranslateGenerator(
+        shots=2, shots_by="coverage", filters=BackTranslateFilters(response_words=(3, 90))
     )
 
     def engine() -> ScriptedEngine:
         def reply(call: Call) -> str:
-            schema = call.request.schema or {}
-            fields = schema.get("properties", {})
-            return json.dumps(
-                {"request": "What do you know?"}
-                if "request" in fields
-                else {"reason": "so", "grade": 5}
-            )
+            is_request = "request" in str(call.request.schema)
+            return json.dumps({"request": "What?"} if is_request else {"reason": "so", "grade": 5})
 
         return ScriptedEngine([(lambda call: True, reply)])
 
