@@ -79,6 +79,12 @@ def alone_pass(run: ScoreRun, model: ModelSource, max_length: int, rows: Table) 
     return run.map(write_alone, _blocks(run, rows), model, max_length, pass_tokens())
 
 
+def response_losses(run: StepRun, rows: Table, max_length: int) -> list[Artifact]:
+    """Return the base model's losses on the responses of all rows of a table, block by block."""
+    blocks = row_blocks(run, rows, np.arange(rows.height))
+    return _pass_over(run, blocks, "response", {"response"}, max_length)
+
+
 def survivor_losses(
     run: StepRun, data: StageInputs, head: PassHead, max_length: int
 ) -> list[Artifact]:
