@@ -139,6 +139,7 @@ def recipes(folder: Path, model: Path) -> Iterator[dict[str, Any]]:
             "ablate": True,
             "compare": True,
             "curve": 2,
+            "quantiles": 3,
             "metric": {"generate": "exact", "examples": 3},
         },
     }

@@ -123,7 +123,7 @@ def _cost(stage: str) -> float:
     """Return what a token of a line costs, in forward passes."""
     if stage == "generate":
         return 0.0
-    if stage.endswith(("tune", "curve", "ablation")):
+    if stage.endswith(("tune", "curve", "quantiles", "ablation")):
         return TRAINING_COST
     return MEASURING_COST if ":" in stage else 1.0
 

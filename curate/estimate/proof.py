@@ -31,6 +31,7 @@ from curate.proof.questions import count_questions, find_questions
 from curate.proof.settings import Lora
 from curate.proof.spread import last_spread, power_sentence, setting_of
 from curate.proof.statistics import level
+from curate.proof.trend import power_of_parts
 from curate.proof.watch_power import watch_power
 from curate.proof.watch_sets import metric_key, written_setting
 from curate.proof.written import draw_examples
@@ -69,7 +70,7 @@ def proof_lines(
     measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
     load = exactly(base.load)
     curve = _curve_cost(config, chosen)
-    more = curve.runs + _ablation_runs(config)
+    more = curve.runs + _quantile_runs(config) + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, limit)]) for name in ("pool", "eval"))
     return [
@@ -83,6 +84,7 @@ def proof_lines(
              f"{_power(config, eval_rows, config.judged_count)}{measure}",
              round(measured.likely), measuring),
         *_curve_lines(config, curve, examples, base),
+        *_quantile_lines(config, rows, chosen, examples, base),
         *_ablation_lines(config, chosen, examples, base),
         *_option_lines(config, examples, base, runs + 1 + more),
         *_watch_lines(config, examples, runs + 1, base, load, config.judged_count),
@@ -301,6 +303,32 @@ def _curve_lines(
     summary = f"{most}{cost.runs} more fine-tunes and measurements, with {numbers} rows"
     tokens = round(trained.likely + measured.likely)
     return [EstimateLine("proof: curve", cost.sizes[0], summary, tokens, tuning + measuring)]
+
+
+def _quantile_runs(config: Config) -> int:
+    """Return how many fine-tunes the parts of the order take, at most."""
+    assert config.prove is not None
+    return config.prove.seeds * (config.prove.quantiles or 0)
+
+
+def _quantile_lines(
+    config: Config, rows: int, chosen: int, examples: Mapping[str, Table], base: BaseModel
+) -> list[EstimateLine]:
+    """Return the line of parts of the order, trained and measured; none without `prove.quantiles`."""
+    assert config.prove is not None
+    runs, parts = _quantile_runs(config), config.prove.quantiles
+    if parts is None:
+        return []
+    size = min(chosen, rows // parts)
+    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    trained, tuning = _tuning_cost(lora, runs * (size + _then_rows(config, examples)), runs, base)
+    measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
+    summary = (
+        f"{runs} more fine-tunes and measurements, on up to {size:,} rows of each of {parts} parts of "
+        f"the order; {power_of_parts(parts)}"
+    )
+    tokens = round(trained.likely + measured.likely)
+    return [EstimateLine("proof: quantiles", size, summary, tokens, tuning + measuring)]
 
 
 def _ablation_runs(config: Config) -> int:

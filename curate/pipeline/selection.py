@@ -26,6 +26,7 @@ from curate.selectors.compared import selection_names
 from curate.selectors.comparison import write_comparison
 from curate.selectors.coverage import measure_coverage
 from curate.selectors.planner import PAIR_FLOOR
+from curate.selectors.quantiles import PARTS, measure_quantiles
 from curate.selectors.race import RaceParams
 from curate.selectors.selection import SelectionResult, choice_remarks, rank_by, select_by
 
@@ -132,6 +133,16 @@ def compare_selections(run: Run) -> None:
     if run.target is not None:
         run.part = "coverage"
         run.findings["coverage"] = measure_coverage(run, rankings).artifact
+        _measure_quantiles(run)
+
+
+def _measure_quantiles(run: Run) -> None:
+    """Measure the parts of the order of the run's own selection; a plain draw has none."""
+    own, prove = next(iter(run.selections.values())), run.config.prove
+    parts = (prove.quantiles if prove else None) or PARTS
+    measured = measure_quantiles(run, own.ranking, parts) if own.params.needs_scores else None
+    if measured is not None:
+        run.findings["quantiles"] = measured.artifact
 
 
 def _compare(run: Run, compared: tuple[int, str, Selector]) -> SelectionResult:

@@ -1,4 +1,4 @@
-"""The JSON of what stands beside a verdict: the spread of draws, and what stages earned."""
+"""The JSON of what stands beside a verdict: spread of draws, what stages earned, parts of the order."""
 
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
@@ -32,6 +32,40 @@ class IntervalValues(TypedDict):
     difference: float
     low: float
     high: float
+
+
+class PartValues(TypedDict):
+    """A part of the order; rows and tokens of its fine-tunes, and what these reach, if there are any."""
+
+    part: int
+    first_rank: int
+    last_rank: int
+    rows: int | None
+    tokens: float | None
+    mean: NotRequired[float]
+    by_seed: NotRequired[Sequence[float]]
+
+
+class QuantileValues(TypedDict):
+    """What the parts of an order show: the sentence alone where nothing was trained.
+
+    correlation, by_seed: of places and gains, so that above 0 higher ranks are better. p: of `orders`
+    orders of the parts. least_correlation: which can be shown at all, None where none can.
+    """
+
+    metric: str
+    unit: str
+    rows: int
+    parts: Sequence[PartValues]
+    trend: str
+    sentence: str
+    base: NotRequired[float]
+    correlation: NotRequired[float]
+    p: NotRequired[float]
+    orders: NotRequired[int]
+    by_seed: NotRequired[Sequence[float]]
+    first_over_last: NotRequired[IntervalValues]
+    least_correlation: NotRequired[float | None]
 
 
 class StageValues(TypedDict):

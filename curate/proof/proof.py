@@ -22,6 +22,7 @@ from curate.proof.harness import read_tasks
 from curate.proof.looks import Look, looks_of
 from curate.proof.metrics import deciding_metric
 from curate.proof.others import PLAIN_ARMS, TARGET_ONLY, ArmSources, others
+from curate.proof.quantiles import prove_quantiles
 from curate.proof.questions import check_measurable, question_sentences, questions
 from curate.proof.results import BASE, TrainedModels, tuned_name, tuned_names
 from curate.proof.shared_controls import SharedControls
@@ -207,6 +208,7 @@ def _compare(
         tables,
         watch=_watch(watching, material, models, design, setting),
         curve=_measure_curve(training, tables, models, design),
+        quantiles=_measure_quantiles(training, material, tables, models, design),
         ablation=_ablation(training, material, tables, models, design),
     )
     return run(write_proof, design, tables, models)
@@ -348,6 +350,20 @@ def _measure_curve(
     curve = make_curve(training, models | training.tune(calls), prefixes, drawn, design)
     LOG.info("proof: curve: %s", curve.counts["sentence"])
     return curve
+
+
+def _measure_quantiles(
+    training: Training,
+    material: ProofInputs,
+    tables: ProofTables,
+    models: TrainedModels,
+    design: ProofDesign,
+) -> Artifact | None:
+    """Return what parts of the order reach; None where none is trained on."""
+    if design.prove["quantiles"] is None:
+        return None
+    held_out = tables.eval, material.watch_rows
+    return prove_quantiles(training, tables.selection, held_out, models, design)
 
 
 def _ablation(

@@ -13,6 +13,7 @@ from curate.pool.settings import RowFile, as_file, as_list
 from curate.proof.metric_choice import ProofMetric, WatchMetric
 from curate.proof.metrics import USER_FUNCTION, Metric, deciding_metric
 from curate.proof.others import PLAIN_ARMS
+from curate.proof.permutation import MOST
 from curate.proof.values import ProofValues, WatchSetValues
 
 LOG = logging.getLogger("curate")
@@ -161,6 +162,14 @@ class ProofSettings(Params):
         ge=2,
         description="also train on 1/N and 1/N² of the selection, N e.g. 4: how much of it is enough",
         examples=[4],
+    )
+    quantiles: int | None = Field(
+        None,
+        ge=3,
+        le=MOST,
+        description="also train on each of N parts of the order: do rows that rank higher do better? "
+        "Fewer than 5 can show nothing",
+        examples=[5],
     )
     ablate: bool = Field(
         False,

@@ -38,8 +38,8 @@ def prove_together(
     Args:
         run: the run.
         selections: ranking and budget by name, the run's own first.
-        material: eval set and further arms, which stand beside the first selection alone, as do curve
-            and ablation.
+        material: eval set and further arms, which stand beside the first selection alone, as do curve,
+            quantiles and ablation.
         settings: of the proof.
         judged: how many selections share the level: these, and those that lost a race to the first.
     """
@@ -48,7 +48,7 @@ def prove_together(
     own, *_ = selections
     plain = replace(material, files={}, rankings={}, stages=())
     plain_settings: ProofValues = {
-        **settings, "arms": [*PLAIN_ARMS], "curve": None, "ablate": False
+        **settings, "arms": [*PLAIN_ARMS], "curve": None, "quantiles": None, "ablate": False
     }  # fmt: skip
 
     def prove_one(part: ScoreRun, name: str) -> Artifact:

@@ -37,6 +37,7 @@ class ProofValues(TypedDict):
     then: JSON
     base: str | None
     curve: int | None
+    quantiles: int | None
     ablate: bool
     metric: MetricSetting
     tasks: Sequence[str | dict[str, JSON]]

@@ -22,6 +22,7 @@ from curate.proof.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.proof.metrics import METRICS, Metric, measured_metrics
 from curate.proof.others import describe_others
 from curate.proof.outcome import detail_of, sentence_of
+from curate.proof.quantiles import copy_quantiles
 from curate.proof.questions import describe_questions
 from curate.proof.results import (
     BASE,
@@ -44,7 +45,7 @@ from curate.proof.watch import TABLE as WATCH_TABLE
 from curate.proof.watch import read_verdicts
 from curate.proof.written_metrics import generation_sentence
 
-VERSION = 9
+VERSION = 10
 RULE = "prediction interval"
 NOT_MEASURED = "not measured"
 
@@ -55,7 +56,7 @@ class ProofTables(TableGroup):
 
     leaks: hits of the eval and the watch sets. labels: rows and eval examples without a label.
     selection: the ranking. eval: the eval set, as it was given. spread: None before the controls are
-    trained. watch, curve, ablation: None where a recipe asks for none.
+    trained. watch, curve, quantiles, ablation: None where a recipe asks for none.
     """
 
     leaks: Artifact
@@ -67,6 +68,7 @@ class ProofTables(TableGroup):
     spread: Artifact | None = None
     watch: Artifact | None = None
     curve: Artifact | None = None
+    quantiles: Artifact | None = None
     ablation: Artifact | None = None
 
 
@@ -102,6 +104,8 @@ def write_proof(
     )
     if tables.curve:
         proof["curve"] = copy_curve(tables.curve, out)
+    if tables.quantiles:
+        proof["quantiles"] = copy_quantiles(tables.quantiles, out)
     if tables.ablation:
         proof["ablation"] = copy_ablation(tables.ablation, out)
     if tables.watch:

@@ -152,6 +152,7 @@ class ProofPanel:
     methods: tuple[MethodVerdict, ...]
     beside: tuple[ArmDifference, ...]
     curve: AbilityCurves | None
+    has_quantiles: bool
     questions: tuple[str, ...]
     style: str | None
     leaking: Mapping[str, int]
@@ -206,6 +207,7 @@ def read_proof(path: Path) -> ProofPanel | None:
         methods=tuple(_judged(line) for line in now.get("methods", [])),
         beside=tuple(ArmDifference(**pair) for pair in now.get("others", [])),
         curve=read_curve(now.get("curve")),
+        has_quantiles="quantiles" in now,
         questions=tuple(question_sentences(q)) if (q := now.get("questions")) else (),
         style=style["sentence"] if (style := now.get("style")) else None,
         leaking=leaks["leaking_rows"],

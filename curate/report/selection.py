@@ -13,6 +13,7 @@ from curate.core.score_section import score_section
 from curate.core.section import Section
 from curate.core.selector import Selector
 from curate.core.selectparams import SelectParams
+from curate.report.quantiles import quantiles_section
 from curate.report.wording import method_label, setting
 from curate.runs.folder import RunFolder
 from curate.runs.plan import StoredSelection, stored_selections
@@ -40,6 +41,7 @@ def selection_sections(run: RunFolder) -> tuple[Section, ...]:
     sections = (
         None if takes_all else _scores(run, record),
         coverage_section(run, own, config.get("models", {}).get("embedder", "")),
+        quantiles_section(run, config.get("models", {}).get("embedder", "")),
         comparison_section(run, tuple(_compared(run, unscored)), _kept(run)),
     )
     return tuple(section for section in sections if section)

@@ -130,6 +130,28 @@ def test_a_curve_costs_a_third_of_the_trainings_more(
     assert line.tokens == pytest.approx(each * cost + measured * runs, rel=0.01)
 
 
+@pytest.mark.parametrize(("rows", "size"), [(5, 5), (36, 8)])
+def test_parts_of_the_order_cost_a_fine_tune_for_each_seed(
+    tmp_path: Path, tiny: Path, rows: int, size: int
+) -> None:
+    """A part is a fifth of the 40 rows of the pool."""
+    given = proof_recipe(tmp_path, tiny, quantiles=5)
+    given = given | {"select": {"method": "bm25", "budget": rows}}
+    lines_by_stage = {line.stage: line for line in estimate(Config.model_validate(given))}
+    line = lines_by_stage["proof: quantiles"]
+    assert line.does == (
+        f"10 more fine-tunes and measurements, on up to {size} rows of each of 5 parts of the order; 5 "
+        "parts can show it only where their order is perfect"
+    )
+    each = lines_by_stage["proof: tune"].tokens / (rows * 9)
+    measured = lines_by_stage["proof: measure"].tokens / 10
+    assert line.tokens == pytest.approx(10 * (each * size + measured), rel=0.01)
+    plain = estimate(
+        Config.model_validate(given | {"prove": {**given["prove"], "quantiles": None}})
+    )
+    assert line.stage not in {other.stage for other in plain}
+
+
 def test_models_of_a_curve_are_counted_wherever_models_are_measured(
     tmp_path: Path, tiny: Path
 ) -> None:

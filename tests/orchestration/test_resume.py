@@ -23,8 +23,8 @@ from tests.orchestration.workplace import (
 pytestmark = pytest.mark.system
 
 AFTER_SELECTION = {
-    "select", "coverage", "ledger", "arms", "proof-labels", "proof-leaks", "finetune", "measure",
-    "spread", "written", "proof", "export",
+    "select", "coverage", "quantiles", "languages", "diversity", "ledger", "arms", "proof-labels",
+    "proof-leaks", "finetune", "measure", "spread", "written", "proof", "export",
 }  # fmt: skip
 
 
