@@ -10,6 +10,15 @@ their sentence embeddings. Entropic optimal transport has potentials f [T] and g
 and g_i, less the mean of g, is how fast the distance grows with the mass of row i. The rows with the
 lowest g come first: more of them shortens the distance fastest. score = mean of g - g_i.
 
+With `reference`, rows like those that the model has learned from already, the transport is solved
+between these and the target, as published: fine-tuning mixes a little of the selection into what the
+model was pretrained on, and the pool is no more than candidates. f is that of the reference, each row
+has its g_i by the second formula, and the mean is the reference's. So a score above 0 says that the row
+brings the reference nearer to the target, and one below 0 that it leads away; what the reference has
+plenty of is worth little, however near the target it is. Without one the pool stands for it, which is
+what the authors do where the pretraining data are not at hand. Their setting of two phases, the
+selection and then the target's own task, is `prove: {then: target}`.
+
 As e goes to 0, g_i = min over q of C[q, i] - f_q: the distance to the nearest example, less a bonus f_q
 for examples that few rows are near to. That bonus is what nearest neighbours lack. As e grows, g_i goes
 to the mean distance to all examples. `epsilon` is e in units of the median cost (the authors' 0.1 is
@@ -27,7 +36,7 @@ left out; their notebook pairs texts and embeddings in different orders, so it i
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -41,6 +50,9 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.methods import method
 from curate.core.run import ScoreRun
+from curate.models.embed import embed_rows
+from curate.pool.rowset import row_set
+from curate.pool.settings import RowFile
 from curate.selectors.pool_target import (
     PoolAndTarget,
     embed_pool_and_target,
@@ -49,7 +61,7 @@ from curate.selectors.pool_target import (
 )
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.similarities import DECIMALS, rank_scores
-from curate.selectors.vectors import VectorParams
+from curate.selectors.vectors import VectorParams, iter_blocks
 
 VERSION = 3
 LOG = logging.getLogger("curate")
@@ -75,9 +87,25 @@ class GotSelector(VectorParams):
         0.1, gt=0, description="of the median cost: lower is closer to unregularised transport"
     )
 
+    reference: RowFile | None = Field(
+        None,
+        description="rows like those that the model has learned from; the pool's own if not given",
+        examples=[{"path": "pretraining.jsonl", "sample": 3000}],
+    )
+
     def score_rows(self, run: ScoreRun) -> Table:
-        """Embed pool and target, then solve the transport between them."""
-        return run(scores, embed_pool_and_target(run, self.compare, self.embedder), self.epsilon)
+        """Embed pool, target and reference, then solve the transport between the last two."""
+        embedded = embed_pool_and_target(run, self.compare, self.embedder)
+        return run(scores, embedded, self.epsilon, self._embed_reference(run))
+
+    def _embed_reference(self, run: ScoreRun) -> Sequence[Table] | None:
+        if self.reference is None:
+            return None
+        named = self.reference.model_copy(update={"source": self.reference.source or "reference"})
+        rows = row_set(
+            "got-reference", [named], seed=run.seed, max_rejected=0.0, keys=["select.reference"]
+        ).read(run)
+        return embed_rows(run, rows, np.arange(rows.height), self.compare, self.embedder)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id."""
@@ -86,23 +114,34 @@ class GotSelector(VectorParams):
 
 @dataclass(frozen=True)
 class Potentials:
-    """The row-side potential g [N], and how it was reached.
+    """The potentials f [T] and g [N], and how they were reached.
 
     error is the sum over target examples of |share of all mass - 1 / T|.
     """
 
+    examples: NDArray[np.float64]
     rows: NDArray[np.float64]
     rounds: int
     error: float
 
 
 @cached(version=VERSION, name="score-got")
-def scores(embedded: PoolAndTarget, epsilon: float) -> Counted[pl.DataFrame]:
-    """Return row_id, score (mean potential less the row's), nearest_id (by cost)."""
+def scores(
+    embedded: PoolAndTarget, epsilon: float, reference: Sequence[Table] | None = None
+) -> Counted[pl.DataFrame]:
+    """Return row_id, score (mean potential less the row's), nearest_id (by cost).
+
+    Args:
+        embedded: the kept rows and the target.
+        epsilon: of the median cost of the transport.
+        reference: vectors of the rows whose transport is solved, in blocks; the kept ones if None.
+    """
     target_embeddings = read_target_embeddings(embedded)
-    costs = partial(_costs, embedded, target_embeddings)
-    scale = epsilon * median_cost(costs)
-    potentials = solve(costs, len(target_embeddings), scale)
+    costs = partial(_costs, embedded.blocks, target_embeddings)
+    solved = partial(_costs, reference or embedded.blocks, target_embeddings)
+    scale = epsilon * median_cost(solved)
+    potentials = solve(solved, len(target_embeddings), scale)
+    rows = row_potentials(potentials.examples, costs, scale) if reference else potentials.rows
     if potentials.error > TOLERANCE:
         LOG.warning(
             "got: shares are off by %.1e after %d rounds", potentials.error, potentials.rounds
@@ -113,7 +152,7 @@ def scores(embedded: PoolAndTarget, epsilon: float) -> Counted[pl.DataFrame]:
         {
             "row_id": embedded.kept.read(["row_id"])["row_id"],
             # Equal texts get equal scores: where a row lies in a block moves the last digits.
-            "score": (potentials.rows.mean() - potentials.rows).round(DECIMALS),
+            "score": (potentials.rows.mean() - rows).round(DECIMALS),
             "nearest_id": target_ids.gather(nearest),
         }
     )
@@ -129,11 +168,11 @@ def scores(embedded: PoolAndTarget, epsilon: float) -> Counted[pl.DataFrame]:
 
 
 def _costs(
-    embedded: PoolAndTarget, target_embeddings: NDArray[np.float32]
+    blocks: Sequence[Table], target_embeddings: NDArray[np.float32]
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the costs [T, n] of the kept rows, block by block."""
+    """Yield the costs [T, n] of rows, block by block."""
     size = max(BLOCK_COSTS // len(target_embeddings), 1)
-    for block in iter_pool_embeddings(embedded):
+    for block in iter_blocks(blocks):
         for start in range(0, len(block), size):
             yield 1 - cosines(target_embeddings, block[start : start + size])
 
@@ -149,7 +188,7 @@ def median_cost(costs: Costs) -> float:
 
 
 def solve(costs: Costs, examples: int, epsilon: float, tolerance: float = TOLERANCE) -> Potentials:
-    """Return the potentials of rows in entropic transport between equal masses.
+    """Return the potentials of entropic transport between equal masses.
 
     Args:
         costs: makes blocks of costs [T, n], the same ones in the same order each time.
@@ -170,8 +209,14 @@ def solve(costs: Costs, examples: int, epsilon: float, tolerance: float = TOLERA
         if error > tolerance:
             potential -= epsilon * np.log(np.maximum(shares, np.finfo(np.float32).tiny))
         rounds += 1
-    rows = [_share_out(potential, cost, epsilon)[1] for cost in costs()]
-    return Potentials(np.concatenate(rows), rounds, error)
+    return Potentials(potential, row_potentials(potential, costs, epsilon), rounds, error)
+
+
+def row_potentials(
+    potential: NDArray[np.float64], costs: Costs, epsilon: float
+) -> NDArray[np.float64]:
+    """Return the potential g [N] of rows by that of the examples f [T]."""
+    return np.concatenate([_share_out(potential, cost, epsilon)[1] for cost in costs()])
 
 
 def _share_out(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from scipy.special import logsumexp
 from scipy.stats import spearmanr
 
 from curate.core.calls import Counted
+from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.selectors.got import Costs, median_cost, scores, solve
+from curate.selectors.got import Costs, median_cost, row_potentials, scores, solve
 from tests.selectors.targetruns import (
     bundled_run,
     embedded,
@@ -24,6 +27,7 @@ from tests.selectors.targetruns import (
     rank_frame,
     ranked,
     scores_of,
+    stored_vectors,
     target_run,
     unit_vectors,
 )
@@ -160,6 +164,59 @@ def test_scores_are_the_centred_potentials_with_the_nearest_example(store: Store
     assert table["row_id"].to_list() == [f"r{i:03}" for i in range(25)]
     assert counts["converged"] is True
     assert counts["share_error"] <= 1e-4
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.3])
+def test_with_a_reference_they_are_how_fast_its_distance_grows_with_new_mass(
+    epsilon: float,
+) -> None:
+    """The slope at a little mass on a row of the pool, taken from all rows of the reference."""
+    cost = cosine_costs(5, 34, 12)
+    reference, pool = cost[:, :28], cost[:, 28:]
+    solved = solve(in_blocks(reference), 5, epsilon, tolerance=1e-12)
+    grown = row_potentials(solved.examples, in_blocks(pool), epsilon) - solved.rows.mean()
+    step = 1e-6
+    for number in range(pool.shape[1]):
+        both = np.c_[reference, pool[:, number]]
+        masses = np.append(np.full(28, (1 - step) / 28), step)
+        distance = plain_sinkhorn(both, masses, epsilon)[1]
+        before = plain_sinkhorn(reference, np.full(28, 1 / 28), epsilon)[1]
+        assert (distance - before) / step == pytest.approx(grown[number], abs=1e-3)
+
+
+def test_a_reference_that_is_the_pool_changes_nothing(store: Store) -> None:
+    both = embedded(store, unit_vectors((25, 6), 5), unit_vectors((5, 6), 6), [7])
+    assert scores(both, 0.1).result.equals(scores(both, 0.1, both.blocks).result)
+
+
+def test_what_the_reference_has_plenty_of_is_worth_less(store: Store) -> None:
+    """Two examples, a row at each: the reference has one side only, so the other row comes first."""
+    eye = np.eye(3, dtype=np.float32)
+    both = embedded(store, eye[[0, 1, 2]], eye[:2])
+    near = unit_vectors((20, 3), 0) * 0.05 + eye[0]
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    table = scores(both, 0.05, [stored_vectors(store, near.astype(np.float32))]).result
+    by_id = dict(table.select("row_id", "score").iter_rows())
+    assert rank_frame(table, "got") == ["r001", "r000", "r002"]
+    assert by_id["r001"] > 0 > by_id["r002"]
+    assert abs(by_id["r000"]) < 0.05
+    alone = scores(both, 0.05).result
+    assert alone["score"][0] == pytest.approx(alone["score"][1], abs=1e-3)
+
+
+def test_a_run_reads_the_reference_of_a_file(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "learned.jsonl"
+    lines = [{"prompt": f"book a table for {n}", "response": "fine"} for n in range(9)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pool = {"a": "book a table for ten", "b": "prove the theorem", "c": "the weather at sea"}
+    run = target_run(store, pool, ["book a table", "prove a theorem"])
+    assert ranked(run, "got", reference={"path": str(file)}) == ["b", "a", "c"]
+    run.executed_steps.clear()
+    ranked(run, "got", reference={"path": str(file)})
+    assert run.executed_steps == []
+    file.write_text("")
+    with pytest.raises(UserError, match=r"select.reference: there is no record at all"):
+        ranked(run, "got", reference={"path": str(file)})
 
 
 def test_with_one_example_the_order_is_that_of_the_cosine(store: Store) -> None:
