@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from curate.core.calls import CachedCall, CallRunner, Table
 from curate.core.errors import UserError, named_key
 from curate.core.reasons import EXPLAINED, Reason
+from curate.core.run import StepRun
 from curate.core.store import Artifact
 from curate.core.tables import scan_table
 from curate.pool.entries import FilesOfEntry, PoolEntries, entry_files, find_entry
@@ -43,7 +44,7 @@ class RowSet:
     calls: Sequence[CachedCall[Artifact]]
     max_rejected: float
 
-    def read(self, run: CallRunner) -> Table:
+    def read(self, run: CallRunner | StepRun) -> Table:
         """Return the rows, with the rejects beside them.
 
         Raises:
@@ -123,7 +124,7 @@ def row_set(
     return RowSet(name, PoolEntries(files, entry_keys), calls, max_rejected)
 
 
-def read_sets(run: CallRunner, sets: Sequence[RowSet]) -> list[Table]:
+def read_sets(run: CallRunner | StepRun, sets: Sequence[RowSet]) -> list[Table]:
     """Return the rows of each set, the files of all of them read side by side.
 
     Raises:
