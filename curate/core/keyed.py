@@ -74,13 +74,15 @@ class EmbedderSource:
 class EngineSource:
     """An engine of a recipe: what identifies it, how the recipe writes it, and the cache of its answers.
 
-    `models` are the recipe's models, of which an engine may serve the base.
+    `models` are the recipe's models, of which an engine may serve the base. `bucket` is the URL of the
+    store through which machines share the answers, None if it is a folder.
     """
 
     identity: Mapping[str, JSON]
     engine: Mapping[str, JSON]
     models: Mapping[str, JSON]
     cache: Path
+    bucket: str | None = None
     reads: "tuple[Artifact, ...]" = ()
 
 

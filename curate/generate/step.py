@@ -36,10 +36,10 @@ from curate.generate.sift import (
     count_reject_reasons,
 )
 from curate.llm.ask import EngineClient, manifest_of
-from curate.llm.cache import Cache
 from curate.llm.engines import engine_of, engine_wants
 from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
+from curate.llm.sharedcache import open_cache
 from curate.models.acceptance import find_lasting_fault
 from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_source
@@ -208,9 +208,8 @@ def write_generated(
     surroundings = Surroundings(pool, target, embedder, seed, fault, prompts, encoder)
     ends = MethodEndings()
     candidates: list[Candidate] = []
-    cache = Cache(engine.cache)
     with EngineClient(
-        engine_of(engine), cache=cache, limits=Limits.model_validate(limits)
+        engine_of(engine), cache=open_cache(engine), limits=Limits.model_validate(limits)
     ) as client:
         for method in methods:
             run = None

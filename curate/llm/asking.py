@@ -9,9 +9,9 @@ from curate.core.errors import UserError
 from curate.core.keyed import EngineSource
 from curate.core.rows import Message, turn_text
 from curate.llm.ask import EngineClient
-from curate.llm.cache import Cache
 from curate.llm.engines import engine_of
 from curate.llm.requests import Request
+from curate.llm.sharedcache import open_cache
 from curate.llm.structured import Answer
 
 MAX_TEXT_LETTERS = 6_000
@@ -25,7 +25,7 @@ def open_client(engine: EngineSource) -> Iterator[EngineClient]:
     Raises:
         UserError: at the end, if no answer to anything was of use.
     """
-    with EngineClient(engine_of(engine), cache=Cache(engine.cache)) as client:
+    with EngineClient(engine_of(engine), cache=open_cache(engine)) as client:
         yield client
         client.check_answered()
 

@@ -80,7 +80,8 @@ class Cache:
             marks = ",".join("?" * len(part))
             query = f"SELECT key, completion FROM completions WHERE key IN ({marks})"
             with self._locked() as database:
-                completions |= {key: _read(body) for key, body in database.execute(query, part)}
+                rows = database.execute(query, part)
+                completions |= {key: read_completion(body) for key, body in rows}
         return completions
 
     def keep(self, key: str, completion: Completion, identity: Mapping[str, JSON]) -> Completion:
@@ -99,7 +100,7 @@ class Cache:
                 return completion
             query = "SELECT completion FROM completions WHERE key = ?"
             stored = database.execute(query, (key,)).fetchone()
-        return completion if stored is None else _read(stored[0])
+        return completion if stored is None else read_completion(stored[0])
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove what is stored under these keys."""
@@ -134,7 +135,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _read(body: bytes) -> Completion:
+def read_completion(body: bytes) -> Completion:
+    """Return a completion as the file has it.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
+    """
     fields = orjson.loads(body)
     logprobs = fields.pop("logprobs")
     if logprobs is None:

@@ -17,6 +17,7 @@ import polars as pl
 
 from curate.config.recipe import Config
 from curate.config.running import INLINE
+from curate.core.bucket import is_bucket
 from curate.core.calls import CallRunner, Table
 from curate.core.keyed import EmbedderSource, EngineSource, ModelSource
 from curate.core.ledger import kept_rows
@@ -222,6 +223,7 @@ class Run(CallRunner):
             params.model_dump(mode="json"),
             models.model_dump(mode="json"),
             self.store.root / "completions.sqlite",
+            self.store.address if is_bucket(self.store.address) else None,
         )
 
     @property

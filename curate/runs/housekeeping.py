@@ -10,6 +10,7 @@ from curate.core.bucket import RENEWAL_SECONDS, is_bucket, open_store
 from curate.core.errors import UserError
 from curate.core.store import KEY_CHARS, Store, StoreEntry
 from curate.core.workspace import living, workspace
+from curate.llm.segments import shared_bytes
 from curate.runs.folder import read_manifest
 
 DAY_SECONDS = 24 * 3600.0
@@ -64,6 +65,7 @@ def store_usage(store: Store) -> StoreUsage:
         totals[entry.step] = number + 1, size + entry.bytes
     steps = [StepUsage(step, number, size) for step, (number, size) in totals.items()]
     answers = sum(path.stat().st_size for path in store.root.glob(f"{COMPLETIONS}*"))
+    answers += shared_bytes(store.address) if is_bucket(store.address) else 0
     unfinished = _bytes_below(store.root / "tmp")
     return StoreUsage(sorted(steps, key=lambda one: -one.bytes), unfinished, answers)
 
