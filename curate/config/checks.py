@@ -13,8 +13,11 @@ from curate.core.selectparams import SelectParams
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.generate.starts import StartParams
+from curate.pool.arrangement import NUMBERS, ExportSettings
 from curate.pool.settings import RowFile, Target
 from curate.proof.others import OTHERS, PLAIN_ARMS
+from curate.proof.rehearse_settings import RehearseSettings
+from curate.proof.rehearsed_arms import BY_CHANCE, REHEARSED
 from curate.proof.settings import ArmFile, ProofSettings
 from curate.selectors.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
@@ -145,7 +148,14 @@ def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:
                 f"{arm!r} is no arm; known: {', '.join([*plain, *compared])}; a file or the folder of "
                 "a run is written {name: NAME, path: PATH}",
             )
-        if isinstance(arm, ArmFile) and arm.name in (*plain, *compared, "then", "pool"):
+        if isinstance(arm, ArmFile) and arm.name in (
+            *plain,
+            *compared,
+            "then",
+            "pool",
+            REHEARSED,
+            BY_CHANCE,
+        ):
             raise KeyFault((*place, "name"), f"{arm.name!r} is the name of another arm")
 
 
@@ -164,6 +174,7 @@ def check_sources(
     target: Target | None,
     protected: Sequence[RowFile],
     prove: ProofSettings | None,
+    rehearse: RehearseSettings | None = None,
 ) -> None:
     """Fail where a held-out set or an arm has the name of other rows: ids would be mixed up."""
     named = {entry.source_name: f"pool.{i}" for i, entry in enumerate(pool)}
@@ -173,10 +184,21 @@ def check_sources(
         named[entry.source_name] = f"prompts.{i}"
     if target is not None:
         named[target.source_name] = "target"
-    for place, name in [*_held_out(target, protected, prove), *_training_files(prove)]:
+    for place, name in [*_held_out(target, protected, prove), *_training_files(prove, rehearse)]:
         if name in named:
             raise _same_name(place, name, named[name])
         named[name] = ".".join(map(str, place))
+
+
+def check_rehearsal(export: ExportSettings) -> None:
+    """Fail where an export needs figures of the selection, which rehearsed rows do not have."""
+    figures: dict[Place, str] = {}
+    if export.sample_weight:
+        figures["export", "sample_weight"] = "score"
+    if export.phases is not None and export.phases.by in NUMBERS:
+        figures["export", "phases", "by"] = export.phases.by
+    for place, figure in figures.items():
+        raise KeyFault(place, f"rehearsed rows have no {figure}: leave it out, or `rehearse`")
 
 
 def _same_name(place: Place, name: str, other: str) -> KeyFault:
@@ -200,8 +222,12 @@ def _held_out(
         yield ("prove", "watch", i), watched.source_name
 
 
-def _training_files(prove: ProofSettings | None) -> Iterator[tuple[Place, str]]:
-    """Yield place and source of the files that a proof trains on beside the pool."""
+def _training_files(
+    prove: ProofSettings | None, rehearse: RehearseSettings | None
+) -> Iterator[tuple[Place, str]]:
+    """Yield place and source of the files that are trained on beside the pool."""
+    if rehearse is not None:
+        yield ("rehearse", "from"), rehearse.rows.source_name
     for i, arm in enumerate(prove.arms if prove else []):
         if isinstance(arm, ArmFile):
             yield ("prove", "arms", i), arm.source_name

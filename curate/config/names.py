@@ -8,6 +8,8 @@ from curate.selectors.compared import numbered
 GENERATE = "generate"
 # The part of a run in which selections are made without a stage.
 ABLATION = "ablate"
+# The part in which rows of earlier training are kept out and drawn, and the names of its stages.
+REHEARSAL = "rehearse"
 
 
 def stage_names(stages: Sequence[Stage]) -> list[str]:

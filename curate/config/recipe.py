@@ -30,6 +30,7 @@ from curate.config.checks import (
     check_generators,
     check_plan,
     check_pool,
+    check_rehearsal,
     check_scores,
     check_sources,
     check_survivors,
@@ -38,19 +39,21 @@ from curate.config.checks import (
 from curate.config.faults import KeyFault
 from curate.config.names import GENERATE, stage_names
 from curate.config.running import RunSettings
+from curate.config.shortforms import as_select, as_stages, as_trackers
 from curate.core.bucket import check_address
 from curate.core.credentials import find_secret, leaves
 from curate.core.methods import load_plugin, methods_in
 from curate.core.names import check_name
 from curate.core.params import Params
 from curate.core.selector import Selector
-from curate.core.stage import Stage, with_method
+from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.generate.settings import GenerationSettings
 from curate.models.settings import ModelNames
 from curate.pool.arrangement import ExportSettings
 from curate.pool.exporter import Exporter
 from curate.pool.settings import RowFile, ShortRowFile, Target, as_file, as_list
+from curate.proof.rehearse_settings import RehearseSettings
 from curate.proof.settings import ProofSettings
 from curate.selectors.all import AllSelector
 from curate.selectors.compared import (
@@ -77,23 +80,6 @@ class IngestSettings(Params):
     max_rejected: float = Field(
         0.05, ge=0, le=1, description="share of bad records that stops a run"
     )
-
-
-def _as_stages(value: Any) -> Any:
-    """Return stages with each bare name written out: exact is {method: exact}."""
-    if not isinstance(value, list):
-        return value
-    return [{"method": entry} if isinstance(entry, str) else with_method(entry) for entry in value]
-
-
-def _as_trackers(value: Any) -> Any:
-    """Return trackers with a bare name written out, also where one stands alone."""
-    return _as_stages(as_list(value))
-
-
-def _as_select(value: Any) -> Any:
-    """Return a selection with a bare method written out: random is {method: random}."""
-    return {"method": value} if isinstance(value, str) else value
 
 
 class GenerateSection(GenerationSettings):
@@ -152,6 +138,9 @@ class Config(Params):
     stages: list[Stage] = []
     select: Selector | RaceParams = AllSelector()
     compare: list[Selector] = []
+    rehearse: RehearseSettings | None = Field(
+        None, description="rows of earlier training, mixed in so that less of it is forgotten"
+    )
     prove: ProofSettings | None = None
     export: ExportSettings = ExportSettings()
     store: str = Field(
@@ -197,7 +186,7 @@ class Config(Params):
         """Take a budget beside `select:` for one of it."""
         if not isinstance(data, dict) or "budget" not in data or "select" not in data:
             return data
-        select = _as_select(data["select"])
+        select = as_select(data["select"])
         if not isinstance(select, dict) or "budget" in select:
             return data
         rest = {key: value for key, value in data.items() if key != "budget"}
@@ -257,7 +246,13 @@ class Config(Params):
     @property
     def reads_base(self) -> bool:
         """Return whether the base model or its tokenizer reads rows at all."""
-        return self.counts_tokens or any(stage.reads_base for stage in self.stages)
+        damage = self.rehearse is not None and self.rehearse.finds_damage
+        return self.counts_tokens or damage or any(stage.reads_base for stage in self.stages)
+
+    @property
+    def training_files(self) -> list[RowFile]:
+        """Return the files of rows that may be exported."""
+        return [*self.pool, *([self.rehearse.rows] if self.rehearse else [])]
 
     @property
     def rendered_examples(self) -> list[str]:
@@ -328,7 +323,11 @@ class Config(Params):
         check_generators(generators, self.target, self.prompts)
         check_survivors(self.stages)
         check_scores(self.stages)
-        check_sources(self.pool, self.prompts, self.target, self.protected, self.prove)
+        check_sources(
+            self.pool, self.prompts, self.target, self.protected, self.prove, self.rehearse
+        )
+        if self.rehearse:
+            check_rehearsal(self.export)
         if self.prove:
             check_arms(self.prove.arms, selection_names(self.select, self.compare)[1:])
         check_ablation(self.prove, self.ablated_stages)
@@ -351,8 +350,8 @@ class Config(Params):
                 "a race chooses by fine-tunes that are measured on one half of the eval set: give "
                 "`prove` and target.eval, or name one method",
             )
-        if not self.selects and (self.prove or self.compare):
-            key = "prove" if self.prove else "compare"
+        if not self.selects and (self.prove or self.compare or self.rehearse):
+            key = "prove" if self.prove else "compare" if self.compare else "rehearse"
             raise ValueError(f"`{key}:` needs a selection: give `select`, or leave `{key}` out")
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")
@@ -407,7 +406,7 @@ def _recipe_model(
         generate=(section | None, None),
         export=(export, export()),
         track=(
-            _read(list[tracker], _as_trackers, list[tracker | str] | tracker | str),  # type: ignore[valid-type]
+            _read(list[tracker], as_trackers, list[tracker | str] | tracker | str),  # type: ignore[valid-type]
             Field(
                 [],
                 description="where the finished run is logged as well, each by name or with settings",
@@ -415,11 +414,11 @@ def _recipe_model(
             ),
         ),
         stages=(
-            _read(list[stage], _as_stages, list[stage | str]),  # type: ignore[valid-type]
+            _read(list[stage], as_stages, list[stage | str]),  # type: ignore[valid-type]
             Field([], description="what judges rows, in this order, each by name or with settings"),
         ),
         select=(
-            _read(select, _as_select, select | str),
+            _read(select, as_select, select | str),
             Field(
                 AllSelector(),
                 description="the method that chooses rows; all kept ones if not given",

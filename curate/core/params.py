@@ -45,8 +45,9 @@ def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:
         inner = [
             submodel
             for model in models
-            if part in model.model_fields
-            for submodel in _models_in(model.model_fields[part].annotation)
+            for key, field in model.model_fields.items()
+            if part == (field.alias or key)
+            for submodel in _models_in(field.annotation)
         ]
         # A part that is no key is a list position or the tag of a union's branch.
         tagged = [
@@ -55,7 +56,8 @@ def keys_at(root: type[Params], location: Sequence[Any]) -> list[str]:
             if isinstance(part, str) and part in [f.default for f in m.model_fields.values()]
         ]
         models = inner or tagged or models
-    return list(dict.fromkeys(key for model in models for key in model.model_fields))
+    keys = [(k, field) for model in models for k, field in model.model_fields.items()]
+    return list(dict.fromkeys(field.alias or key for key, field in keys))
 
 
 def _models_in(annotation: Any) -> list[type[Params]]:

@@ -87,7 +87,7 @@ def proof_lines(
         *_quantile_lines(config, rows, chosen, examples, base),
         *_ablation_lines(config, chosen, examples, base),
         *_option_lines(config, examples, base, runs + 1 + more),
-        *_watch_lines(config, examples, runs + 1, base, load, config.judged_count),
+        *_watch_lines(config, examples, runs + 1, base, load, _judged_on_watch(config)),
         *_task_lines(config, runs + 1 + more),
         *_written_lines(config, eval_rows, runs + more, methods, load),
     ]  # fmt: skip
@@ -114,6 +114,11 @@ def _shared_runs(draws: int, others: int, methods: int) -> str:
         f"; the {methods} methods share {draws} random draws and {others} of another size (the fewest "
         "and the most tokens, or rows, of any method)"
     )
+
+
+def _judged_on_watch(config: Config) -> int:
+    """Return how many verdicts share the level on each watch set."""
+    return config.judged_count * (1 + len(config.rehearse.arms if config.rehearse else ()))
 
 
 def _watch_lines(
@@ -379,6 +384,9 @@ def _further_arms(
     counts = {
         name: row_counts.get(name, files.get(name, chosen)) for name in config.prove.other_arms
     }
+    if config.rehearse is not None:
+        mixed = chosen + max(1, round(config.rehearse.share * chosen))
+        counts |= dict.fromkeys(config.rehearse.arms, mixed)
     return counts if config.prove.then is None else {TARGET_ONLY: 0, **counts}
 
 

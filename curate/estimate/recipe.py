@@ -19,6 +19,7 @@ from curate.estimate.embedding import Embedding
 from curate.estimate.generation import generation_lines
 from curate.estimate.lines import EstimateLine
 from curate.estimate.proof import proof_lines
+from curate.estimate.rehearsal import rehearsal_lines
 from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     import torch
 else:
     torch = lazy_module("torch")
+
+
+# What the rows of an input are called, where they are no examples.
+READ = {"prompts": "prompts read", "prior": "rows of earlier training read"}
 
 
 def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[EstimateLine]:
@@ -85,7 +90,7 @@ def _lines(config: Config, inputs: Mapping[str, Table], base: BaseModel) -> list
         summary += f"; files without any record: {empty:,}"
     lines = [EstimateLine("pool", rows, summary)]
     for name, table in examples.items():
-        what = "prompts read" if name == "prompts" else "examples read"
+        what = READ.get(name, "examples read")
         lines.append(EstimateLine(name, table.height, what))
     if config.generate is not None:
         given = {name: table.height for name, table in examples.items()}
@@ -108,6 +113,7 @@ def _later_lines(
     lines = [stage_line(params, config, pool, rows, base) for params in config.stages]
     embedding = Embedding(pool, config.models.embedder)
     lines += choice_lines(config, rows, base, embedding)
+    lines += rehearsal_lines(config, rows, examples, base)
     if "target" in examples:
         summary = f"nearness to the target examples; {config.models.embedder}"
         seconds = embedding.seconds(Workload(embedded_rows=rows))

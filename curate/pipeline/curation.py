@@ -27,6 +27,7 @@ from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run
 from curate.pipeline.inputs import input_sets, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
 from curate.pipeline.proof import prove_selections
+from curate.pipeline.rehearse import export_rows, rehearse_rows
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
 from curate.pipeline.sbom import SBOM
 from curate.pipeline.selection import compare_selections, select_rows, warn_of_scripts
@@ -125,6 +126,7 @@ def run_steps(run: Run) -> FinalArtifacts:
     warn_of_scripts(run)
     run.part = "ledger"
     fates = ledger(run, run.rows, run.evidence, Table(selection, "ranking"))
+    rehearse_rows(run, selection)
     run.part = "export"
     export = export_selection(run, selection)
     proof = prove_selections(run)
@@ -138,7 +140,7 @@ def export_selection(run: Run, selection: Artifact) -> Artifact:
     """Write the training files of the recipe's formats."""
     chosen = run.config.model_copy(update={"select": run.own_select})
     formats, prove = chosen.export.formats, chosen.prove
-    selected, ranking = Table(selection, "selected"), Table(selection, "ranking")
+    selected, ranking = export_rows(run, selection), Table(selection, "ranking")
     texts = template = None
     if needs_texts(formats) or run.uses_base:
         model = tuned_model(run, prove.base if prove else None)
@@ -179,10 +181,11 @@ def _fetch_models(run: Run) -> None:
 
 
 def read_inputs(run: Run) -> None:
-    """Read the recipe's files: pool, target, eval, protected and watch sets."""
+    """Read the recipe's files: pool, target, eval, protected and watch sets, prior rows."""
     sets = input_sets(run.config)
     read = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
     run.rows, run.target, run.prompts = read["pool"], read.get("target"), read.get("prompts")
+    run.prior = read.get("prior")
     if run.config.race is not None:
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)

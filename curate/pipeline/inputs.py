@@ -1,4 +1,4 @@
-"""The sets of rows that a recipe names: pool, target, eval, protected and watch sets, arms."""
+"""The sets of rows that a recipe names: pool, target, eval, protected, watch and prior rows, arms."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from curate.proof.settings import ArmFile
 
 # The rows of a second phase, among those of arms.
 THEN = "then"
+REHEARSED = "rehearse.from"
 
 
 def input_sets(config: Config) -> dict[str, RowSet]:
@@ -29,7 +30,9 @@ def input_sets(config: Config) -> dict[str, RowSet]:
         entries["protected"] = config.protected
     if config.prove and config.prove.watch:
         entries["watch"] = [watched.file for watched in config.prove.watch]
-    limits = dict.fromkeys(("pool", "prompts"), config.ingest.max_rejected)
+    if config.rehearse is not None:
+        entries["prior"] = [config.rehearse.rows]
+    limits = dict.fromkeys(("pool", "prompts", "prior"), config.ingest.max_rejected)
     # The leak check reads prompts without an answer as well; a proof says what it lacks by itself.
     prompts = {"prompts", "protected", "eval", "watch"}
     return {
@@ -47,8 +50,8 @@ def input_sets(config: Config) -> dict[str, RowSet]:
 
 def _entry_keys(name: str, count: int) -> list[str]:
     """Return the recipe's key of each of so many entries of an input."""
-    key = {"eval": "target.eval", "watch": "prove.watch"}.get(name, name)
-    lone = name == "target" or (name == "eval" and count == 1)
+    key = {"eval": "target.eval", "watch": "prove.watch", "prior": REHEARSED}.get(name, name)
+    lone = name in ("target", "prior") or (name == "eval" and count == 1)
     return [key] if lone else [f"{key}.{number}" for number in range(count)]
 
 

@@ -27,6 +27,7 @@ def describe_run(
         "eval": run.eval,
         "protected": run.protected,
         "watch": run.watch,
+        "prior": run.prior,
     }
     return {
         "name": run.config.name,

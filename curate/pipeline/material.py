@@ -2,6 +2,7 @@
 
 from curate.core.calls import Table
 from curate.pipeline.inputs import THEN, proof_sets
+from curate.pipeline.rehearse import rehearsed_tables
 from curate.pipeline.run import Run
 from curate.pool.rowset import read_sets
 from curate.proof.halves import half_call
@@ -33,6 +34,7 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
         rendered,
         files=files,
         rankings={n: chosen.ranking for n, chosen in run.selections.items() if n in named},
+        rehearsed=rehearsed_tables(run),
         then=files.pop(THEN, None),
         watch=_watch_sets(run, settings),
     )

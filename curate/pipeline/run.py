@@ -104,6 +104,7 @@ class Run(CallRunner):
     eval: Table | None = None
     protected: Table | None = None
     watch: Table | None = None
+    prior: Table | None = None
     merged: dict[str, Table] = field(default_factory=dict)
     generated: Artifact | None = None
     evidence: dict[str, Table] = field(default_factory=dict)

@@ -4,6 +4,8 @@
     target_plus    the selection and the target examples
     full           all kept rows
     balanced       as many rows as the selection, drawn at random, as many from each source
+    rehearsed      the selection and the rows of earlier training that `rehearse` mixes in; with mix-cd
+                   also rehearsed_random, where as many are drawn by chance
     NAME           what a method of `compare:` has selected, or a saved selection or file of that name
 
 Each is trained as often as the selection, by the same seeds, so that a pair of trainings differs in its
@@ -36,18 +38,20 @@ class ArmSources(TableGroup):
 
     rows: the pool. target: the target examples. files: rows of arms of their own, by the arms' names,
     and those of the second phase. rankings: what methods of `compare:` have selected, by their names.
+    rehearsed: rows of arms that are trained on beside the selection, by the arms' names.
     """
 
     rows: Table
     target: Table | None = None
     files: Mapping[str, Table] = field(default_factory=dict)
     rankings: Mapping[str, Table] = field(default_factory=dict)
+    rehearsed: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def tables(self) -> dict[str, Table]:
         """Return the table of rows of every place."""
         target = {TARGET: self.target} if self.target else {}
-        return {POOL: self.rows, **target, **self.files}
+        return {POOL: self.rows, **target, **self.files, **self.rehearsed}
 
 
 @cached(version=VERSION, name="other-arms")
@@ -76,6 +80,9 @@ def _rows_of(name: str, sources: ArmSources, selection: Table, seed: list[int]) 
     """Return place and row_id of the rows of one training of an arm."""
     if name in sources.files:
         return _ids(sources.files[name].read(["row_id"]), name)
+    if name in sources.rehearsed:
+        prior = _ids(sources.rehearsed[name].read(["row_id"]), name)
+        return pl.concat([_selected(selection), prior])
     if name in sources.rankings:
         return _selected(sources.rankings[name])
     if name == TARGET_ONLY:

@@ -50,6 +50,7 @@ class ProofInputs:
     rendered: the eval set as the model reads it, where system turns are merged.
     files: rows of further arms, by their names.
     rankings: of methods of `compare:` that are further arms, by their names.
+    rehearsed: rows that are trained on beside the selection, by the names of further arms.
     then: the second phase's rows, where they are not the target examples.
     watch: rows on which every model is measured too.
     stages: of the recipe, each with the selection that is made without it, to be trained on too.
@@ -59,6 +60,7 @@ class ProofInputs:
     rendered: Table | None = None
     files: Mapping[str, Table] = field(default_factory=dict)
     rankings: Mapping[str, Table] = field(default_factory=dict)
+    rehearsed: Mapping[str, Table] = field(default_factory=dict)
     then: Table | None = None
     watch: WatchInputs | None = None
     stages: Sequence[AblatedStage] = ()
@@ -76,7 +78,9 @@ class ProofInputs:
     def sources(self, run: ScoreRun) -> ArmSources:
         """Return what the rows of arms are read from."""
         then = {THEN: self.then} if self.then else {}
-        return ArmSources(run.rows, run.target, {**self.files, **then}, self.rankings)
+        return ArmSources(
+            run.rows, run.target, {**self.files, **then}, self.rankings, self.rehearsed
+        )
 
 
 def prove(
@@ -101,7 +105,8 @@ def prove(
         controls: the sizes of controls that selections share; the selection's own if not given.
     """
     for look in looks_of(prove["draws"]):
-        design = _design(prove, budget, judged, look, controls)
+        names = [*_other_names(prove), *material.rehearsed]
+        design = _design(prove, names, budget, judged, look, controls)
         sizes = controls.sizes if controls else None
         proof = _prove_once(run, selection, material, design, budget, sizes)
         if look.number == look.of or proof.counts["verdict"] != WITHIN:
@@ -112,6 +117,7 @@ def prove(
 
 def _design(
     prove: ProofValues,
+    others: Sequence[str],
     budget: Budget,
     judged: int,
     look: Look,
@@ -125,7 +131,7 @@ def _design(
     if controls is not None and controls.weight < 1:
         shared = controls.describe(other_control(runs))
         LOG.info("proof: %s", shared["sentence"])
-    return ProofDesign(prove, runs, alpha, judged, _other_names(prove), look.describe(), shared)
+    return ProofDesign(prove, runs, alpha, judged, others, look.describe(), shared)
 
 
 def _other_names(prove: ProofValues) -> list[str]:

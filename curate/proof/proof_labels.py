@@ -14,6 +14,8 @@ ARMS: Mapping[str, str] = {
     "target_plus": "Selection and target examples",
     "full": "All kept rows",
     "balanced": "As many rows, balanced by source",
+    "rehearsed": "Selection and rehearsed rows",
+    "rehearsed_random": "Selection and as many prior rows by chance",
 }
 METRICS: Mapping[str, str] = {
     "loss": "Loss",

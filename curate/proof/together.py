@@ -46,7 +46,7 @@ def prove_together(
     limit = settings["lora"]["max_length"]
     shared = share_controls(selections, limit) if len(selections) > 1 else {}
     own, *_ = selections
-    plain = replace(material, files={}, rankings={}, stages=())
+    plain = replace(material, files={}, rankings={}, rehearsed={}, stages=())
     plain_settings: ProofValues = {
         **settings, "arms": [*PLAIN_ARMS], "curve": None, "quantiles": None, "ablate": False
     }  # fmt: skip

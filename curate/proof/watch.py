@@ -24,6 +24,7 @@ from curate.core.store import Artifact, Counts, write_json
 from curate.proof.design import ProofDesign
 from curate.proof.harm import Harm, judge_harm
 from curate.proof.metrics import Metric, deciding_metric
+from curate.proof.rehearsed_arms import judge_rehearsed, read_rehearsed, rehearsed_arms
 from curate.proof.results import (
     BASE,
     TrainedModels,
@@ -54,8 +55,9 @@ class WatchDesign(KeyedRecord):
     """What verdicts on watch sets rest on.
 
     trained: how many models each arm has. control: the one that is drawn most often. alpha: of the
-    proof, which the sets divide among them. parts: groups of sets that are measured together. sets:
-    source, margin and metric of each. max_length: tokens of an example that are read.
+    proof, which the sets, and the arms that are judged on each, divide among them. parts: groups of
+    sets that are measured together. sets: source, margin and metric of each. max_length: tokens of
+    an example that are read.
     """
 
     trained: Mapping[str, int]
@@ -164,7 +166,7 @@ def write_watch(
     gathered.write_parquet(out / TABLE)
     verdicts = [_judge_set(gathered.filter(source=s["source"]), s, design) for s in design.sets]
     write_json(out / FILE, verdicts)
-    return {"sentences": [line["sentence"] for line in verdicts]}
+    return {"sentences": [sentence for line in verdicts for sentence in _sentences(line)]}
 
 
 def read_verdicts(watch: Artifact | None) -> list[dict[str, Any]]:
@@ -179,9 +181,17 @@ def watched_sentences(proof: Mapping[str, Any]) -> list[str]:
     """Return the verdicts on watch sets of a proof.json in words, of all methods judged together."""
     methods = proof.get("methods", [])
     by_method = [
-        f"{m['method']}: {line['sentence']}" for m in methods for line in m.get("watch", [])
+        f"{m['method']}: {sentence}"
+        for m in methods
+        for line in m.get("watch", [])
+        for sentence in _sentences(line)
     ]
-    return by_method or [line["sentence"] for line in proof.get("watch", [])]
+    return by_method or [s for line in proof.get("watch", []) for s in _sentences(line)]
+
+
+def _sentences(line: Mapping[str, JSON]) -> list[str]:
+    source = str(line["source"])
+    return [str(line["sentence"]), *(one.sentence(source) for one in read_rehearsed(line))]
 
 
 def _sources(rows: Table) -> pl.DataFrame:
@@ -192,7 +202,11 @@ def _judge_set(
     results: pl.DataFrame, watched: WatchSetValues, design: WatchDesign
 ) -> dict[str, Any]:
     """Return the verdict on one set: against the base, and against the random draws."""
-    metric, alpha = deciding_metric(watched["metric"]), design.alpha / len(design.sets)
+    metric, judged = (
+        deciding_metric(watched["metric"]),
+        1 + len(rehearsed_arms(list(design.trained))),
+    )
+    alpha = design.alpha / (len(design.sets) * judged)
     scored = scored_examples(results)
     long = (results.height - scored.height) // results.select("arm", "seed").n_unique()
     base_results = scored.filter(arm=BASE)
@@ -220,9 +234,11 @@ def _judge_set(
     )  # fmt: skip
     step = 1 / examples if metric.counted else 0.0
     against = compare(gains["selected"], draws, alpha=alpha, step=step, weights=weights)
+    rehearsed = judge_rehearsed(gains, base, draws, metric, watched["margin"], alpha, weights)
     return {
         **line,
         **asdict(harm),
+        **({"rehearsed": [asdict(one) for one in rehearsed]} if rehearsed else {}),
         "base": base_results[metric.name].mean(),
         "random": {
             "difference": against.difference,

@@ -30,7 +30,12 @@ from curate.report.race import Race, gather_race
 from curate.report.run_files import FileLink, file_links
 from curate.report.selection import selection_sections
 from curate.report.stages import stage_sections
-from curate.report.wing_sections import generated_sections, taught_sections, written_sections
+from curate.report.wing_sections import (
+    generated_sections,
+    rehearsed_sections,
+    taught_sections,
+    written_sections,
+)
 from curate.runs.dropwarnings import DropWarning, drop_warnings
 from curate.runs.folder import RunFolder, inside, open_run
 from curate.runs.funnel import Funnel, gather_funnel
@@ -142,7 +147,8 @@ def gather(path: Path) -> Report:
         generated_sections(run),
         taught_sections(run),
     )
-    by_stage, by_selection = stage_sections(run), selection_sections(run)
+    by_stage = stage_sections(run)
+    by_selection = (*selection_sections(run), *rehearsed_sections(run))
     sections = (*written, *generated, *by_stage, *by_selection, *taught)
     return Report(
         manifest=run.manifest,

@@ -1,4 +1,4 @@
-"""Sections of the page that are no stage's: generated rows, written answers, what tuning taught."""
+"""Sections of the page that are no stage's: made and rehearsed rows, answers, what tuning taught."""
 
 import orjson
 
@@ -8,6 +8,8 @@ from curate.generate.generation import Generator
 from curate.generate.generation_section import generation_sections
 from curate.generate.outcome import CANDIDATES, outcomes_of, read_bill, writer_of
 from curate.proof import novelty_section as novelty
+from curate.proof import rehearsal_section as rehearsal
+from curate.proof.rehearsed_arms import read_rehearsed
 from curate.proof.written_section import TABLE, WrittenSummary, written_section
 from curate.report.wording import stage_label
 from curate.runs.folder import RunFolder, inside
@@ -42,3 +44,13 @@ def taught_sections(run: RunFolder) -> tuple[Section, ...]:
         return ()
     iterative = bool(run.manifest["config"]["prove"]["novelty"]["iterative"])
     return (novelty.novelty_section(run, iterative=iterative),)
+
+
+def rehearsed_sections(run: RunFolder) -> tuple[Section, ...]:
+    """Return which rows of earlier training were mixed in, nothing where that was not asked for."""
+    if not run.has(rehearsal.TABLE):
+        return ()
+    proof = inside(run.path, "proof.json")
+    watch = orjson.loads(proof.read_bytes()).get("watch", []) if proof.is_file() else []
+    verdicts = [(line["source"], one) for line in watch for one in read_rehearsed(line)]
+    return (rehearsal.rehearsal_section(run, verdicts),)

@@ -72,6 +72,16 @@ STEPS: Mapping[str, str] = {
     "novelty": "Find what tuning taught",
     "rendered-rows": "Render the training rows",
     "export": "Write the training files",
+    "prior": "Read the rows of earlier training",
+    "joined-rehearse": "Join merged rows to these",
+    "rehearse-exact": "Look for repeated rows among them",
+    "rehearse-leaks": "Keep held-out rows out of them",
+    "rehearse-allowed": "List the rows that may be rehearsed",
+    "rehearse-by-value": "Find rows that are compared by value",
+    "rehearse-base": "Judge the base model's answers to these",
+    "rehearse-probe": "Draw the rows of a probe",
+    "rehearsal": "Draw the rehearsed rows",
+    "export-rows": "Mix rehearsed rows in",
 }
 VERDICTS: Mapping[str, str] = {
     **HEADS,

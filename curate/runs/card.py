@@ -24,6 +24,7 @@ from curate.runs.folder import RunFolder
 from curate.runs.funnel import Funnel, FunnelStep, gather_funnel
 from curate.runs.licences import licence_head, source_lines
 from curate.runs.public_paths import public_path
+from curate.runs.rehearsed import exported_rows, rehearsed_count
 from curate.runs.verdict_text import leak_lines, read_verdict, verdict_lines
 from curate.selectors.race import RaceParams
 
@@ -34,7 +35,7 @@ class CardSubject:
 
     rows: source, origin, content_hash. splits: how many rows each has. recipe: what makes them. own:
     whether they are the run's own selection, which alone a proof has judged. funnel: None where the
-    run's counts do not hold for them.
+    run's counts do not hold for them. rehearsed: rows of earlier training among them.
     """
 
     rows: pl.DataFrame
@@ -43,12 +44,16 @@ class CardSubject:
     select: Selector
     funnel: Funnel | None
     own: bool = True
+    rehearsed: int = 0
 
 
 def own_subject(run: RunFolder, splits: Mapping[str, int]) -> CardSubject:
     """Return the run's own selection."""
-    rows = run.table("selected").select("source", "origin", "content_hash").collect()
-    return CardSubject(rows, splits, run.config, run.select, gather_funnel(run))
+    rows = exported_rows(run).select("source", "origin", "content_hash")
+    rehearsed = rehearsed_count(run)
+    return CardSubject(
+        rows, splits, run.config, run.select, gather_funnel(run), rehearsed=rehearsed
+    )
 
 
 def alternative_subject(
@@ -113,7 +118,15 @@ def _choice(subject: CardSubject) -> str:
     )
     return (
         f"selected with `{select.method}` (budget {select.budget}, seed {subject.recipe.seed}{base}) "
-        f"after the stages {stages}."
+        f"after the stages {stages}{_rehearsal(subject)}."
+    )
+
+
+def _rehearsal(subject: CardSubject) -> str:
+    if not subject.rehearsed:
+        return ""
+    return (
+        f"; {subject.rehearsed:,} of them are rows of earlier training, mixed in against forgetting"
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curate.config.names import ABLATION
+from curate.config.names import ABLATION, REHEARSAL
 from curate.runs.folder import RunFolder
 
 
@@ -72,8 +72,7 @@ def gather_funnel(run: RunFolder) -> Funnel:
     rejected = _count(run.table("rejects"), "reason")
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
     entries = {entry["stage"]: entry for entry in run.manifest["stages"]}
-    # What an ablation has judged anew dropped no row of the run.
-    stages = [s for s, e in entries.items() if "dropped" in e and not s.endswith(f"({ABLATION})")]
+    stages = [stage for stage, e in entries.items() if "dropped" in e and not _is_beside(stage)]
     added = {stage: entries.get(f"joined-{stage}", {}).get("added", 0) for stage in stages}
     rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]
@@ -88,6 +87,12 @@ def gather_funnel(run: RunFolder) -> Funnel:
     funnel = Funnel(rows - generated + steps[0].removed, tuple(steps), generated)
     _check_funnel(run, funnel)
     return funnel
+
+
+def _is_beside(stage: str) -> bool:
+    """Return whether a stage judged no row of the pool, or judged anew for an ablation."""
+    beside = stage.endswith((f"({ABLATION})", f"({REHEARSAL})"))
+    return beside or stage.startswith(f"{REHEARSAL}-")
 
 
 def _count(

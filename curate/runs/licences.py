@@ -30,7 +30,7 @@ openrail osl-3.0 pddl postgresql unlicense wtfpl zlib
 def licences_by_source(recipe: Config) -> dict[str, set[str]]:
     """Return the licences that a recipe's pool gives for each source; unknown where it gives none."""
     licences: dict[str, set[str]] = {}
-    for entry in recipe.pool:
+    for entry in recipe.training_files:
         licences.setdefault(entry.source_name, set()).add(entry.license or UNKNOWN)
     return licences
 
@@ -52,7 +52,7 @@ def source_lines(recipe: Config, rows: pl.DataFrame) -> Iterator[str]:
     """Yield a table of the sources that rows are from, with licence and place."""
     given = licences_by_source(recipe)
     places: dict[str, list[str]] = {}
-    for entry in recipe.pool:
+    for entry in recipe.training_files:
         revision = f" at {entry.revision}" if entry.revision else ""
         places.setdefault(entry.source_name, []).append(f"{public_path(entry.path)}{revision}")
     counted = rows.group_by("source").len().sort("len", "source", descending=[True, False])

@@ -24,6 +24,7 @@ from curate.proof.settings import Lora
 from curate.runs.alternative import Alternative
 from curate.runs.card import alternative_subject, own_subject, write_card
 from curate.runs.folder import RunFolder
+from curate.runs.rehearsed import exported_rows
 
 LOG = logging.getLogger("curate")
 
@@ -80,7 +81,7 @@ def export_run(run: RunFolder, formats: Sequence[str] | None, out: Path) -> list
             needs, is not here.
     """
     ranking = run.table("evidence/select").collect()
-    paths, splits = write_rows(run, run.table("selected").collect(), ranking, formats, out)
+    paths, splits = write_rows(run, exported_rows(run), ranking, formats, out)
     write_card(run, out, own_subject(run, splits))
     return paths
 
