@@ -37,6 +37,7 @@ from curate.core.wants import ONE_GPU
 from curate.models.batches import batches_by_length
 from curate.models.blocks import RowBlock, row_blocks, whole_block
 from curate.models.chat import TokenizedExample, build_example
+from curate.models.features import feature_similarities, read_features, save_features
 from curate.models.gradients import AdamDirection, example_gradients, has_response
 from curate.models.load import load_tokenizer
 from curate.models.lora import set_adapters
@@ -264,7 +265,7 @@ def write_features(
         for batch in example_batches(examples, np.flatnonzero(scored), batch_tokens):
             some = [examples[i] for i in batch]
             features[batch] = projected_features(tuned, some, feature, projection)
-        _save_features(out, number, features, precision)
+        save_features(out, number, features, precision)
         directions.append(direction)
     np.save(out / "scored.npy", scored, allow_pickle=False)
     return _counts(examples, scored) | _direction_counts(directions) | {"by_example": True}
@@ -291,29 +292,6 @@ def plain_gradient(name: str, gradient: "torch.Tensor") -> "torch.Tensor":
     return gradient
 
 
-def _save_features(out: Path, number: int, features: NDArray[np.float32], precision: str) -> None:
-    if precision == "int8":
-        scales = np.abs(features).max(axis=1) / 127
-        np.save(out / f"scales-{number}.npy", scales, allow_pickle=False)
-        features = np.rint(features / np.where(scales > 0, scales, 1)[:, None])
-    np.save(out / f"features-{number}.npy", features.astype(precision), allow_pickle=False)
-
-
-def _feature_similarities(block: Artifact, target: Artifact, count: int) -> NDArray[np.float64]:
-    """Return [checkpoints, rows, examples]: products of stored features, NaN for unscored rows."""
-    scored = np.load(block.file("scored.npy"), allow_pickle=False)
-    products = [_read_features(block, n) @ _read_features(target, n).T for n in range(count)]
-    return np.where(scored[:, None], np.stack(products), np.nan)
-
-
-def _read_features(artifact: Artifact, number: int) -> NDArray[np.float64]:
-    stored = np.load(artifact.file(f"features-{number}.npy"), allow_pickle=False)
-    features: NDArray[np.float64] = stored.astype(np.float64)
-    if stored.dtype == np.int8:
-        features *= np.load(artifact.file(f"scales-{number}.npy"), allow_pickle=False)[:, None]
-    return features
-
-
 # --- both -----------------------------------------------------------------------------------------
 
 
@@ -336,7 +314,7 @@ def read_similarities(
         if "similarities.npy" in block.files:
             checkpoint_similarities = np.load(block.file("similarities.npy"), allow_pickle=False)
         else:
-            checkpoint_similarities = _feature_similarities(block, target, len(shares))
+            checkpoint_similarities = feature_similarities(block, target, len(shares))
         parts: Iterable[NDArray[np.floating]] = checkpoint_similarities
         if change is not None:
             parts = (change(part, number) for number, part in enumerate(checkpoint_similarities))
@@ -354,7 +332,7 @@ def target_gram(target: Artifact, checkpoints: int) -> NDArray[np.float64]:
 
 def _gram(target: Artifact, number: int) -> NDArray[np.float64]:
     if f"features-{number}.npy" in target.files:
-        features = _read_features(target, number)
+        features = read_features(target, number)
         return features @ features.T
     gradients = safetensors_torch.load_file(target.file(f"wanted-{number}.safetensors"))
     flats = (part.flatten(1).double() for _, part in sorted(gradients.items()))

@@ -31,13 +31,14 @@ from scipy.sparse import vstack
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
 from curate.core.run import ScoreRun, target_of
+from curate.selectors.density import with_density
 from curate.selectors.pool_target import BATCH_ROWS, iter_pool_texts, read_target_texts
 from curate.selectors.similarities import SimilarityParams, similarity_table
 from curate.text.compared import Compared
 from curate.text.shingles import shingle
 from curate.text.term_weights import count_words, inverse_frequency, saturate
 
-VERSION = 3
+VERSION = 4
 
 NOTHING_SHARED = "shares no word with any target example"
 
@@ -72,7 +73,10 @@ class Bm25Selector(SimilarityParams):
 def scores(
     rows: Table, kept: Table, target: Table, compare: Compared, k1: float, b: float
 ) -> Counted[pl.DataFrame]:
-    """Return row_id, score (largest relevance), nearest_id, reason, similarities [Q]."""
+    """Return row_id, score (largest relevance), nearest_id, reason, similarities [Q], density.
+
+    Density is that of the rows' weighted words, as far as the target has them.
+    """
     query_words = shingle(read_target_texts(target, compare), "word", 1)
     vocabulary = np.unique(query_words.hashes)
     queries = count_words(query_words, vocabulary).toarray()
@@ -82,13 +86,17 @@ def scores(
         counts.append(count_words(words, vocabulary))
         lengths.append(np.diff(words.starts))
     word_counts, length = vstack(counts, format="csr"), np.concatenate(lengths)
-    weighted = queries * inverse_frequency(word_counts)
+    telling = inverse_frequency(word_counts)
+    weighted = queries * telling
     # An example without a word has no share in anything.
     shares = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     saturate(word_counts, length, k1, b)
     parts = (word_counts[i : i + BATCH_ROWS] for i in range(0, len(length), BATCH_ROWS))
     blocks = (shared_words((part @ shares.T).astype(np.float32)) for part in parts)
-    return similarity_table(kept, target, blocks, NOTHING_SHARED)
+    table = similarity_table(kept, target, blocks, NOTHING_SHARED)
+    return with_density(
+        table, lambda row: word_counts[row].multiply(telling).toarray(), len(vocabulary)
+    )
 
 
 def shared_words(relevance: NDArray[np.float32]) -> NDArray[np.float32]:

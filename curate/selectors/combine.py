@@ -8,6 +8,7 @@ order is a re-ranking of stored similarities, so trying another costs no pass of
     mean          by the mean similarity
     softmax       by sum_q exp(S[q,i] / t) / sum_j exp(S[q,j] / t)    derived, see `softmax_mass`
     knn_uniform   by how many examples have a row among their K best  TSDS, 2024, arXiv:2410.11303
+    knn_kde       the same, with less mass where rows lie densely     TSDS, see curate.selectors.knn_kde
     subtask_max   by the largest mean over the examples of a task     Xia et al. 2024, LESS
 
 "A Critical Look at Targeted Instruction Selection" (2026, arXiv:2602.14696) compares these apart from
@@ -25,12 +26,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.core.errors import UserError
+from curate.selectors.knn_kde import transport_mass
 from curate.selectors.rounds import RowNumbers, best_first, round_robin, round_robin_refill
 
-Combine = Literal["round_robin", "global_max", "mean", "softmax", "knn_uniform", "subtask_max"]
+Combine = Literal[
+    "round_robin", "global_max", "mean", "softmax", "knn_uniform", "knn_kde", "subtask_max"
+]
 COMBINE = (
     "examples take turns; or rows by largest or mean similarity, by softmax over rows, by how many "
-    "examples have a row among their nearest, or by the largest mean of a task"
+    "examples have a row among their nearest, by the mass that these give it where rows lie densely, "
+    "or by the largest mean of a task"
 )
 TEMPERATURE = (
     "of softmax: near 0 each example gives its vote to its best row, large ones make it the mean"
@@ -41,6 +47,10 @@ PUBLISHED_TEMPERATURE = 0.02
 ALPHA = 0.01
 DIVERSITY_SCALE = 5.0
 MOST_NEIGHBOURS = 5_000
+NO_DENSITY = (
+    "select.combine: knn_kde needs how densely rows lie, and these scores do not have it; rds, embed, "
+    "bm25 and less with way: datastore store it, so run the recipe again with one of them"
+)
 
 
 def rank_similarities(
@@ -53,10 +63,13 @@ def rank_similarities(
     """Return row numbers, best first; ties go to the smaller row_id.
 
     Args:
-        scores: what `similarity_table` returned.
+        scores: what `similarity_table` returned; with a density for knn_kde.
         combine: how the examples of a task are combined.
         refill: a row that was named before does not cost the turn, neither an example nor a task.
         temperature: of softmax.
+
+    Raises:
+        UserError: there is no density.
     """
     by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
     similar = scores["similarities"].to_numpy()[by_id]
@@ -65,13 +78,20 @@ def rank_similarities(
     )
     if combine == "subtask_max":
         return by_id[best_first(subtask_max(similar, tasks))]
+    density = _density(scores)[by_id] if combine == "knn_kde" else None
     near = has_near_rows(scores)
-    if near.any() and combine in ("round_robin", "softmax", "knn_uniform"):
+    if near.any() and combine in ("round_robin", "softmax", "knn_uniform", "knn_kde"):
         # What is similar to no row can name none: its turns would go by row_id.
         similar, tasks = similar[:, near], tasks[near]
     names = np.unique(tasks)
     orders = (
-        _order(similar[:, tasks == task], combine, refill=refill, temperature=temperature)
+        _order(
+            similar[:, tasks == task],
+            combine,
+            refill=refill,
+            temperature=temperature,
+            density=density,
+        )
         for task in names
     )
     return by_id[next(orders) if len(names) == 1 else _turns(orders, len(similar), refill=refill)]
@@ -86,8 +106,25 @@ def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
     return near
 
 
+def _density(scores: pl.DataFrame) -> NDArray[np.floating]:
+    """Return the density of each row, NaN where there is none.
+
+    Raises:
+        UserError: the scores have none.
+    """
+    if "density" not in scores.columns or scores["density"].null_count() == scores.height:
+        raise UserError(NO_DENSITY)
+    density: NDArray[np.floating] = scores["density"].fill_null(np.nan).to_numpy()
+    return density
+
+
 def _order(
-    similar: NDArray[np.float32], combine: Combine, *, refill: bool, temperature: float
+    similar: NDArray[np.float32],
+    combine: Combine,
+    *,
+    refill: bool,
+    temperature: float,
+    density: NDArray[np.floating] | None,
 ) -> RowNumbers:
     """Return the order of all rows [N] by the examples of one task [N, Q]."""
     match combine:
@@ -99,6 +136,11 @@ def _order(
         case "knn_uniform":
             # A count has few values: rows of one count go by their largest similarity.
             return np.lexsort((-similar.max(axis=1), -nearest_counts(similar)))
+        case "knn_kde":
+            assert density is not None
+            worth = (1 - ALPHA) * similar.shape[1] * DIVERSITY_SCALE / ALPHA
+            mass = transport_mass(similar, density, worth)
+            return np.lexsort((-similar.max(axis=1), -mass))
         case "mean":
             return best_first(similar.mean(axis=1, dtype=np.float64))
         case _:

@@ -13,6 +13,7 @@ row (256 tokens for minilm). Both see topics better than tasks: a row that asks 
 similar message is near. A row without a known token has no score.
 """
 
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.fixedpoint import cosines
 from curate.core.methods import method
 from curate.core.run import ScoreRun
+from curate.selectors.density import gather, with_density
 from curate.selectors.pool_target import (
     PoolAndTarget,
     embed_pool_and_target,
@@ -33,7 +35,7 @@ from curate.selectors.scored import BLANK
 from curate.selectors.similarities import SimilarityParams, similarity_table
 from curate.selectors.vectors import VectorParams
 
-VERSION = 4
+VERSION = 5
 
 
 @method
@@ -54,10 +56,12 @@ class EmbedSelector(SimilarityParams, VectorParams):
 
 @cached(version=VERSION, name="score-embed")
 def scores(embedded: PoolAndTarget) -> Counted[pl.DataFrame]:
-    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
+    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q], density."""
     target_embeddings = read_target_embeddings(embedded)
     blocks = (cosines_or_nan(block, target_embeddings) for block in iter_pool_embeddings(embedded))
-    return similarity_table(embedded.kept, embedded.target, blocks, BLANK)
+    table = similarity_table(embedded.kept, embedded.target, blocks, BLANK)
+    vectors_of = partial(gather, iter_pool_embeddings(embedded))
+    return with_density(table, vectors_of, target_embeddings.shape[1])
 
 
 def cosines_or_nan(

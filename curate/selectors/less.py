@@ -29,7 +29,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
@@ -38,6 +38,7 @@ from curate.core.params import Params
 from curate.core.run import ScoreRun, target_of
 from curate.core.store import Artifact, Counts
 from curate.core.workload import ResponseLimit, Workload
+from curate.models.features import read_row_features
 from curate.models.influence import (
     pool_and_target_features,
     pool_similarities,
@@ -48,6 +49,7 @@ from curate.models.influence import (
 )
 from curate.models.warmup import checkpoint_shares, warm_up
 from curate.selectors.combine import COMBINE, Combine
+from curate.selectors.density import with_density
 from curate.selectors.similarities import (
     DECIMALS,
     SimilarityParams,
@@ -58,7 +60,7 @@ from curate.selectors.similarities import (
 from curate.selectors.subspace import subspace_similarities
 
 LOG = logging.getLogger("curate")
-VERSION = 2
+VERSION = 3
 UNSCORED = "no response within max_length"
 TOO_LARGE = (
     "needs the similarity to each target example, and these gradients are too large to keep the "
@@ -121,6 +123,12 @@ class LessSelector(SimilarityParams):
     precision: Literal["float16", "int8"] = Field("float16", description="datastore only")
     max_length: int = Field(2048, gt=0, description="tokens; longer rows are cut at the end")
     warmup: Warmup = Warmup()
+
+    @model_validator(mode="after")
+    def _check(self) -> "LessSelector":
+        if self.combine == "knn_kde" and self.way == "exact":
+            raise ValueError("combine: knn_kde needs way: datastore, which keeps vectors of rows")
+        return self
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Tune, take gradients of target and pool, then store what every row scores."""
@@ -214,7 +222,7 @@ def scores(
     directions: int | None = None,
     shrink: float | None = None,
 ) -> Counted[pl.DataFrame]:
-    """Return row_id, score, reason, nearest_id, similarities [Q].
+    """Return row_id, score, reason, nearest_id, similarities [Q], density (datastore only).
 
     A row without a score has a reason. The nearest is the most similar example of the best subtask;
     it is null, and similarities are left out, where the target's gradients were too large to keep
@@ -245,7 +253,11 @@ def scores(
             similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
         )
         frame = with_tasks(frame, subtasks)
-    return Counted(frame, {"unscored": int((~scored).sum()), **_shares(blocks)})
+    table = Counted(frame, {"unscored": int((~scored).sum()), **_shares(blocks)})
+    if "features-0.npy" not in blocks[0].files:
+        return table
+    weights = checkpoint_shares(warmup)
+    return with_density(table, partial(read_row_features, blocks, weights), _width(blocks, weights))
 
 
 def _inside(
@@ -256,6 +268,12 @@ def _inside(
     checkpoint: int,
 ) -> NDArray[np.float64]:
     return subspace_similarities(similarities, grams[checkpoint], directions, shrink)
+
+
+def _width(blocks: Sequence[Artifact], weights: Sequence[float]) -> int:
+    """Return how many numbers the stored features of a row have, over all checkpoints."""
+    stored = np.load(blocks[0].file("features-0.npy"), mmap_mode="r", allow_pickle=False)
+    return len(weights) * int(stored.shape[1])
 
 
 def _shares(blocks: Sequence[Artifact]) -> dict[str, float | None]:

@@ -19,7 +19,8 @@ the stored blocks. The search is exact, one matrix product a block. A product is
 index would do, and the ranking needs all similarities, not the largest alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -35,10 +36,11 @@ from curate.core.workload import Workload
 from curate.models.index import index_target, iter_kept_vectors
 from curate.models.passes import pool_pass
 from curate.selectors.combine import rank_similarities
+from curate.selectors.density import gather, with_density
 from curate.selectors.similarities import SimilarityParams, similarity_table
 from curate.selectors.whitening import basis, transformed
 
-VERSION = 4
+VERSION = 5
 
 NOT_FINITE = "a similarity is no finite number; models.dtype: float32 may help"
 
@@ -109,8 +111,13 @@ def scores(
     target_vectors: Table,
     basis: Table | None = None,
 ) -> Counted[pl.DataFrame]:
-    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q]."""
+    """Return row_id, score (largest cosine), nearest_id, reason, similarities [Q], density."""
     (target_embeddings,) = transformed([target_vectors.array()], basis)
-    pool_vectors = transformed(iter_kept_vectors(blocks, measured, kept), basis)
-    similar = (cosines(vectors, target_embeddings) for vectors in pool_vectors)
-    return similarity_table(kept, target, similar, NOT_FINITE)
+
+    def pool_vectors() -> Iterator[NDArray[np.floating]]:
+        return transformed(iter_kept_vectors(blocks, measured, kept), basis)
+
+    similar = (cosines(vectors, target_embeddings) for vectors in pool_vectors())
+    table = similarity_table(kept, target, similar, NOT_FINITE)
+    vectors_of = partial(gather, pool_vectors())
+    return with_density(table, vectors_of, target_embeddings.shape[1])

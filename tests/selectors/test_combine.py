@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from curate.core.errors import UserError
 from curate.selectors import combine as combine_module
 from curate.selectors.combine import (
     Combine,
@@ -38,6 +39,7 @@ def table(similar: Matrix, tasks: list[int] | None = None) -> pl.DataFrame:
         {
             "row_id": [f"r{i:02}" for i in range(rows)],
             "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, examples)),
+            "density": pl.Series([1.0] * rows, dtype=pl.Float32),
         }
     )
     if tasks is None:
@@ -146,7 +148,7 @@ def test_the_best_task_decides_by_its_mean() -> None:
     assert ordered_ids(table(similar, [0, 0, 1]), "subtask_max") == ["r01", "r02", "r00"]
 
 
-@pytest.mark.parametrize("combine", ["softmax", "knn_uniform", "mean", "global_max"])
+@pytest.mark.parametrize("combine", ["softmax", "knn_uniform", "knn_kde", "mean", "global_max"])
 def test_tasks_take_turns(combine: Combine) -> None:
     """The second task's similarities are all smaller, and it has every other row nevertheless."""
     similar = np.zeros((8, 2), dtype=np.float32)
@@ -154,3 +156,9 @@ def test_tasks_take_turns(combine: Combine) -> None:
     similar[4:, 1] = [0.09, 0.08, 0.07, 0.06]
     ids = ordered_ids(table(similar, [0, 1]), combine)
     assert [int(name[1:]) < 4 for name in ids[:4]] == [True, False, True, False]
+
+
+def test_without_a_density_there_is_no_order_by_it() -> None:
+    scores = table(random_similarities(6, 2))
+    with pytest.raises(UserError, match="knn_kde needs how densely rows lie"):
+        rank_similarities(scores.drop("density"), "knn_kde")
