@@ -142,12 +142,11 @@ def read_completion(body: bytes) -> Completion:
         ValueError, KeyError, TypeError: it is none.
     """
     fields = orjson.loads(body)
-    logprobs = fields.pop("logprobs")
-    if logprobs is None:
-        return Completion(**fields)
-    # JSON has no NaN.
-    values = tuple(math.nan if value is None else value for value in logprobs)
-    return Completion(**fields, logprobs=values)
+    for name in ("logprobs", "choice_logprobs"):
+        if (logprobs := fields.get(name)) is not None:
+            # JSON has no NaN.
+            fields[name] = tuple(math.nan if value is None else value for value in logprobs)
+    return Completion(**fields)
 
 
 def _model_of(identity: Mapping[str, JSON]) -> str:

@@ -56,6 +56,10 @@ class Sampling(Params):
     seed: int = Field(0, ge=0)
     n: int = Field(1, ge=1, description="answers to each request")
     logprobs: bool = Field(False, description="also the log-probability of every drawn token")
+    choices: tuple[str, ...] = Field(
+        (),
+        description="words of one token whose log-probabilities to open the answer are given, too",
+    )
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,8 @@ class Call:
         """
         request = self.request
         sampling = request.sampling.model_dump(exclude={"seed", "n"})
+        if not request.sampling.choices:
+            del sampling["choices"]
         greedy = request.sampling.temperature == 0
         return {
             "messages": [dict(message) for message in request.messages],
@@ -163,6 +169,8 @@ class Completion:
         completion_tokens: drawn, end marker included.
         logprobs: natural logarithms, one a drawn token, of the model's own distribution: before
             temperature, top_p, top_k and schema.
+        choice_logprobs: that of each of Sampling.choices to be the first token, from the same
+            distribution; NaN for one that an engine did not give (servers give the likeliest alone).
         cost: in the currency of the configured prices.
         estimated: the server told no token counts, so they are estimates.
         sends: how often it was sent until this came.
@@ -177,6 +185,7 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprobs: tuple[float, ...] | None = None
+    choice_logprobs: tuple[float, ...] | None = None
     cost: float = 0.0
     estimated: bool = False
     sends: int = 1

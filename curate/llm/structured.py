@@ -109,6 +109,9 @@ def judge(call: Call, completion: Completion) -> Answer:
     """Return the completion as an answer: usable, or with the class of its failure."""
     completion = without_reasoning(completion)
     finish = completion.finish
+    if completion.choice_logprobs is not None:
+        # What was asked for is there, wherever the text ends.
+        return Answer(completion)
     if finish == "ok" and completion.reasoning and not completion.text.strip():
         return Answer(completion, failure="only_reasoning", reason=SENTENCES["only_reasoning"])
     if finish != "ok":

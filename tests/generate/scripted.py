@@ -20,6 +20,7 @@ class Reply:
     completion_tokens: int | None = None
     cost: float = 0.0
     logprobs: tuple[float, ...] | None = None
+    choice_logprobs: tuple[float, ...] | None = None
     error: str = ""
     sends: int = 1
     rejected: bool = False
@@ -104,6 +105,7 @@ class ScriptedEngine:
             prompt_tokens=self.count_prompt(call.request) if read is None else read,
             completion_tokens=self.count_tokens(reply.text) if written is None else written,
             logprobs=reply.logprobs,
+            choice_logprobs=reply.choice_logprobs,
             cost=reply.cost,
             sends=reply.sends,
             error=reply.error,

@@ -108,6 +108,15 @@ def test_a_log_probability_that_is_none_comes_back_as_none(cache: Cache) -> None
     assert first == -1.0 and math.isnan(second)
 
 
+def test_chances_of_choices_come_back_and_choose_the_key(cache: Cache) -> None:
+    cache.keep("k", Completion("a", "ok", choice_logprobs=(math.nan, -2.0)), IDENTITY)
+    first, second = cache.find(["k"])["k"].choice_logprobs or ()
+    assert math.isnan(first) and second == -2.0
+    plain, other = (Call(chat("q", sampling=Sampling(choices=c))) for c in ((), ("1", "2")))
+    assert "choices" not in plain.content()["sampling"], "keys of earlier answers stay"
+    assert key_of(IDENTITY, plain) != key_of(IDENTITY, other)
+
+
 def test_the_first_answer_stays_and_everyone_sees_it(cache: Cache) -> None:
     other = Cache(cache.path)
     first, second = Completion("first", "ok"), Completion("second", "ok")

@@ -61,6 +61,11 @@ def test_the_finish_is_looked_at_before_the_text(finish: Any) -> None:
     assert judge(Call(raw("x")), Completion("text", finish)).failure == finish
 
 
+def test_chances_of_choices_are_an_answer_wherever_the_text_ends() -> None:
+    for finish in ("truncated", "empty"):
+        assert judge(Call(raw("x")), Completion("1", finish, choice_logprobs=(-1.0, -2.0))).ok  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "said", ["{0}", "{error}", "{", "}", '{"a": {"b": []}}', "%s %(x)d", "{tokens}"]
 )

@@ -51,6 +51,7 @@ class DecodingRow:
     ends: frozenset[int] = frozenset()
     drawn: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    choice_logprobs: tuple[float, ...] | None = None
     text: str | None = None
     finish: Finish | None = None
     error: str = ""
@@ -69,6 +70,7 @@ class DecodingRow:
             prompt_tokens=len(self.prompt),
             completion_tokens=len(self.drawn),
             logprobs=tuple(self.logprobs) if self.call.sampling.logprobs else None,
+            choice_logprobs=self.choice_logprobs,
         )
 
 
@@ -100,10 +102,26 @@ def _write_token(writer: DecodingModel, row: DecodingRow, logits: "torch.Tensor"
         allowed = logits.clone()
         allowed[~mask] = -np.inf
     token = _draw(allowed, row)
+    if row.call.sampling.choices and not row.drawn:
+        row.choice_logprobs = _choice_logprobs(writer, row.call.sampling.choices, logits)
     row.drawn.append(token)
     if row.call.sampling.logprobs:
         row.logprobs.append(float(logits[token] - logits.logsumexp(dim=0)))
     _finish(writer, row, token)
+
+
+def _choice_logprobs(
+    writer: DecodingModel, choices: Sequence[str], logits: "torch.Tensor"
+) -> tuple[float, ...]:
+    """Return the log-probability of each word as one token, with or without a space before it."""
+    tokenizer = writer.tokenizer
+    whole = logits.logsumexp(dim=0)
+    chances = []
+    for word in choices:
+        # Some tokenizers write the space as a token of its own, and the word last.
+        spelled = [tokenizer.encode(w, add_special_tokens=False)[-1] for w in (word, f" {word}")]
+        chances.append(float(logits[sorted(set(spelled))].logsumexp(dim=0) - whole))
+    return tuple(chances)
 
 
 def _draw(logits: "torch.Tensor", row: DecodingRow) -> int:

@@ -1,13 +1,14 @@
 """OpenAI's protocol: a call as the body of a request, and the body of a reply as a completion."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
+from curate.llm.engines.choices import MOST, match_choices
 from curate.llm.engines.endpoint import EndpointError
 from curate.llm.engines.parameters import OpenAIParams, Structured
 from curate.llm.engines.redact import Redactor
@@ -56,10 +57,13 @@ def body_of(call: Call, params: OpenAIParams, structured: Structured) -> tuple[s
     if request.prompt is not None:
         # The older protocol, whose limit has one name only and whose log-probabilities are a number.
         body["max_tokens"] = body.pop(params.max_tokens_field)
-        logprobs = {"logprobs": 1} if sampling.logprobs else {}
-        return RAW, body | {"prompt": _raw_prompt(request, structured)} | logprobs | params.extra
-    if sampling.logprobs:
+        if sampling.logprobs or sampling.choices:
+            body["logprobs"] = MOST if sampling.choices else 1
+        return RAW, body | {"prompt": _raw_prompt(request, structured)} | params.extra
+    if sampling.logprobs or sampling.choices:
         body["logprobs"] = True
+    if sampling.choices:
+        body["top_logprobs"] = MOST
     return CHAT, body | _messages(request, params, structured) | params.extra
 
 
@@ -136,6 +140,7 @@ def read_reply(
         prompt_tokens=usage[0] if usage else prompt_tokens,
         completion_tokens=usage[1] if usage else count(text),
         logprobs=_logprobs(choice.get("logprobs")) if call.sampling.logprobs else None,
+        choice_logprobs=_choice_logprobs(call.sampling.choices, choice.get("logprobs")),
         estimated=usage is None,
         error=error,
         reasoning=reasoning[:most],
@@ -231,6 +236,25 @@ def _logprobs(logprobs: Any) -> tuple[float, ...] | None:
     if isinstance(tokens, list) and values is None:
         values = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
     return tuple(map(_logprob, values)) if isinstance(values, list) else None
+
+
+def _choice_logprobs(choices: Sequence[str], logprobs: Any) -> tuple[float, ...] | None:
+    """Return what the first token's likeliest say of some words, None if that is not given."""
+    if not choices or not isinstance(logprobs, dict):
+        return None
+    tops, content = logprobs.get("top_logprobs"), logprobs.get("content")
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(tops, list) and tops and isinstance(tops[0], dict):
+        pairs = list(tops[0].items())
+    elif isinstance(content, list) and content and isinstance(content[0], dict):
+        listed = content[0].get("top_logprobs")
+        parts = (
+            [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
+        )
+        pairs = [(part.get("token"), part.get("logprob")) for part in parts]
+    numbers = [(token, _logprob(value)) for token, value in pairs if isinstance(token, str)]
+    given = [(token, number) for token, number in numbers if not math.isnan(number)]
+    return match_choices(choices, given) if given else None
 
 
 def _logprob(value: Any) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from curate.core.errors import UserError
+from curate.llm.engines.choices import MOST, match_choices
 from curate.llm.engines.engine import NO_CALLBACKS, EngineCallbacks
 from curate.llm.engines.local import LocalEngine
 from curate.llm.engines.parameters import VllmParams
@@ -198,7 +199,7 @@ def _sampling_of(call: Call, room: int, ends: Sequence[int]) -> Any:
         stop=list(sampling.stop) or None,
         stop_token_ids=list(ends) or None,
         seed=call.server_seed if sampling.temperature > 0 else None,
-        logprobs=0 if sampling.logprobs else None,
+        logprobs=MOST if sampling.choices else 0 if sampling.logprobs else None,
         structured_outputs=structured,
         repetition_detection=loops,
     )
@@ -215,10 +216,15 @@ def _completion_of(call: Call, output: Any) -> Completion:
             float(alternatives[token].logprob)
             for token, alternatives in zip(answer.token_ids, answer.logprobs, strict=True)
         )
+    chances = None
+    if call.sampling.choices and answer.logprobs:
+        first = [(str(p.decoded_token), float(p.logprob)) for p in answer.logprobs[0].values()]
+        chances = match_choices(call.sampling.choices, first)
     return Completion(
         text=answer.text,
         finish="empty" if finish == "ok" and not answer.text.strip() else finish,
         prompt_tokens=len(output.prompt_token_ids),
         completion_tokens=len(answer.token_ids),
         logprobs=logprobs,
+        choice_logprobs=chances,
     )

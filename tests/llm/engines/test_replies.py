@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -124,6 +125,45 @@ def test_log_probabilities_are_read_where_they_are_told() -> None:
     _, body = body_of(call, params(), "none")
     assert read(reply(body), call).logprobs == (-0.25,)
     assert read(reply(body | {"logprobs": False}), call).logprobs is None
+
+
+CHOICES = Sampling(max_tokens=1, choices=("1", "2", "3"))
+TOPS = [("1", -1.0), (" 1", -2.0), ("3", -0.5), ("x", -3.0)]
+
+
+@pytest.mark.parametrize("form", ["chat", "raw"])
+def test_chances_of_choices_are_read_from_the_likeliest_tokens(form: str) -> None:
+    call = Call(chat("q", sampling=CHOICES) if form == "chat" else raw("q", sampling=CHOICES))
+    _, body = body_of(call, params(), "none")
+    answer = json.loads(reply(body))
+    if form == "chat":
+        assert body["logprobs"] is True and body["top_logprobs"] == 20
+        tops = [{"token": token, "logprob": logprob} for token, logprob in TOPS]
+        logprobs: Any = {"content": [{"token": "3", "logprob": -0.5, "top_logprobs": tops}]}
+    else:
+        assert body["logprobs"] == 20
+        logprobs = {"token_logprobs": [-0.5], "top_logprobs": [dict(TOPS)]}
+    answer["choices"][0]["logprobs"] = logprobs
+    one, two, three = read(answer, call).choice_logprobs or ()
+    assert one == pytest.approx(math.log(math.exp(-1) + math.exp(-2)))
+    assert math.isnan(two) and three == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [],
+        {"content": None},
+        {"content": [{"top_logprobs": 7}]},
+        {"content": [{"top_logprobs": [7, {"token": 3, "logprob": -1}, {"token": "1"}]}]},
+        {"top_logprobs": [{"1": "x"}]},
+    ],
+)
+def test_chances_that_are_none_are_not_there(logprobs: Any) -> None:
+    answer = json.loads(reply({"messages": [{"content": "q"}]}))
+    answer["choices"][0]["logprobs"] = logprobs
+    assert read(answer, Call(chat("q", sampling=CHOICES))).choice_logprobs is None
 
 
 @pytest.mark.parametrize(

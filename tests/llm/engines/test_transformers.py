@@ -131,6 +131,22 @@ def check_logprobs(folder: Path, engine: TransformersEngine, calls: list[Call]) 
         assert torch.allclose(torch.tensor(row.logprobs), expected, atol=1e-3)
 
 
+def test_chances_of_choices_are_those_of_a_forward_pass(
+    tiny: Path, engine: TransformersEngine
+) -> None:
+    sampling = Sampling(temperature=0, max_tokens=1, choices=("e", "T"))
+    call = Call(chat("Which letter?", sampling=sampling))
+    (done, plain) = engine.complete([call, Call(chat("Which letter?", sampling=Sampling()))])
+    model, tokenizer = load_causal(tiny, "float32").eval(), load_tokenizer(tiny)
+    with torch.inference_mode():
+        ids = torch.tensor([prompt_ids(tokenizer, call.request)])
+        chances = model(input_ids=ids).logits[0, -1].float().softmax(dim=0)
+    spelled = [{tokenizer.encode(w)[-1] for w in (word, f" {word}")} for word in ("e", "T")]
+    expected = [float(chances[sorted(tokens)].sum()) for tokens in spelled]
+    assert done.choice_logprobs is not None and plain.choice_logprobs is None
+    assert torch.tensor(done.choice_logprobs).exp().tolist() == pytest.approx(expected, rel=1e-3)
+
+
 def test_counts_and_finish_tell_how_it_ended(tiny: Path, engine: TransformersEngine) -> None:
     tokenizer = load_tokenizer(tiny)
     for call, done in zip(mixed(), engine.complete(mixed()), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,6 +97,18 @@ def test_counts_and_log_probabilities_are_those_of_the_tokens() -> None:
     call = Call(chat("q", sampling=Sampling(logprobs=True)))
     done = _completion_of(call, output("stop"))
     assert (done.prompt_tokens, done.completion_tokens, done.logprobs) == (3, 2, (-0.5, -1.0))
+
+
+def test_chances_of_choices_are_those_of_the_first_token() -> None:
+    call = Call(chat("q", sampling=Sampling(choices=("1", "2"))))
+    answer = output("length")
+    tokens = {7: (" 1", -0.5), 8: ("3", -1.0)}
+    answer.outputs[0].logprobs[0] = {
+        token: SimpleNamespace(decoded_token=text, logprob=logprob)
+        for token, (text, logprob) in tokens.items()
+    }
+    one, two = _completion_of(call, answer).choice_logprobs or ()
+    assert one == pytest.approx(-0.5) and math.isnan(two)
 
 
 @pytest.fixture(scope="module")
