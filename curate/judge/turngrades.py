@@ -21,7 +21,7 @@ from curate.core.jsontypes import JSON
 from curate.core.rows import Message, turn_text
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, shorten_middle
-from curate.llm.prompts import MethodPrompts
+from curate.llm.prompts import MethodPrompts, Prompt
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.schemas import greedy, record, tokens_for
 from curate.llm.structured import Answer
@@ -98,29 +98,38 @@ def grade_exchanges(
         for vote in range(params.votes)
         for group in _groups(exchanges, params.together, params.seed, vote)
     ]
-    letters = LETTERS // (2 * params.together)
-    requests: list[Request] = []
-    for group in groups:
-        texts = [_texts(exchanges[k], letters) for k in group]
-        numbers = range(1, len(group) + 1) if params.expected else [0]
-        turns = [prompts[name].fill(texts=texts, number=number) for number in numbers]
-        requests += [
-            chat(t, sampling=EXPECTED) if params.expected else _scores_request(t, len(group))
-            for t in turns
-        ]
+    requests = [
+        request
+        for group in groups
+        for request in _requests([exchanges[k] for k in group], prompts[name], params)
+    ]
     answers = iter([answer for (answer,) in ask_all(client, requests, f"{METHOD}.{name}")])
-    grades = np.full((params.votes, len(exchanges)), np.nan)
-    seen = np.zeros(len(exchanges), dtype=np.int64)
+    grades: list[list[float]] = [[] for _ in exchanges]
     for group in groups:
-        numbers_of = (
-            [expected_grade(next(answers).completion.choice_logprobs) for _ in group]
-            if params.expected
-            else _scores(next(answers), len(group))
-        )
-        grades[seen[group], group] = numbers_of
-        seen[group] += 1
-    count = np.isfinite(grades).sum(axis=0)
-    return np.where(count, np.nansum(grades, axis=0) / np.maximum(count, 1), np.nan)
+        if params.expected:
+            numbers = [expected_grade(next(answers).completion.choice_logprobs) for _ in group]
+        else:
+            numbers = _scores(next(answers), len(group))
+        for k, number in zip(group, numbers, strict=True):
+            grades[k] += [] if np.isnan(number) else [number]
+    return np.array([np.mean(of_turn) if of_turn else np.nan for of_turn in grades])
+
+
+def _requests(group: Sequence[Exchange], prompt: Prompt, params: GradeParams) -> Iterator[Request]:
+    """Yield what is asked about turns side by side: all at once, or each by its number."""
+    letters = LETTERS // (2 * params.together)
+    texts = [
+        {
+            "prompt": shorten_middle(exchange.prompt, letters),
+            "response": shorten_middle(exchange.response, letters),
+        }
+        for exchange in group
+    ]
+    if not params.expected:
+        yield _scores_request(prompt.fill(texts=texts, number=0), len(group))
+        return
+    for number in range(1, len(group) + 1):
+        yield chat(prompt.fill(texts=texts, number=number), sampling=EXPECTED)
 
 
 def expected_grade(logprobs: Sequence[float] | None) -> float:
@@ -155,13 +164,6 @@ def _groups(exchanges: Sequence[Exchange], size: int, seed: int, vote: int) -> l
 def _digest(seed: int, vote: int, text: str) -> str:
     whole = f"{seed}\x1f{vote}\x1f{text}".encode(errors="surrogatepass")
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
-
-
-def _texts(exchange: Exchange, letters: int) -> dict[str, str]:
-    return {
-        "prompt": shorten_middle(exchange.prompt, letters),
-        "response": shorten_middle(exchange.response, letters),
-    }
 
 
 def _scores_request(turns: list[Message], size: int) -> Request:

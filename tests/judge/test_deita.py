@@ -227,7 +227,7 @@ def test_a_recipe_selects_by_the_scores(
     ]
     section = section_of(run, "deita")
     lowest = blocks_of(section, Item)[0]
-    assert lowest.value == "6" and lowest.facts == ("complexity 1", "quality 6")
+    assert lowest.value == "6.00" and lowest.facts == ("complexity 1.00", "quality 6.00")
 
 
 @pytest.mark.model
