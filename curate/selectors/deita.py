@@ -6,8 +6,8 @@ Liu et al. 2024, "What Makes Good Data for Alignment?", arXiv:2312.15685, sectio
     go down s; take a row unless its cosine to a row taken before is above the threshold (0.9)
 
 The paper's scores come from two fine-tuned judges. Here `score` names columns of earlier evidence, as
-STAGE.COLUMN, and several are multiplied: `score: [complexity.score, quality.score]`. Without such
-stages there is `length`, the tokens of the assistant's turns: a plain stand-in that needs no judge and
+STAGE.COLUMN, and several are multiplied; the stage `deita` gives the paper's (`score: deita.score`).
+Without such stages there is `length`, the tokens of the assistant's turns: a plain stand-in that needs no judge and
 knows nothing of quality (as a baseline see Zhao et al. 2024, arXiv:2402.04833). Both favour long
 conversations by construction.
 

@@ -70,8 +70,8 @@ def test_rows_are_graded_six_at_a_time_and_scores_are_products(
     assert evidence["quality"].to_list() == [6 - k // 2 for k in range(8)]
     assert evidence["score"].to_list() == [c * (7 - c) for c in complexity]
     assert evidence["keep"].all() and evidence["turns"].to_list() == [1] * 8
-    shown = [sorted(numbers_in(call)) for call in engine.calls]
-    assert sorted(map(len, shown)) == [2, 2, 6, 6]
+    groups = [sorted(numbers_in(call)) for call in engine.calls]
+    assert sorted(map(len, groups)) == [2, 2, 6, 6]
     assert grades.artifact.counts["llm"]["calls"] == 4 == DeitaStage().cost(8).calls
     assert grades.artifact.counts["ungraded"] == 0
 
