@@ -7,9 +7,9 @@ Liu et al. 2024, "What Makes Good Data for Alignment?", arXiv:2312.15685, sectio
 
 The paper's scores come from two fine-tuned judges. Here `score` names columns of earlier evidence, as
 STAGE.COLUMN, and several are multiplied; the stage `deita` gives the paper's (`score: deita.score`).
-Without such stages there is `length`, the tokens of the assistant's turns: a plain stand-in that needs no judge and
-knows nothing of quality (as a baseline see Zhao et al. 2024, arXiv:2402.04833). Both favour long
-conversations by construction.
+Without such stages there is `length`, the tokens of the assistant's turns: a plain stand-in that needs
+no judge and knows nothing of quality (as a baseline see Zhao et al. 2024, arXiv:2402.04833). Both favour
+long conversations by construction.
 
 Passed-over rows come after all that were taken, rows without a score last of all. The vectors are
 sentence embeddings, the paper's are last-token states of a language model, for which 0.9 means
