@@ -129,7 +129,7 @@ def expected_reply(call: Any) -> Reply:
 def test_expected_grades_are_means_over_the_chances_of_the_digits(
     store: Store, monkeypatch: Any, together: int, caplog: Any
 ) -> None:
-    params = {"expected": True, "together": together}
+    params: dict[str, Any] = {"expected": True, "together": together}
     verdicts, grades, engine = judged(store, monkeypatch, then=expected_reply, **params)
     digits = np.arange(1, 7)
     expected = [float(np.where(digits == 1 + k // 2, 0.25, 0.05) @ digits / 0.5) for k in range(8)]

@@ -62,8 +62,9 @@ def test_the_finish_is_looked_at_before_the_text(finish: Any) -> None:
 
 
 def test_chances_of_choices_are_an_answer_wherever_the_text_ends() -> None:
-    for finish in ("truncated", "empty"):
-        assert judge(Call(raw("x")), Completion("1", finish, choice_logprobs=(-1.0, -2.0))).ok  # type: ignore[arg-type]
+    chances = (-1.0, -2.0)
+    assert judge(Call(raw("x")), Completion("1", "truncated", choice_logprobs=chances)).ok
+    assert judge(Call(raw("x")), Completion("", "empty", choice_logprobs=chances)).ok
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "clusters": ({"clusters": 2}, MUTE),
     "smart": ({}, MUTE),
     "deita": ({"score": "judge.score"}, MUTE),
+    "instag": ({"tags": "judge.tags"}, MUTE),
     "judge": ({}, MUTE),
     "saved": ({"path": "stands for one"}, MUTE),
     "scorer": ({"model": "stands for one"}, MUTE),
@@ -105,10 +106,14 @@ def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_of(store: Store, folder: Path, texts: Sequence[Any]) -> AnyRun:
     run = AnyRun(store, folder=folder, texts=texts, targets=SCORED[:2])
-    values = [None if "hollow" in str(row) else 1.0 for row in texts]
+    hollow = ["hollow" in str(row) for row in texts]
     table = pl.DataFrame(
-        {"row_id": [f"r{i:03}" for i in range(len(texts))], "score": values},
-        schema={"row_id": pl.String, "score": pl.Float64},
+        {
+            "row_id": [f"r{i:03}" for i in range(len(texts))],
+            "score": [None if h else 1.0 for h in hollow],
+            "tags": [None if h else "a; b" for h in hollow],
+        },
+        schema={"row_id": pl.String, "score": pl.Float64, "tags": pl.String},
     ).with_columns(keep=True)
     run.evidence = {"judge": stored_table(store, "evidence", table)}
     return run
