@@ -61,7 +61,7 @@ def run_of(store: Store, tags: Sequence[str | None]) -> PoolRun:
 
 
 def ranked(run: PoolRun) -> tuple[list[str], pl.DataFrame]:
-    selector = InstagSelector(budget={"rows": 1})  # type: ignore[arg-type]
+    selector = InstagSelector(budget={"rows": 1})
     scores = selector.score_rows(run).read()
     return scores["row_id"].gather(selector.rank(scores, 0)).to_list(), scores
 
@@ -73,7 +73,7 @@ def test_most_tags_come_first_and_ties_go_to_the_smaller_id(store: Store) -> Non
     by_id = scores.sort("row_id")
     assert by_id["score"].to_list() == [2, 1, 0, 3, 2, None, 1]
     assert by_id["round"].to_list() == [2, 2, None, 1, 1, None, 3]
-    unscored = InstagSelector(budget={"rows": 1}).unscored(by_id)  # type: ignore[arg-type]
+    unscored = InstagSelector(budget={"rows": 1}).unscored(by_id)
     assert unscored.to_list() == [None] * 5 + ["no tags", None]
 
 
@@ -81,7 +81,7 @@ def test_a_column_that_is_none_is_told(store: Store) -> None:
     run = run_of(store, ["a"])
     for tags, message in (("other.tags", "no stage 'other'"), ("tags.words", "no column 'words'")):
         with pytest.raises(UserError, match=message):
-            InstagSelector(budget={"rows": 1}, tags=tags).score_rows(run)  # type: ignore[arg-type]
+            InstagSelector(budget={"rows": 1}, tags=tags).score_rows(run)
     with pytest.raises(UserError, match="no column of a stage"):
-        InstagSelector(budget={"rows": 1}, tags="meta.tags").score_rows(run)  # type: ignore[arg-type]
+        InstagSelector(budget={"rows": 1}, tags="meta.tags").score_rows(run)
     assert isinstance(run.evidence["tags"], Table)
