@@ -81,6 +81,18 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do the same with what tests import later, torch above all."""
+    modules = len(sys.modules)
+    if modules > item.session.stash.get(FROZEN_MODULES, 0) + 200:
+        item.session.stash[FROZEN_MODULES] = modules
+        gc.collect()
+        gc.freeze()
+
+
+FROZEN_MODULES = pytest.StashKey[int]()
+
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

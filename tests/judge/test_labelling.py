@@ -97,14 +97,14 @@ def test_doubtful_rows_come_more_often_and_weighted_shares_are_those_of_all_rows
     right = rows.scores > 0.25 + 0.2 * np.random.default_rng(5).normal(size=400)
     places = {name: i for i, name in enumerate(rows.ids)}
     shares, plain, scores = [], [], []
-    for seed in range(400):
+    for seed in range(100):
         drawn = draw_rows(rows, 40, seed)
         at = [places[name] for name in drawn["row_id"]]
         shares.append(np.average(right[at], weights=drawn["weight"]))
         plain.append(right[at].mean())
         scores.append(rows.scores[at].mean())
-    # Four standard errors of the mean of 400 draws.
-    error = 4 * float(np.std(shares)) / 20
+    # Four standard errors of the mean of 100 draws.
+    error = 4 * float(np.std(shares)) / 10
     assert np.mean(shares) == pytest.approx(right.mean(), abs=error)
     assert abs(np.mean(plain) - right.mean()) > 2 * error
     assert np.mean(scores) < rows.scores.mean() - 0.05

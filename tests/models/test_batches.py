@@ -84,7 +84,7 @@ def eval_losses(model: Any) -> NDArray[Any]:
     return evaluate(model, EXAMPLES)["loss"].to_numpy()
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("measure", [trunk_vectors, token_losses, pass_vectors, eval_losses])
 def test_a_batch_that_memory_is_too_small_for_is_halved_and_changes_no_more_than_rounding(

@@ -264,8 +264,8 @@ def test_only_equal_rows_make_no_curve(tmp_path: Path, tiny: Path) -> None:
 
 TABLES = {
     "exact-conflicts": "One prompt, several answers",
-    "fuzzy-pairs": "rethreshold RUN fuzzy",
-    "semantic-pairs": "rethreshold RUN semantic",
+    "fuzzy-pairs": "rethreshold RUN fuzzy --set",
+    "semantic-pairs": "rethreshold RUN semantic --set",
     "leaks-sets": "contaminated",
     "leaks-warnings": "Rows that resemble an eval example",
     "leaks-target": "target example holds an eval prompt",
