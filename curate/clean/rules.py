@@ -51,7 +51,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import BeforeValidator, Field
 
-from curate.clean.heuristics import language, measures
+from curate.clean.heuristics import measures
 from curate.clean.heuristics.findings import RULES, Finding
 from curate.clean.heuristics.parameters import (
     ActionRule,
@@ -81,6 +81,7 @@ from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.tableparts import concatenated, survivor_parts
+from curate.text.language import unknown_languages
 
 
 def _read_switch(value: Any) -> Any:
@@ -180,7 +181,7 @@ class RulesStage(Stage):
 
 
 def _check_languages(codes: list[str]) -> None:
-    unknown = language.unknown_languages(codes)
+    unknown = unknown_languages(codes)
     if unknown:
         raise UserError(
             f"rules.language.allowed: {', '.join(unknown)}: no language that can be told; "

@@ -23,7 +23,13 @@ from curate.models.load import find_model, load_tokenizer, template_source, temp
 from curate.models.refusals import NAME as TEMPLATE
 from curate.models.refusals import judge_appended, refused_rows, template_calls
 from curate.models.rendering import rendered_rows
-from curate.pipeline.files import FinalArtifacts, copy_file, drop_sentences, run_files
+from curate.pipeline.files import (
+    FinalArtifacts,
+    copy_file,
+    drop_sentences,
+    language_sentences,
+    run_files,
+)
 from curate.pipeline.inputs import input_sets, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
 from curate.pipeline.proof import prove_selections
@@ -89,7 +95,7 @@ def _run_into(folder: Path, lock: FolderLock, run: Run, provenance: Provenance) 
     results = run_steps(run)
     if sentence := versions_sentence((a.name, a.versions) for a in run.artifacts):
         LOG.warning("%s", sentence)
-    warnings = drop_sentences(run)
+    warnings = [*drop_sentences(run), *language_sentences(run)]
     for sentence in warnings:
         LOG.warning("%s", sentence)
 

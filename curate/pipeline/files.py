@@ -10,6 +10,7 @@ from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.pipeline.run import Run
 from curate.proof.keep import ADAPTER_FOLDER
+from curate.selectors.languages import language_warning, read_shares
 from curate.selectors.selection import SelectionResult
 
 
@@ -29,6 +30,15 @@ def drop_sentences(run: Run) -> list[str]:
     nearest = read_table(run.findings["nearest"].file("nearest.parquet"))
     tables = {name: verdicts.scan() for name, verdicts in run.evidence.items()}
     return [drops.sentence for drops in find_drops(nearest, tables)]
+
+
+def language_sentences(run: Run) -> list[str]:
+    """Return that the selection hardly has the target's language, if so."""
+    if "languages" not in run.findings:
+        return []
+    table = read_table(run.findings["languages"].file("languages.parquet"))
+    sentence = language_warning(read_shares(table))
+    return [sentence] if sentence else []
 
 
 def run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:

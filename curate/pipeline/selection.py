@@ -25,6 +25,7 @@ from curate.proof.race import RaceCandidate, race
 from curate.selectors.compared import selection_names
 from curate.selectors.comparison import write_comparison
 from curate.selectors.coverage import measure_coverage
+from curate.selectors.languages import TARGET, languages
 from curate.selectors.planner import PAIR_FLOOR
 from curate.selectors.quantiles import PARTS, measure_quantiles
 from curate.selectors.race import RaceParams
@@ -134,6 +135,7 @@ def compare_selections(run: Run) -> None:
         run.part = "coverage"
         run.findings["coverage"] = measure_coverage(run, rankings).artifact
         _measure_quantiles(run)
+        _find_languages(run, run.target)
 
 
 def _measure_quantiles(run: Run) -> None:
@@ -143,6 +145,14 @@ def _measure_quantiles(run: Run) -> None:
     measured = measure_quantiles(run, own.ranking, parts) if own.params.needs_scores else None
     if measured is not None:
         run.findings["quantiles"] = measured.artifact
+
+
+def _find_languages(run: Run, target: Table) -> None:
+    """Find in which languages the examples, the pool and the run's own selection are."""
+    run.part = "languages"
+    sets = {TARGET: target} | ({"eval": run.eval} if run.eval is not None else {})
+    own = next(iter(run.selections.values()))
+    run.findings["languages"] = run(languages, sets, run.rows, own.ranking, run.seed).artifact
 
 
 def _compare(run: Run, compared: tuple[int, str, Selector]) -> SelectionResult:

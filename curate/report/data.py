@@ -23,6 +23,7 @@ from curate.report.distributions import (
 )
 from curate.report.embedded_rows import EmbeddedRows, gather_embedded_rows
 from curate.report.examples import Examples, Rows, gather_examples
+from curate.report.languages import SetLanguages, gather_set_languages
 from curate.report.losses import Losses, gather_losses
 from curate.report.page_rows import read_page_rows
 from curate.report.proof import ProofPanel, read_proof
@@ -120,6 +121,7 @@ class Report:
     losses: Losses | None
     lengths: LengthDistribution | None
     languages: LanguageMix | None
+    set_languages: SetLanguages | None
     costs: tuple[Cost, ...]
     files: tuple[FileLink, ...] = ()
     imitations: tuple[str, ...] = ()
@@ -164,6 +166,7 @@ def gather(path: Path) -> Report:
         losses=gather_losses(run),
         lengths=gather_lengths(run),
         languages=gather_languages(run),
+        set_languages=gather_set_languages(run),
         costs=tuple(_costs(run.manifest["stages"])),
         files=file_links(run),
         imitations=_gather_imitations(run),

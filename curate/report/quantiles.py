@@ -83,7 +83,7 @@ def quantiles_section(run: RunFolder, embedder: str) -> Section | None:
     texts = tuple(_texts(parts, proof, embedder))
     # The texts stand beside a figure that is alone.
     beside, below = ((texts,), ()) if len(columns) == 1 else ((), texts)
-    blocks += [Columns((*columns, *beside)), *below, _table(parts)]
+    blocks += [Columns((*columns, *beside)), *below, _table(parts, proof)]
     return Section(ANCHOR, "The order in parts", tuple(blocks))
 
 
@@ -158,7 +158,7 @@ def _trained_figure(parts: Sequence[OrderPart], proof: QuantileValues | None) ->
     means = "; ".join(f"{strip.name} {measure(strip.mean)}" for strip in strips)
     words = f"{metric.label} of models trained on each part: {means}."
     keys = (("control", "a fine-tune"), ("accent", "their mean"))
-    caption = paragraph(f"Dashed: the untuned model. {metric.label.capitalize()}, {metric.unit}.")
+    caption = paragraph(f"; dashed: the untuned model. {metric.label.capitalize()}, {metric.unit}.")
     chart = Strips(strips, metric.label, words, limit=proof["base"])
     return Figure(chart, caption, title="What a model trained on each part reaches", keys=keys)
 
@@ -196,7 +196,7 @@ def _texts(
         )
 
 
-def _table(parts: Sequence[OrderPart]) -> DataTable:
+def _table(parts: Sequence[OrderPart], proof: QuantileValues | None) -> DataTable:
     columns: list[tuple[str, list[Cell]]] = [
         ("Part", [part.name for part in parts]),
         ("#Ranks", [f"{number(part.first_rank)} to {number(part.last_rank)}" for part in parts]),
@@ -204,21 +204,27 @@ def _table(parts: Sequence[OrderPart]) -> DataTable:
     ]
     if parts[0].similarity is not None:
         columns += [
-            ("#Similarity of its rows", [_or_dash(p.similarity, similarity) for p in parts]),
+            ("#Similarity of its rows", [_or_dash(p.similarity, _fixed) for p in parts]),
             (
                 "#Of the target to its nearest row",
-                [_or_dash(p.coverage, similarity) for p in parts],
+                [_or_dash(p.coverage, _fixed) for p in parts],
             ),
             ("#Target examples near", [_or_dash(p.near_share, percent) for p in parts]),
         ]
-    if parts[0].trained:
-        columns.append(("#Trained on it", [_reached(part) for part in parts]))
+    if proof and parts[0].trained:
+        columns.append(
+            (f"#{METRICS[proof['metric']].label.capitalize()}", [_reached(part) for part in parts])
+        )
     names, cells = zip(*columns, strict=True)
     return DataTable(names, tuple(zip(*cells, strict=True)))
 
 
 def _or_dash(value: float | None, words: Callable[[float], str]) -> str:
     return "–" if value is None else words(value)
+
+
+def _fixed(value: float) -> str:
+    return similarity(value, fixed=True)
 
 
 def _reached(part: OrderPart) -> Cell:

@@ -19,7 +19,6 @@ from curate.clean.heuristics import measures
 from curate.clean.heuristics.copying import copied_share
 from curate.clean.heuristics.endings import find_open_end
 from curate.clean.heuristics.findings import RULES
-from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.repetition import loop_lengths, repeated_grams, repeated_lines
 from curate.clean.heuristics.words import find_word, read_words
 from curate.clean.pii import find_pii
@@ -35,6 +34,7 @@ from curate.pipeline.curation import read_inputs, run_stages
 from curate.pipeline.run import Run
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
+from curate.text.language import find_languages
 from tests.clean.pools_by_script import LANGUAGES, SENTENCES, clean_pool
 from tests.conftest import (
     StoreRun,

@@ -27,7 +27,6 @@ from curate.clean.heuristics.claims import find_claim
 from curate.clean.heuristics.copying import copied_share
 from curate.clean.heuristics.endings import find_open_end, unsigned
 from curate.clean.heuristics.escapes import find_escape
-from curate.clean.heuristics.language import find_languages
 from curate.clean.heuristics.merged import find_merged
 from curate.clean.heuristics.missing import find_missing
 from curate.clean.heuristics.placeholders import find_placeholder
@@ -40,6 +39,7 @@ from curate.core.store import Counts
 from curate.core.tableparts import SurvivorPart
 from curate.core.turntext import CONVERSATION, text_of_turn
 from curate.overlap.units import user_text
+from curate.text.language import find_languages
 
 VERSION = 5
 NAME = "measures"

@@ -14,8 +14,7 @@ FEWEST = 40
 
 def find_languages(texts: pl.Series) -> pl.DataFrame:
     """Return language (ISO 639) and confidence (0 to 1) of each text; null where it is too short."""
-    head = texts.str.slice(0, READ)
-    long = head.str.replace_all(r"\P{L}+", "").str.len_bytes() >= FEWEST
+    head, long = texts.str.slice(0, READ), has_language(texts)
     identifier = _identifier()
     classifications = [
         identifier.classify(text) if enough else (None, None)
@@ -23,6 +22,12 @@ def find_languages(texts: pl.Series) -> pl.DataFrame:
     ]
     schema = {"language": pl.String, "confidence": pl.Float32}
     return pl.DataFrame(classifications, schema=schema, orient="row")
+
+
+def has_language(texts: pl.Series) -> pl.Series:
+    """Return which texts have letters enough to tell a language."""
+    letters = texts.str.slice(0, READ).str.replace_all(r"\P{L}+", "")
+    return letters.str.len_bytes() >= FEWEST
 
 
 def unknown_languages(codes: Sequence[str]) -> list[str]:
