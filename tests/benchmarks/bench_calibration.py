@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
-from bench_targets import TARGETS, make_files, recipe
+from bench_targets import TARGETS, make_files, open_run, rank
 from numpy.typing import NDArray
 from pools import tuned_losses
 
-from curate.config.recipe import Config
 from curate.models.lora_values import LoraValues
-from curate.pipeline.curation import run_curation
+from curate.pipeline.run import Run
 from curate.proof.arms import draw_arms
 from curate.proof.statistics import ALPHA, STRICT_ALPHA, WITHIN, compare
 
@@ -36,10 +34,9 @@ LORA: LoraValues = {
 }  # fmt: skip
 
 
-def train_draws(config: Config, folder: Path, draws: int) -> NDArray[np.float64]:
+def train_draws(run: Run, count: int, draws: int) -> NDArray[np.float64]:
     """Return the gains of random draws from the kept rows [draws, examples]."""
-    run_curation(config, folder)
-    ranking = pl.read_parquet(folder / "evidence" / "select.parquet")
+    ranking, config = rank(run, "random", count), run.config
     gains = []
     for number in range(draws):
         drawn = draw_arms(ranking, [config.seed, number]).filter(arm="random_rows")
@@ -93,9 +90,7 @@ def main() -> None:
     make_files(args.data, args.out, args.pool)
     by_target = {}
     for target in args.targets.split(","):
-        config = recipe(args.out, target, "random", args.rows)
-        folder = args.out / "runs" / f"calibration-{target}"
-        gains = train_draws(config, folder, args.draws)
+        gains = train_draws(open_run(args.out, target), args.rows, args.draws)
         by_target[target] = gains
         spread = gains.mean(axis=1).std(ddof=1)
         print(f"{describe(target, [gains])}   spread {spread:.4f}, {len(gains)} draws", flush=True)

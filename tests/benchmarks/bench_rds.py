@@ -63,9 +63,9 @@ def one_by_one(folder: Path, rows: list[list[int]]) -> np.ndarray:
     return torch.stack(vectors).numpy()
 
 
-def cosines(vectors: np.ndarray) -> np.ndarray:
-    """Return the scores of every row against the first TARGETS rows, which stand for a target."""
-    return np.asarray(vectors @ vectors[:TARGETS].T)
+def cosines(vectors: np.ndarray, targets: int = TARGETS) -> np.ndarray:
+    """Return the scores of every row against the first rows, which stand for a target."""
+    return np.asarray(vectors @ vectors[:targets].T)
 
 
 def agreement(scores: np.ndarray, truth: np.ndarray) -> str:

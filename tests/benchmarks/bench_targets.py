@@ -1,6 +1,6 @@
 """Methods on eight real targets: share of a 5 % selection that is of the wanted kind, and the proof.
 
-    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B] [--rows N] [--prove]
+    python tests/benchmarks/bench_targets.py DATA OUT [--methods A,B+C] [--rows N] [--prove]
 
 DATA holds p3/*.jsonl.gz, gsm8k/train.jsonl.gz and bbh/*.json. The pool has N (1,000) rows of at most 420
 characters: 5 % of grade-school math (gsm8k), 5 % of each of four P3 families (answers to questions,
@@ -9,14 +9,18 @@ in all), 9 % of three other BBH tasks, the rest from the other P3 families. For 
 are given, and the proof measures on 80 others; the leak check takes out of the pool what they share with
 it, and no example is given that it would find. Everything is drawn with seed 0.
 
+A method may come with changes of its settings: `less+softmax` is `less` with `combine: softmax`, each
+name of CHANGES for what it says there. What only re-ranks costs no pass. `less` runs by its
+datastore, whose pass over the pool serves all targets.
+
 Stored steps are found again under OUT, so methods can be added later. Prints for each target and
 method precision (share of the selected rows that are of the target's family), recall (share of the
-family's rows that are selected) and the seconds that its scores took. --prove compares the selection
-with --draws (9) random draws of as many rows, which all methods and targets share, by --seeds (1)
-fine-tunes of its own for one epoch: the difference in nats per response token, the verdict, and the rank
-among the draws. Last, for each method over targets: verdicts, the mean difference in standard deviations
-of a random draw, and the exact p of Wilcoxon's signed ranks and of the sign test, both two-sided. The
-targets are the unit there: "this method beats random" is a claim about further targets.
+family's rows that are selected) and the core seconds that its order took now. --prove compares the
+selection with --draws (9) random draws of as many rows, which all methods and targets share, by --seeds
+(1) fine-tunes of its own for one epoch: the difference in nats per response token, the verdict, and the
+rank among the draws. Last, for each method over targets: verdicts, the mean difference in standard
+deviations of a random draw, and the exact p of Wilcoxon's signed ranks and of the sign test, both
+two-sided. The targets are the unit there: "this method beats random" is a claim about further targets.
 """
 
 import argparse
@@ -26,22 +30,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 from pools import Row, read_lines, tuned_losses
 from scipy.stats import binomtest, wilcoxon
 
 from curate.config.recipe import Config
+from curate.core.methods import find_method
+from curate.core.rows import SCHEMA
+from curate.core.selector import Selector
+from curate.core.store import Store
+from curate.models.tokens import count_tokens
 from curate.overlap.index import LeakIndex
-from curate.pipeline.curation import run_curation
+from curate.pipeline import curation
+from curate.pipeline.run import Run
 from curate.proof.arms import draw_arms
 from curate.proof.settings import ProofSettings
 from curate.proof.statistics import ALPHA, compare
 from curate.proof.training import FIXED_SEED
+from curate.selectors.combine import Combine
+from curate.selectors.selection import rank_by
 
 LONGEST = 420
 SELECTED = 0.05
@@ -64,11 +77,16 @@ METHODS = (
     "perplexity", "kcenter", "facility", "clusters", "smart", "gme", "mixture", "deita",
 )  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {"less": {"way": "datastore"}, "bsr": {"encoder": "minilm"}}
+CHANGES: dict[str, dict[str, Any]] = {
+    **{name: {"combine": name} for name in get_args(Combine)},
+    "center": {"center": True},
+    "whiten64": {"whiten": 64},
+    "sgd": {"eps_mode": "sgd"},
+    "gist10": {"eps_mode": "sgd", "subspace": 10},
+    "shrink0": {"shrink": 0},
+}
+READ = pa.schema([SCHEMA.field(name) for name in ("row_id", "messages")])
 LORA = ProofSettings.model_validate({"lora": {"epochs": 1}}).model_dump(mode="json")["lora"]
-UNTIMED = {
-    "finetune", "measure", "base", "proof", "proof-leaks", "arms", "spread", "ingest", "exact", "leaks",
-    "tokens",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,7 +106,7 @@ class Line:
 
     def __str__(self) -> str:
         text = (
-            f"{self.target:<26}{self.method:<18}{self.precision:>9.3f}{self.recall:>8.3f}"
+            f"{self.target:<26}{self.method:<22}{self.precision:>9.3f}{self.recall:>8.3f}"
             f"{self.seconds:>9.1f} s"
         )
         if self.difference is None:
@@ -137,7 +155,10 @@ def write(path: Path, rows: list[Row]) -> None:
 
 
 def numbered(rows: list[Row]) -> pl.DataFrame:
-    return pl.DataFrame([{"row_id": str(i), **r} for i, r in enumerate(rows)])
+    records = [{"row_id": str(i), **r} for i, r in enumerate(rows)]
+    frame = pl.from_arrow(pa.Table.from_pylist(records, schema=READ))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def without_leaks(candidates: list[Row], held_out: list[Row], pool: list[Row]) -> list[Row]:
@@ -176,26 +197,46 @@ def make_files(data: Path, out: Path, size: int) -> None:
         write(out / f"{name}-eval.jsonl", families[name][:EVAL])
 
 
-def recipe(out: Path, target: str, method: str, count: int) -> Config:
-    settings = SETTINGS.get(method, {})
-    return Config.model_validate(
+def open_run(out: Path, target: str) -> Run:
+    """Return a run for a target up to its selection: rows, those kept, tokens."""
+    # Protected are the same for all targets, so that they share all that is not theirs.
+    protected = [
+        {"path": str(out / f"{task}-eval.jsonl"), "source": f"{task}-test"} for task in TARGETS
+    ]
+    config = Config.model_validate(
         {
-            "name": f"{target}-{method}",
+            "name": target,
             "pool": [{"path": str(out / "pool.jsonl"), "source": "pool"}],
             "target": {
                 "path": str(out / f"{target}.jsonl"),
                 "eval": str(out / f"{target}-eval.jsonl"),
             },
-            # The same for all targets, so that they share all that is not theirs.
-            "protected": [
-                {"path": str(out / f"{name}-eval.jsonl"), "source": f"{name}-test"}
-                for name in TARGETS
-            ],
+            "protected": protected,
             "stages": [{"kind": "exact"}, {"kind": "leaks"}],
-            "select": {"method": method, "budget": {"rows": count}, **settings},
+            "select": {"method": "random", "budget": {"rows": 1}},
             "store": str(out / "store"),
         }
     )
+    kept = Store(out / "store")
+    run = Run(config, kept, lambda steps: [kept.ensure(step) for step in steps])
+    curation.read_inputs(run)
+    curation.run_stages(run)
+    run.tokens = count_tokens(run, run.rows, run.kept)
+    return run
+
+
+def selector_of(method: str, count: int) -> Selector:
+    """Return the selector that a name stands for: a method, and changes of its settings."""
+    name, *changes = method.split("+")
+    settings = SETTINGS.get(name, {}) | {k: v for c in changes for k, v in CHANGES[c].items()}
+    entry = {"method": name, "budget": {"rows": count}, **settings}
+    return find_method(Selector, name).model_validate(entry)
+
+
+def rank(run: Run, method: str, count: int) -> pl.DataFrame:
+    """Return the kept rows in a method's order, with those that it selects."""
+    selector = selector_of(method, count)
+    return rank_by(run, selector, selector.score_rows(run)).ranking.read()
 
 
 def tuned_gains(
@@ -213,20 +254,19 @@ def tuned_gains(
     return -np.array(own), -np.array(controls)
 
 
-def measure(out: Path, target: str, method: str, count: int, draws: int, seeds: int) -> Line:
-    """Run a recipe, and prove it where draws are wanted."""
-    config = recipe(out, target, method, count)
-    result = run_curation(config, out / "runs" / config.name)
-    ledger = pl.read_parquet(result.folder / "ledger.parquet")
-    of_family = pl.col("origin") == target
-    kept = ledger.filter(pl.col("fate") != "dropped")
-    hits = ledger.filter(of_family & (pl.col("fate") == "selected")).height
-    seconds = sum(s["seconds"] for s in result.manifest["stages"] if s["stage"] not in UNTIMED)
-    line = Line(target, method, hits / count, hits / kept.filter(of_family).height, seconds)
+def measure(run: Run, method: str, count: int, draws: int, seeds: int) -> Line:
+    """Select by a method, and prove the selection where draws are wanted."""
+    target = run.config.name
+    started = time.process_time()
+    ranking = rank(run, method, count)
+    seconds = time.process_time() - started
+    origins = run.rows.read(["row_id", "origin"])
+    chosen = ranking.join(origins, on="row_id").filter(origin=target)["selected"]
+    hits = int(chosen.sum())
+    line = Line(target, method, hits / count, hits / len(chosen), seconds)
     if not draws:
         return line
-    ranking = pl.read_parquet(result.folder / "evidence" / "select.parquet")
-    selected, controls = tuned_gains(config, ranking, draws, seeds)
+    selected, controls = tuned_gains(run.config, ranking, draws, seeds)
     comparison = compare(selected, controls, alpha=ALPHA)
     by_draw = controls.mean(axis=1)
     return Line(
@@ -253,7 +293,7 @@ def summarize(method: str, lines: Sequence[Line]) -> str:
     sign = binomtest(above, len(differences)).pvalue
     ranks = wilcoxon(differences, method="exact").pvalue
     return (
-        f"{method:<18}{counts}; above the mean draw on {above} of {len(differences)}"
+        f"{method:<22}{counts}; above the mean draw on {above} of {len(differences)}"
         f" (sign test p {sign:.3f}, signed ranks p {ranks:.3f});"
         f" mean {np.mean(scaled):+.2f} standard deviations of a draw"
     )
@@ -273,12 +313,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     make_files(args.data, args.out, args.rows)
     count, draws = round(SELECTED * args.rows), args.draws if args.prove else 0
-    print(f"{'target':<26}{'method':<18}{'precision':>9}{'recall':>8}{'scores':>11}", flush=True)
+    print(f"{'target':<26}{'method':<22}{'precision':>9}{'recall':>8}{'scores':>11}", flush=True)
     lines: dict[str, list[Line]] = {}
+    runs = {target: open_run(args.out, target) for target in args.targets.split(",")}
     for method in args.methods.split(","):
-        for target in args.targets.split(","):
+        for target in runs:
             started = time.perf_counter()
-            line = measure(args.out, target, method, count, draws, args.seeds)
+            line = measure(runs[target], method, count, draws, args.seeds)
             lines.setdefault(method, []).append(line)
             print(f"{line}  ({time.perf_counter() - started:.0f} s now)", flush=True)
     if args.prove:
