@@ -12,6 +12,7 @@ from curate.models.imitations import imitation_sentences
 from curate.models.scripts import script_sentences
 from curate.runs.folder import RunFolder
 from curate.runs.lineage import explain_candidate, lineage_lines
+from curate.runs.rehearsed import explain_prior
 from curate.runs.rowfacts import (
     NEAREST,
     compared_fates,
@@ -53,6 +54,7 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     if not ledger_rows.height:
         return (
             explain_candidate(run, row_id)
+            or explain_prior(run, row_id)
             or _explain_example(run, row_id)
             or _explain_reject(run, row_id)
         )

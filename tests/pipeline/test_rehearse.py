@@ -15,6 +15,7 @@ from curate.estimate.recipe import estimate
 from curate.pipeline.curation import run_curation
 from curate.report.build import render
 from curate.report.data import gather
+from curate.runs.explain import explain_row
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.training_files import export_run
 from tests.conftest import turns
@@ -106,6 +107,15 @@ def test_the_proof_has_arms_of_equal_size_with_verdicts_of_the_watch_set(run: Ru
     assert steps["finetune (prove)"] <= 1 + 2 + 2 + 2 * 2
 
 
+def test_explain_says_why_a_row_is_rehearsed_or_not(run: RunFolder) -> None:
+    drawn = run.table("evidence/rehearsal").filter(fate="rehearsed").collect().row(0, named=True)
+    words = "\n".join(explain_row(run, drawn["row_id"]))
+    assert f"Mixed into the training files ({drawn['bin']}: " in words
+    assert "Kept out (leak_exact)" in explain_row(run, "old/old.jsonl:32")
+    with pytest.raises(UserError, match=r"old/old\.jsonl:99"):
+        explain_row(run, "old/old.jsonl:99")
+
+
 def test_random_needs_no_model_and_no_proof(root: Path, tiny: Path) -> None:
     config = rehearsing(
         root, tiny, "random", prove=None, name="plain",
@@ -151,3 +161,20 @@ def test_frames_of_the_evidence_add_up(run: RunFolder) -> None:
         bins.filter(pl.col("budget") > 0).select("bin", "budget").iter_rows()
     )
     assert bins["probed"].sum() == rows["probed"].sum()
+
+
+@pytest.mark.model
+def test_a_real_model_rehearses_what_it_answers_right(tmp_path: Path, smollm: Path) -> None:
+    capitals = {"France": "Paris", "Chad": "Nowhere"}
+    prior = [turns(f"What is the capital of {c}?", city) for c, city in capitals.items()]
+    prior += [turns(f"Say {i}.", f"A sentence of words, and no value, for {i}.") for i in range(4)]
+    select = {"method": "random", "budget": {"rows": 4}}
+    config = rehearsing(tmp_path, smollm, prove=None, select=select)
+    (tmp_path / "old.jsonl").write_text("\n".join(json.dumps({"messages": r}) for r in prior))
+    rows = open_run(run_curation(config, tmp_path / "run").folder).table("evidence/rehearsal")
+    table = rows.collect()
+    assert table["loss"].null_count() == 0
+    assert table["right"].to_list()[1:] == [False, True, True, True, True]
+    assert table["fate"][1] == "wrong_before"
+    assert table.filter("right")["probed"].all()
+    assert table.filter(fate="rehearsed").height == 2
