@@ -54,6 +54,7 @@ class Reason(StrEnum):
     MASKED = "masked"
     LOW_CONFIDENCE = "low_confidence"
     LOW_GRADE = "low_grade"
+    OUTDONE = "outdone"
     CORRECTED = "corrected"
     UNKNOWN_TO_MODEL = "unknown_to_model"
     REHEARSED = "rehearsed"
@@ -117,6 +118,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.MASKED: "was replaced by a row in which personal data is masked",
     Reason.LOW_CONFIDENCE: "has a response of low confidence",
     Reason.LOW_GRADE: "got a lower grade than the limit",
+    Reason.OUTDONE: "scored lower than other responses to its prompt",
     Reason.CORRECTED: "was replaced by a row with a better response",
     Reason.UNKNOWN_TO_MODEL: "teaches what the model does not know, beyond the share allowed",
     Reason.REHEARSED: "was replaced by a row with the model's own correct response",

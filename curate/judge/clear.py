@@ -54,7 +54,6 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.workload import Workload
 from curate.judge.clear_section import clear_section
-from curate.judge.confidence import Labels
 from curate.judge.contradiction import (
     Agreement,
     AnswerPair,
@@ -63,7 +62,7 @@ from curate.judge.contradiction import (
     ModelAgreement,
     nli_agreement,
 )
-from curate.judge.labels import label_survivors
+from curate.judge.labels import Labels, label_survivors
 from curate.judge.measures import DECIMALS
 from curate.judge.threshold import lowest_kept, median_or
 from curate.judge.valuecomparison import compare_values

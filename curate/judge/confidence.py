@@ -37,7 +37,6 @@ from curate.answers.values import CHECKED_HOW, Check
 from curate.core.calls import Table
 from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.core.methods import method
-from curate.core.params import Params
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.runrecord import StageRecord
@@ -47,20 +46,10 @@ from curate.core.stageinputs import StageInputs
 from curate.core.workload import ResponseLimit, Workload
 from curate.judge.calibration import cross_fit, deal_folds, standardise
 from curate.judge.confidence_section import confidence_section
-from curate.judge.labels import label_survivors
+from curate.judge.labels import Labels, label_survivors
 from curate.judge.measures import DECIMALS, Floats, auroc, brier, calibration_error, reliability
 from curate.judge.signals import mean_rank, measure_signals, oriented
 from curate.judge.threshold import lowest_kept
-
-
-class Labels(Params):
-    """Rows of the pool that somebody has checked."""
-
-    path: str = Field(
-        description="JSON Lines: row_id (or source and position, and file where a source has several) "
-        "and correct, true or false",
-        examples=["checked.jsonl"],
-    )
 
 
 @method

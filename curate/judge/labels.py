@@ -14,11 +14,13 @@ from typing import Any
 
 import orjson
 import polars as pl
+from pydantic import Field
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.keyed import KeyedFile
 from curate.core.localfiles import MIB, digest_bytes, read_small
+from curate.core.params import Params
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 
@@ -38,6 +40,16 @@ SCHEMA = {
 }
 LABEL_SCHEMA = {"row_id": pl.String, "correct": pl.Boolean, "weight": pl.Float64}
 ID = r"^([^/]+)/(.*):(\d+)$"
+
+
+class Labels(Params):
+    """Rows of the pool that somebody has checked."""
+
+    path: str = Field(
+        description="JSON Lines: row_id (or source and position, and file where a source has several) "
+        "and correct, true or false",
+        examples=["checked.jsonl"],
+    )
 
 
 def label_survivors(run: StepRun, data: StageInputs, path: Path) -> Table:

@@ -57,7 +57,12 @@ class RatingParams(Params):
 
 
 def rate_rows(
-    run: StepRun, rows: Table, positions: NDArray[np.int64], params: RatingParams, place: str
+    run: StepRun,
+    rows: Table,
+    positions: NDArray[np.int64],
+    params: RatingParams,
+    place: str,
+    adapted: ModelSource | None = None,
 ) -> list[Table]:
     """Return the ratings of each block of the rows at ascending positions of a table of rows.
 
@@ -67,12 +72,12 @@ def rate_rows(
         positions: in it.
         params: which checkpoint.
         place: where the recipe names it, for errors.
+        adapted: the checkpoint after a tuning, to rate with in its place.
 
     Raises:
         UserError: the checkpoint is no classifier, or the label is not what it needs.
     """
-    source = find_model(params.model)
-    model = model_source(source, "float32")
+    model = adapted or model_source(find_model(params.model), "float32")
     output = find_output(model.folder, params.model, params.label, place)
     blocks = row_blocks(run, rows, positions)
     tokens = device_tokens(BATCH_TOKENS)
@@ -218,7 +223,7 @@ def rate(
     limit = 1 if model.config.pad_token_id is None else batch_tokens
 
     def work(batch: list[int], padded: int) -> None:
-        model_inputs = _pad(model, [pairs[i] for i in batch], padded, typed=typed)
+        model_inputs = pad_pairs(model, [pairs[i] for i in batch], padded, typed=typed)
         logits = model(**model_inputs).logits.float()
         if output is None:
             scores[batch] = logits[:, 0].cpu().numpy()
@@ -231,7 +236,7 @@ def rate(
     return scores
 
 
-def _pad(
+def pad_pairs(
     model: "PreTrainedModel", pairs: "Sequence[Encoding]", padded: int, *, typed: bool
 ) -> "dict[str, torch.Tensor]":
     """Return what the model reads of a batch, padded on the right."""
