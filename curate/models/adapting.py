@@ -115,7 +115,7 @@ def _tune(
             group["lr"] = learning_rate * linear_rate(step, len(batches), warmup)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(round(float(loss), 4))
+        losses.append(round(float(loss.detach()), 4))
         meter.advance()
     return losses
 
