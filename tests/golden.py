@@ -65,6 +65,13 @@ METHODS: list[dict[str, Any]] = [
     },
     {"method": "blend", "parts": [{"method": "bm25"}, {"method": "embed"}]},
     {"method": "cascade", "parts": [{"method": "embed", "keep": 0.5}, {"method": "bm25"}]},
+    {
+        "method": "sources",
+        "measure": ["embedding", "ngrams", "mmd"],
+        "trial": {"top": 1, "rows": 4, "seeds": 1},
+        "keep": 1,
+        "within": {"method": "bm25"},
+    },
 ]
 FAULTY = [
     ("Translate to German: <b>good morning</b>", "Guten Morgen<br/>&nbsp;</div>"),

@@ -52,6 +52,10 @@ def run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
         "evidence/scores.parquet": own.scores.path,
         "evidence/tokens.parquet": run.tokens.path,
     }
+    own_tables = own.scores.artifact
+    for file in own_tables.files:
+        if file not in (own.scores.path.name, "meta.json"):
+            files[f"evidence/scores-{file}"] = own_tables.file(file)
     if "imitations.parquet" in run.tokens.artifact.files:
         files["evidence/imitations.parquet"] = run.tokens.artifact.file("imitations.parquet")
     files |= _evidence_files(run) | _compared_files(run, own)

@@ -65,6 +65,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "scorer": ({"model": "stands for one"}, MUTE),
     "bsr": ({"encoder": "static", "candidates": 50}, MUTE),
     "blend": ({"parts": [{"method": "length"}, ONE]}, MUTE),
+    "sources": ({"within": ONE}, MUTE),
     "cascade": ({"parts": [{"method": "length", "keep": 1.0}, ONE]}, MUTE),
 }
 METHODS = sorted(CASES)
