@@ -31,6 +31,7 @@ from curate.testing import FakeEngine, FakeRun, check_generator, check_selector,
 SETTINGS: dict[str, dict[str, Any]] = {
     "blend": {"parts": [{"method": "bm25"}, {"method": "length"}]},
     "cascade": {"parts": [{"method": "bm25", "keep": 0.5}, {"method": "embed"}]},
+    "cluster_less": {"warmup": {"epochs": 1}, "max_length": 128, "cluster_rows": 4},
     "delta_loss": {"warmup": {"epochs": 1}, "max_length": 128},
     "less": {"warmup": {"epochs": 1}, "max_length": 128},
     "perplexity_ratio": {"epochs": 1, "max_length": 128},

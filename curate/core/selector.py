@@ -53,9 +53,16 @@ class Selector(SelectParams, Method):
     def score_more(self, run: ScoreRun, rows: Table) -> Table:
         """Return the scores of further rows, a table like the kept ones, as those of the run's own.
 
-        Only for a method that `scores_alone`.
+        Only for a method that `scores_alone`, or takes something over in a cascade.
         """
         return self.score_rows(run.with_kept(rows))
+
+    def takes_over(self, earlier: "Selector") -> bool:
+        """Return whether, in a cascade, it goes on with what an earlier part has learned of all rows.
+
+        It then scores the rows that are left by `score_more`, as those of that part's run.
+        """
+        return False
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return the row numbers of a table of scores, best first; ties go to the smaller row_id.

@@ -4,6 +4,8 @@ The usual way to afford an expensive method (DEITA's quality order before its di
 Superfiltering's small model before the large one): only what an earlier part kept is ever scored by a
 later one. Rows that a part cut rank below all that it kept, in that part's order. A part keeps no row
 that it has no score for, even if its share is larger.
+
+`less` behind `cluster_less` goes on with the warm-up that this made, instead of one of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,13 +64,17 @@ class CascadeSelector(Selector):
     def score_rows(self, run: ScoreRun) -> Table:
         """Score part by part, each on the rows that the one before it kept."""
         part_scores: list[Table] = []
-        current = run
+        runs = [run]
         selectors = [part_of(part, OWN) for part in self.parts]
         for i, (part, selector) in enumerate(zip(self.parts, selectors, strict=True)):
-            part_scores.append(selector.score_rows(current))
+            earlier = zip(selectors[:i], runs, strict=False)
+            own = next((one for other, one in earlier if selector.takes_over(other)), None)
+            rows = runs[i].kept
+            scored = selector.score_more(own, rows) if own else selector.score_rows(runs[i])
+            part_scores.append(scored)
             if i < len(self.parts) - 1:
-                best = run(kept, current.kept, part_scores[i], part, run.seed, selector.version)
-                current = current.with_kept(best)
+                best = run(kept, rows, scored, part, run.seed, selector.version)
+                runs.append(runs[i].with_kept(best))
         versions = [selector.version for selector in selectors]
         return run(scores, run.kept, part_scores, self.parts, run.seed, versions)
 

@@ -36,6 +36,7 @@ from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.params import Params
 from curate.core.run import ScoreRun, target_of
+from curate.core.selector import Selector
 from curate.core.store import Artifact, Counts
 from curate.core.workload import ResponseLimit, Workload
 from curate.models.features import read_row_features
@@ -90,18 +91,12 @@ class Warmup(Params):
     )
 
 
-@method
-class LessSelector(SimilarityParams):
-    """Rows whose training would lower the loss of the target examples, by gradient similarity."""
+class LessParams(SimilarityParams):
+    """Base of selectors that rank rows by their gradients' similarities to those of target examples."""
 
-    title: ClassVar[str] = "LESS"
-    version: ClassVar[int] = VERSION
     needs_target: ClassVar[bool] = True
     renders_target: ClassVar[bool] = True
-    # With the warm-up of the run's own rows, which `score_more` keeps.
-    scores_alone: ClassVar[bool] = True
 
-    method: Literal["less"] = "less"
     combine: Combine = Field("subtask_max", description=COMBINE)
     way: Literal["exact", "datastore"] = Field(
         "exact", description="datastore keeps projected features for other targets"
@@ -125,18 +120,10 @@ class LessSelector(SimilarityParams):
     warmup: Warmup = Warmup()
 
     @model_validator(mode="after")
-    def _check(self) -> "LessSelector":
+    def _check(self) -> "LessParams":
         if self.combine == "knn_kde" and self.way == "exact":
             raise ValueError("combine: knn_kde needs way: datastore, which keeps vectors of rows")
         return self
-
-    def score_rows(self, run: ScoreRun) -> Table:
-        """Tune, take gradients of target and pool, then store what every row scores."""
-        return _score(run, self, warmed=run)
-
-    def score_more(self, run: ScoreRun, rows: Table) -> Table:
-        """Take gradients of further rows, with the warm-up of the run's own."""
-        return _score(run.with_kept(rows), self, warmed=run)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:
         """Return row numbers, best first; ties go to the smaller row_id, rows without a score last."""
@@ -146,13 +133,42 @@ class LessSelector(SimilarityParams):
             raise UserError(f"select.combine: {self.combine} {TOO_LARGE}")
         return super().rank(scores, seed)
 
+
+@method
+class LessSelector(LessParams):
+    """Rows whose training would lower the loss of the target examples, by gradient similarity."""
+
+    title: ClassVar[str] = "LESS"
+    version: ClassVar[int] = VERSION
+    # With the warm-up of the run's own rows, which `score_more` keeps.
+    scores_alone: ClassVar[bool] = True
+
+    method: Literal["less"] = "less"
+
+    def score_rows(self, run: ScoreRun) -> Table:
+        """Tune, take gradients of target and pool, then store what every row scores."""
+        return score_gradients(run, self, warmed=run)
+
+    def score_more(self, run: ScoreRun, rows: Table) -> Table:
+        """Take gradients of further rows, with the warm-up of the run's own."""
+        return score_gradients(run.with_kept(rows), self, warmed=run)
+
+    def takes_over(self, earlier: Selector) -> bool:
+        """Return whether another method has the same warm-up."""
+        return (
+            isinstance(earlier, LessParams)
+            and earlier.warmup == self.warmup
+            and earlier.max_length == self.max_length
+        )
+
     def cost(self, rows: int) -> Workload:
         """Return the passes of the base model, which must see some of a response."""
         limit = ResponseLimit(self.max_length)
         return Workload(read_rows=rows, max_length=self.max_length, limit=limit, gradients=True)
 
 
-def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
+def score_gradients(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Table:
+    """Return what the kept rows of a run score, with the warm-up on those of another."""
     target = target_of(run)
     lora, length = params.warmup.model_dump(mode="json"), params.max_length
     warmup = warm_up(warmed, lora, length)
@@ -175,7 +191,7 @@ def _score(run: ScoreRun, params: LessSelector, warmed: ScoreRun) -> Table:
 
 
 def _gram(
-    run: ScoreRun, params: LessSelector, warmup: Artifact, gradients: Artifact, examples: int
+    run: ScoreRun, params: LessParams, warmup: Artifact, gradients: Artifact, examples: int
 ) -> Table | None:
     """Return the target's cosines with itself, which similarities in a subspace need.
 
@@ -232,8 +248,37 @@ def scores(
     if gram is not None and directions is not None and shrink is not None:
         inside = partial(_inside, gram.array(), directions, shrink)
     similarities = read_similarities(blocks, gradients, checkpoint_shares(warmup), inside)
-    similarities = similarities.round(DECIMALS)
     column_tasks, by_example = read_columns(gradients, subtasks)
+    frame = score_table(
+        kept, target, similarities, column_tasks, by_example=by_example, reason=UNSCORED
+    )
+    table = Counted(frame, {"unscored": frame["score"].null_count(), **_shares(blocks)})
+    if "features-0.npy" not in blocks[0].files:
+        return table
+    weights = checkpoint_shares(warmup)
+    return with_density(table, partial(read_row_features, blocks, weights), _width(blocks, weights))
+
+
+def score_table(
+    kept: Table,
+    target: Table,
+    similarities: NDArray[np.float32],
+    column_tasks: NDArray[np.int64],
+    *,
+    by_example: bool,
+    reason: str,
+) -> pl.DataFrame:
+    """Return row_id, score, reason, nearest_id and, where columns are examples, similarities.
+
+    Args:
+        kept: the rows.
+        target: the target examples.
+        similarities: [rows, columns], NaN in a row without a score.
+        column_tasks: the subtask of each column.
+        by_example: whether columns are target examples.
+        reason: why a row has no score.
+    """
+    similarities = similarities.round(DECIMALS)
     means = np.stack(
         [similarities[:, column_tasks == s].mean(axis=1) for s in np.unique(column_tasks)], axis=1
     )
@@ -241,23 +286,19 @@ def scores(
     frame = kept.read(["row_id"]).select(
         "row_id",
         score=pl.Series(means.max(axis=1)).fill_nan(None),
-        reason=pl.when(~pl.Series(scored)).then(pl.lit(UNSCORED)),
+        reason=pl.when(~pl.Series(scored)).then(pl.lit(reason)),
         nearest_id=pl.lit(None, dtype=pl.String),
     )
-    if by_example:
-        ids = target.read(["row_id"])["row_id"]
-        frame = frame.with_columns(
-            nearest_id=pl.when(pl.Series(scored)).then(
-                ids.gather(nearest(similarities, means, column_tasks))
-            ),
-            similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
-        )
-        frame = with_tasks(frame, subtasks)
-    table = Counted(frame, {"unscored": int((~scored).sum()), **_shares(blocks)})
-    if "features-0.npy" not in blocks[0].files:
-        return table
-    weights = checkpoint_shares(warmup)
-    return with_density(table, partial(read_row_features, blocks, weights), _width(blocks, weights))
+    if not by_example:
+        return frame
+    ids = target.read(["row_id"])["row_id"]
+    frame = frame.with_columns(
+        nearest_id=pl.when(pl.Series(scored)).then(
+            ids.gather(nearest(similarities, means, column_tasks))
+        ),
+        similarities=pl.Series(similarities, dtype=pl.Array(pl.Float32, len(ids))),
+    )
+    return with_tasks(frame, column_tasks.tolist())
 
 
 def _inside(

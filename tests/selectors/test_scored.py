@@ -47,6 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], Sequence[Message] | None]] = {
     "perplexity_ratio": ({**LOSSES, "epochs": 1}, BEHIND),
     "delta_loss": ({**LOSSES, "warmup": WARMUP}, BEHIND),
     "less": ({**LOSSES, "warmup": WARMUP}, BEHIND),
+    "cluster_less": ({**LOSSES, "warmup": WARMUP, "cluster_rows": 2}, MUTE),
     "rds": (LOSSES, MUTE),
     "tss": (LOSSES, BEHIND),
     "bm25": ({}, MUTE),
@@ -173,7 +174,12 @@ def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method
     assert "\n" not in sentence
     # These know more of the cause, and say so before there is a table of scores.
     warmed = "less: none of the 3 rows of the warm-up"
-    own = {"less": warmed, "delta_loss": warmed, "judge": "judge: none of 3 answers was of use"}
+    own = {
+        "less": warmed,
+        "delta_loss": warmed,
+        "cluster_less": "cluster_less: the embedder knows nothing in any of 3",
+        "judge": "judge: none of 3 answers was of use",
+    }
     if method in own:
         assert sentence.startswith(own[method])
         return
