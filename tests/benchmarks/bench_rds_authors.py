@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,8 @@ class Scripts:
     def cosines(self, model: Path, pool: Path, target: Path, dtype: str) -> NDArray[np.float64]:
         """Return their cosines [rows, targets]."""
         folder = self.out / dtype
+        # They take up an index that lies there, of whatever rows it is.
+        shutil.rmtree(folder, ignore_errors=True)
         self._run(
             "compute_influence_cosinesim.py", "--model_name", model, "--train_dataset", pool,
             "--eval_dataset", target, "--save_dir", folder, "--index_path", folder / "index.pt",
