@@ -30,6 +30,7 @@ from curate.selectors.planner import PAIR_FLOOR
 from curate.selectors.quantiles import PARTS, measure_quantiles
 from curate.selectors.race import RaceParams
 from curate.selectors.selection import SelectionResult, choice_remarks, rank_by, select_by
+from curate.selectors.setmeasures import measure_sets
 
 
 def select_rows(run: Run) -> Artifact:
@@ -135,6 +136,9 @@ def compare_selections(run: Run) -> None:
         run.part = "coverage"
         run.findings["coverage"] = measure_coverage(run, rankings).artifact
         _measure_quantiles(run)
+        own = next(iter(rankings.values()))
+        if own.artifact.counts["not_selected"]:
+            run.findings["set_measures"] = measure_sets(run, rankings).artifact
         _find_languages(run, run.target)
 
 

@@ -46,6 +46,7 @@ STEPS: Mapping[str, str] = {
     "ledger": "Join the ledger",
     "arms": "Draw the arms of the proof",
     "curve": "Draw the curve of smaller budgets",
+    "set-measures": "Measure selections as sets",
     "languages": "Find the languages of target, pool and selection",
     "quantiles": "Measure the parts of the order",
     "quantile-arms": "Draw rows of each part of the order",

@@ -28,6 +28,7 @@ from curate.core.section import (
     Tag,
     paragraph,
 )
+from curate.selectors.setmeasures_section import set_blocks
 
 TABLE = "evidence/coverage"
 ANCHOR = "coverage"
@@ -95,7 +96,7 @@ def coverage_section(run: RunTables, name: str, embedder: str) -> Section | None
         if thin.height > TEXTS:
             blocks.append(paragraph(f"The {TEXTS} farthest of {number(thin.height)}."))
         blocks.append(RowList(tuple(_spot(*line) for line in _lines(thin.head(TEXTS)))))
-    return Section(ANCHOR, "Target coverage", (*blocks, _table(coverage)))
+    return Section(ANCHOR, "Target coverage", (*blocks, _table(coverage), *set_blocks(run, name)))
 
 
 def _figure(coverage: TargetCoverage) -> Figure:

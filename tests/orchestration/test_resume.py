@@ -23,7 +23,7 @@ from tests.orchestration.workplace import (
 pytestmark = pytest.mark.system
 
 AFTER_SELECTION = {
-    "select", "coverage", "quantiles", "languages", "diversity", "ledger", "arms", "proof-labels",
+    "select", "coverage", "quantiles", "languages", "set-measures", "ledger", "arms", "proof-labels",
     "proof-leaks", "finetune", "measure", "spread", "written", "proof", "export",
 }  # fmt: skip
 

@@ -132,10 +132,10 @@ def test_a_run_says_it_at_its_end_and_is_quiet_where_all_is_one_language(
             "Language of target, pool and selection: en, as far as it can be told."
         )
         assert sets.sentence in page
-        assert "Languages of the sets" not in page
+        assert "Languages of target, pool and selection" not in page
     else:
         assert len(sentences) == 1
         assert sentences[0] in result.manifest["warnings"]
         assert f"{percent(1.0)} of the target examples are in de" in sentences[0]
         assert sets.lines == (("de", (1.0, 0.0, 0.0)), ("en", (0.0, 1.0, 1.0)))
-        assert "Languages of the sets" in page
+        assert "Languages of target, pool and selection" in page
