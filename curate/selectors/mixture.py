@@ -11,6 +11,11 @@ Groups take weighted turns (see curate.selectors.turns), so that each budget has
 row. A group that is used up leaves its turns to the others, in proportion to their weights. Rows of a
 group come in a random order drawn by the seed.
 
+`cap` is the artificial limit K of data set sizes of Raffel et al., section 3.5.2: n_i above is
+min(n_i, K), so that a huge group does not crowd out the others. Theirs limits the rates; here no row is
+drawn twice, so it limits the rows too: a group's further ones come after all others. `shares`, of any
+selection, is a strict cap on shares of the budget.
+
 Cost: none. Pitfall: shares are of rows; a group of long rows has a larger share of the tokens.
 """
 
@@ -43,7 +48,7 @@ class MixtureSelector(Selector):
     title: ClassVar[str] = "a mixture"
     version: ClassVar[int] = VERSION
     on_targets: ClassVar[str] = "better than random draws on 1, worse on 1, within their range on 6"
-    rank_params: ClassVar[tuple[str, ...]] = ("by", "weights", "temperature")
+    rank_params: ClassVar[tuple[str, ...]] = ("by", "weights", "temperature", "cap")
     needs_tokens: ClassVar[bool] = False
 
     method: Literal["mixture"] = "mixture"
@@ -52,6 +57,12 @@ class MixtureSelector(Selector):
         "equal", description="shares of the groups, or a weight for each by name"
     )
     temperature: float = Field(2.0, ge=1, description="T in n^(1/T), for weights: temperature")
+    cap: int | None = Field(
+        None,
+        gt=0,
+        description="rows that a group counts as having at most; further ones come last",
+        examples=[1000],
+    )
 
     @field_validator("weights")
     @classmethod
@@ -77,8 +88,12 @@ class MixtureSelector(Selector):
         names = scores[self.by].unique().sort()
         groups = scores[self.by].rank("dense").to_numpy().astype(np.int64) - 1
         sizes = np.bincount(groups, minlength=len(names))
-        turns = weighted_round_robin(sizes, find_weights(names.to_list(), sizes, self))
-        return interleave(turns, shuffled[np.argsort(groups[shuffled], kind="stable")])
+        limited = sizes if self.cap is None else np.minimum(sizes, self.cap)
+        turns = weighted_round_robin(limited, find_weights(names.to_list(), limited, self))
+        rest = weighted_round_robin(sizes - limited, np.zeros(len(sizes)))
+        return interleave(
+            np.concatenate([turns, rest]), shuffled[np.argsort(groups[shuffled], kind="stable")]
+        )
 
     def unscored(self, scores: pl.DataFrame) -> pl.Series:
         """Return no reason at all: a draw needs no scores."""

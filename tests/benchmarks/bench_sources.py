@@ -10,7 +10,8 @@ up again from OUT.
 
 Prints for each measure regret@1 and regret@3: by how much the best of its first k sets lowers the loss
 less than the best of all, in nats a response token, and as a share of what the best of all does.
-`random` is what a random order has in expectation. Also Spearman's correlation of measure and effect.
+`random` is what a random order has in expectation. Also Spearman's correlation of measure and effect,
+and `own`: the rank of the target's own set among all 26.
 """
 
 import argparse
@@ -39,6 +40,7 @@ TARGETS = ("ag_news", "gigaword", "imdb", "paws", "qasc", "ropes")
 ROWS, LONGEST, FEWEST = 200, 400, 40
 MEASURES: list[Measure] = ["embedding", "ngrams", "mmd"]
 FIRST, ORDERS = (1, 3), 2_000
+Line = dict[str, Any]
 
 
 def write_sets(data: Path, out: Path, examples: int) -> list[str]:
@@ -86,23 +88,16 @@ def measure_effects(run: FakeRun, names: Sequence[str], trial: Trial) -> NDArray
 
 
 def measure_sets(run: FakeRun, target: str) -> pl.DataFrame:
-    """Return the measures of all sets but the target's own, by their names."""
-    one = FakeRun(run.store, run.rows, run(examples_of, target_of(run), target), run.models)
-    one.kept = run(other_rows, run.rows, run.kept, target)
-    groups = run(row_groups, run.rows, one.kept, "source")
-    embedded = embed_pool_and_target(one)
-    return run(measures, run.rows, one.tokens, groups, embedded, MEASURES).read()
+    """Return the measures of all sets for the examples of one, by their names."""
+    examples = run(examples_of, target_of(run), target)
+    groups = run(row_groups, run.rows, run.kept, "source")
+    embedded = embed_pool_and_target(FakeRun(run.store, run.rows, examples, run.models))
+    return run(measures, run.rows, run.tokens, groups, embedded, MEASURES).read()
 
 
 @cached(version=1, name="bench-examples")
 def examples_of(target: Table, source: str) -> pl.DataFrame:
     return target.read().filter(source=source)
-
-
-@cached(version=1, name="bench-kept")
-def other_rows(rows: Table, kept: Table, source: str) -> pl.DataFrame:
-    others = rows.read(["row_id", "source"]).filter(pl.col("source") != source)
-    return kept.read().join(others, on="row_id", how="semi", maintain_order="left")
 
 
 def regrets(effects: NDArray[np.float64], order: NDArray[np.int64]) -> dict[str, float]:
@@ -121,18 +116,28 @@ def expected_regrets(effects: NDArray[np.float64]) -> dict[str, float]:
     return {key: float(np.mean([line[key] for line in lines])) for key in lines[0]}
 
 
-def judge_target(table: pl.DataFrame, effects: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Return a line for each measure, the lines of a random order and of all measures together."""
+def judge_target(table: pl.DataFrame, own: int, effects: NDArray[np.float64]) -> list[Line]:
+    """Return a line for each measure, for their mean rank, for the trials, and for a random order.
+
+    Args:
+        table: the measures of the sets.
+        own: the number of the target's own set, whose rank is given and which is no choice.
+        effects: of all sets.
+    """
     ranks: dict[str, NDArray[np.float64]] = {
         name: table[f"{name}_rank"].to_numpy().astype(float) for name in MEASURES
     }
-    ranks["all three"] = np.mean(list(ranks.values()), axis=0)
-    lines: list[dict[str, Any]] = [
-        {"measure": name, **regrets(effects, np.argsort(rank, kind="stable")),
-         "spearman": float(spearmanr(-rank, effects).statistic)}
+    ranks["mean rank"] = np.mean(list(ranks.values()), axis=0)
+    ranks["trials"] = -effects
+    others = np.arange(len(effects)) != own
+    lines: list[Line] = [
+        {"measure": name, **regrets(effects[others], np.argsort(rank[others], kind="stable")),
+         "spearman": float(spearmanr(-rank[others], effects[others]).statistic),
+         "own": 1.0 + int((rank < rank[own]).sum())}
         for name, rank in ranks.items()
     ]  # fmt: skip
-    return [*lines, {"measure": "random", **expected_regrets(effects), "spearman": 0.0}]
+    middle = {"spearman": 0.0, "own": (1 + len(effects)) / 2}
+    return [*lines, {"measure": "random", **expected_regrets(effects[others]), **middle}]
 
 
 def main(data: Path, out: Path, examples: int, trial: Trial) -> None:
@@ -146,17 +151,17 @@ def main(data: Path, out: Path, examples: int, trial: Trial) -> None:
     run = FakeRun(store, pool, target, ModelNames())
     gains = measure_effects(run, names, trial)
     owners = target.read(["source"])["source"].to_numpy()
-    lines = []
+    lines: list[Line] = []
     for name in TARGETS:
-        others = np.array([other != name for other in names])
-        effects = gains[others][:, owners == name].mean(axis=1)
-        table = measure_sets(run, name)
-        assert table["group"].to_list() == [other for other in names if other != name]
-        lines += [{"target": name, **line} for line in judge_target(table, effects)]
-        order = np.argsort(-effects)
-        best = ", ".join(f"{table['group'][int(i)]} {effects[i]:+.3f}" for i in order[:3])
-        harmful = int((effects < 0).sum())
-        print(f"{name}: best {best}; {harmful} of {len(effects)} raise the loss", flush=True)
+        effects = gains[:, owners == name].mean(axis=1)
+        lines += [
+            {"target": name, **line}
+            for line in judge_target(measure_sets(run, name), names.index(name), effects)
+        ]
+        best = ", ".join(f"{names[i]} {effects[i]:+.3f}" for i in np.argsort(-effects)[:4])
+        print(
+            f"{name}: best {best}; {(effects < 0).sum()} of {len(names)} raise the loss", flush=True
+        )
     frame = pl.DataFrame(lines)
     frame.write_json(out / "sources.json")
     with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3):

@@ -132,3 +132,34 @@ def test_five_thousand_groups_are_no_matter() -> None:
 def test_what_all_selectors_keep_to(store: Store) -> None:
     check_contract(store, "mixture")
     check_contract(store, "mixture", by="origin", weights="temperature")
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        ({}, {"web": 1, "book": 1, "chat": 1}),
+        ({"weights": "proportional"}, {"web": 40, "book": 40, "chat": 6}),
+        ({"weights": "temperature"}, {"web": 40**0.5, "book": 40**0.5, "chat": 6**0.5}),
+    ],
+    ids=str,
+)
+def test_a_group_counts_as_no_larger_than_the_cap(
+    settings: dict[str, Any], weights: dict[str, float]
+) -> None:
+    """Examples-proportional mixing with K = 40; what is over the cap comes after all others."""
+    groups = [i.split("-")[0] for i in ranked(table_of(SIZES), "mixture", cap=40, **settings)]
+    capped = {name: min(size, 40) for name, size in SIZES.items()}
+    within = sum(capped.values())
+    assert Counter(groups[:within]) == capped
+    for budget in range(within):
+        counts = Counter(groups[:budget])
+        for name, share in shares(capped, weights, budget).items():
+            assert abs(counts[name] - share) < 1
+    assert Counter(groups) == SIZES
+    rest = Counter(groups[within : within + 58])
+    assert rest == {"web": 56, "book": 2}
+
+
+def test_a_cap_above_all_groups_changes_nothing() -> None:
+    table = table_of(SIZES)
+    assert ranked(table, "mixture", cap=600, seed=3) == ranked(table, "mixture", seed=3)
