@@ -59,6 +59,7 @@ class Reason(StrEnum):
     UNKNOWN_TO_MODEL = "unknown_to_model"
     REHEARSED = "rehearsed"
     RELABELLED = "relabelled"
+    TAGGED = "tagged"
     MARKED_BY_HAND = "marked_by_hand"
     CORRECTED_BY_HAND = "corrected_by_hand"
 
@@ -123,6 +124,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.UNKNOWN_TO_MODEL: "teaches what the model does not know, beyond the share allowed",
     Reason.REHEARSED: "was replaced by a row with the model's own correct response",
     Reason.RELABELLED: "was replaced by a row that says how sure the model is",
+    Reason.TAGGED: "was replaced by a row with a marker",
     Reason.MARKED_BY_HAND: "was marked by hand as one to drop",
     Reason.CORRECTED_BY_HAND: "was replaced by a row whose response was corrected by hand",
     Reason.WITHIN_BUDGET: "ranks within the budget",

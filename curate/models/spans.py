@@ -186,17 +186,24 @@ def locate_responses(
     None for a turn whose answer (its last text) is not there, and for all if the rendering holds their
     texts in another form.
     """
-    for roles in (None, ("assistant",)):
-        # Templates write tool turns as JSON, say: then only the assistant's texts are marked.
+    return locate_turns(tokenizer, messages, text, "assistant")
+
+
+def locate_turns(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], text: str, role: str
+) -> list[Span | None]:
+    """Return where the texts of each turn of a role stand, as `locate_responses` has it."""
+    for roles in (None, (role,)):
+        # Templates write tool turns as JSON, say: then only the role's own texts are marked.
         marked = mark(messages, _template(tokenizer), roles)
         places = marked.places(_render(tokenizer, marked.messages) or "", text)
         if places is not None:
             return [
                 _extent(letters, places)
                 for message, letters in zip(messages, marked.letters, strict=True)
-                if message["role"] == "assistant"
+                if message["role"] == role
             ]
-    return [None for message in messages if message["role"] == "assistant"]
+    return [None for message in messages if message["role"] == role]
 
 
 def _extent(letters: Sequence[str], places: Mapping[str, Span]) -> Span | None:

@@ -21,7 +21,7 @@ from curate.core.budget import BudgetLimit, BudgetOutcome, Cap, limit_of, spend
 from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.selectparams import SelectParams, Share
-from curate.selectors.sql import excerpt, parse_expression
+from curate.core.sql import excerpt, parse_expression
 from curate.text.pairs import dominate_pairs, number_pairs
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import UserError
+from curate.core.sql import parse_expression
 from curate.selectors.planner import named_stages
 from curate.selectors.random import RandomSelector
-from curate.selectors.sql import parse_expression
 
 NAMES = st.sampled_from(
     ["tokens", "source", "Übung", "fuzzy.score", '"rules.x"', 'a."b c"', "`d`", "date"]
