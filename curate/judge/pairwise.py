@@ -100,8 +100,8 @@ class PairwiseStage(CutParams, Stage):
             return scored_section(record, lead=lead, score="confidence", ends=(0, 1))
         table = record.table("preferences").drop_nulls().sort("score", "row_id").head(WORST)
         passages = {
-            row_id: PassagePart("What the judge said", (("", told),))
-            for row_id, told in table.select("row_id", "told").collect().iter_rows()
+            row_id: PassagePart("What the judge said", (("", words),))
+            for row_id, words in table.select("row_id", "told").collect().iter_rows()
         }
         return scored_section(record, lead=lead, score="confidence", ends=(0, 1), passages=passages)
 
