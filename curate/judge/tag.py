@@ -14,7 +14,8 @@ marker where users will write it.
 `when` is a condition as `select.filter` has it, of STAGE.COLUMN of earlier stages and of source, origin,
 method and hop. A row for which it cannot be judged (null) is not marked. `append` goes to the end of the
 last turn of `to`, white space before it as it is written. The old row is dropped (`tagged`) and is the
-parent of the new one, which meets the later stages.
+parent of the new one, which meets the later stages; what earlier stages measured of the old row is not
+said of the new one.
 
 Cost: none.
 """
