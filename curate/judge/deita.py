@@ -26,8 +26,9 @@ rows of one turn. A row with a turn that has no grade has no score and stays. Ev
 stands before the turn since the last one; turns that are not trained on are not counted.
 
 Cost: 2 calls for `together` turns and vote, with `expected` 2 for each turn, of one token. Pitfalls:
-grades are relative to what stands beside a turn (votes help); judges like long answers, and the place
-in a list matters to small models; a model of 135M parameters grades next to chance.
+grades are relative to what stands beside a turn (votes help), and judges like long answers. A small
+model may grade places instead of texts (SmolLM2-135M writes 1 to 6 in order): look whether the grades of
+complexity and quality differ, and let it grade each turn alone.
 """
 
 from collections.abc import Mapping
