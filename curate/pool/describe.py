@@ -16,8 +16,7 @@ from typing import Any
 import orjson
 
 from curate.core.rows import Message, turn_text
-from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries
-from curate.pool.files import PoolFile
+from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries, files_of
 from curate.pool.layouts.texts import texts_of
 from curate.pool.parts import FilePart, entry_parts
 from curate.pool.recordrows import RecordBatch
@@ -133,9 +132,7 @@ def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> It
 
 def _summarise_entry(role: str, of_entry: FilesOfEntry, seed: int) -> Iterator[FileSummary]:
     entry, urls = of_entry.identity, of_entry.urls
-    files = {
-        file["name"]: PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)
-    }
+    files = {file.name: file for file in files_of(entry, urls)}
     summary: FileSummary | None = None
     for batch in map(FilePart.read, entry_parts(entry, urls, seed)):
         name = f"{entry['source']}/{batch.file}"

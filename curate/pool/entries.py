@@ -4,8 +4,8 @@ Of a data set of the hub the key has the commit. So a branch that moved makes a 
 commit makes the same key with and without a network.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -16,15 +16,29 @@ from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.hubaddress import parse_address
 from curate.pool.hubrepo import HubFiles, find_hub_files
 from curate.pool.layouts.template import check_template
+from curate.pool.linecuts import LineRange, cut_file
 from curate.pool.settings import FieldNames, RowFile, TemplateSource
 
 
+class RangeIdentity(TypedDict):
+    """What lines of a file are known by, beside the digest of their bytes: where they are.
+
+    head: digest of the file's first records, by which its layout is told.
+    """
+
+    start: int
+    bytes: int
+    first: int
+    head: str
+
+
 class FileIdentity(TypedDict):
-    """What a file of an entry is known by."""
+    """What a file of an entry, or a range of its lines, is known by."""
 
     name: str
     digest: str
     split: str | None
+    lines: NotRequired[RangeIdentity]
 
 
 class HubIdentity(TypedDict):
@@ -50,6 +64,14 @@ class EntryIdentity(TypedDict):
     files: list[FileIdentity]
 
 
+def files_of(entry: EntryIdentity, urls: Sequence[str]) -> list[PoolFile]:
+    """Return the files that an entry is known by, which lie there."""
+    return [
+        PoolFile(url, file["name"], file["digest"], file["split"])
+        for url, file in zip(urls, entry["files"], strict=True)
+    ]
+
+
 # The files of an entry are read in so many steps at most: a step a file, or for some of them.
 MOST_PARTS = 128
 
@@ -60,15 +82,17 @@ class FilesOfEntry:
 
     identity: the entry's settings, and name, digest and split of the files.
     urls: those of the files.
+    ranges: of each file that is big and holds JSON Lines, by its URL.
     """
 
     identity: EntryIdentity
     urls: Sequence[str]
+    ranges: Mapping[str, Sequence[LineRange]] = field(default_factory=dict)
     reads: tuple[Artifact, ...] = ()
 
     @property
-    def parts(self) -> "list[FilesOfEntry]":
-        """Return what is read in a step of its own each: every file, or some of very many.
+    def groups(self) -> "list[FilesOfEntry]":
+        """Return what is read together: every file by itself, or some of very many.
 
         A sample is one of all files, which are read together.
         """
@@ -79,7 +103,9 @@ class FilesOfEntry:
             size *= 2
         return [
             FilesOfEntry(
-                {**self.identity, "files": files[at : at + size]}, self.urls[at : at + size]
+                {**self.identity, "files": files[at : at + size]},
+                self.urls[at : at + size],
+                self.ranges,
             )
             for at in range(0, len(files), size)
         ]
@@ -139,8 +165,12 @@ def entry_files(
     Raises:
         UserError: as identity_of.
     """
+    cuts = {} if entry.sample is not None else {file.url: cut_file(file) for file in files}
+    read = {url: cut for url, cut in cuts.items() if cut}
+    files = [replace(f, digest=read[f.url].digest) if f.url in read else f for f in files]
     identity = identity_of(entry, files, prompts, seed, hub)
-    return FilesOfEntry(identity, [file.url for file in files])
+    ranges = {url: cut.ranges for url, cut in read.items()}
+    return FilesOfEntry(identity, [file.url for file in files], ranges)
 
 
 def identity_of(

@@ -228,10 +228,16 @@ def reading(place: str) -> Iterator[None]:
 
 
 class HashedReader(io.RawIOBase):
-    """A file that digests its bytes while they are read."""
+    """A file that digests its bytes while they are read.
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    Args:
+        raw: the file, at its start or behind it.
+        size: how many bytes to read at most; all if None.
+    """
+
+    def __init__(self, raw: IO[bytes], size: int | None = None) -> None:
         self._raw, self._hash, self._anywhere = raw, _digest(), False
+        self._left = size
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -239,8 +245,11 @@ class HashedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read bytes and digest them."""
-        count: int = self._raw.readinto(buffer) or 0  # type: ignore[attr-defined]
-        self._hash.update(memoryview(buffer)[:count])
+        view = memoryview(buffer)[: self._left]
+        count: int = self._raw.readinto(view) or 0  # type: ignore[attr-defined]
+        self._hash.update(view[:count])
+        if self._left is not None:
+            self._left -= count
         return count
 
     def leave(self) -> IO[bytes]:
@@ -260,14 +269,23 @@ class HashedReader(io.RawIOBase):
 
 
 @contextmanager
-def open_checked(file: PoolFile) -> Iterator["io.BufferedReader[Any]"]:
+def open_checked(
+    file: PoolFile, start: int = 0, size: int | None = None
+) -> Iterator["io.BufferedReader[Any]"]:
     """Open a file for one reading, at whose end its bytes must have the digest it was found with.
+
+    Args:
+        file: its digest is that of the bytes that are read.
+        start: of these bytes.
+        size: how many; all that follow if None.
 
     Raises:
         UserError: the file cannot be read, or is not what it was.
     """
     with reading(file.url), _open(file.url) as raw:
-        hashed = HashedReader(raw)
+        if start:
+            raw.seek(start)
+        hashed = HashedReader(raw, size)
         stream = io.BufferedReader(hashed, BLOCK)
         fault: UserError | None = None
         try:

@@ -9,13 +9,14 @@ from functools import cached_property
 from itertools import chain, islice
 
 from curate.core.errors import UserError
+from curate.core.localfiles import changed
 from curate.pool.classlabels import class_labels
 from curate.pool.containers.lines import LineBlock
-from curate.pool.entries import EntryIdentity
+from curate.pool.entries import EntryIdentity, RangeIdentity, files_of
 from curate.pool.files import PoolFile
 from curate.pool.layouts import RecordFault, RecordReader, file_reader
 from curate.pool.recordrows import FileReader, RecordBatch, row_id, value_of
-from curate.pool.records import LONGEST, Record, read_blocks, read_records
+from curate.pool.records import LONGEST, Record, read_blocks, read_line_range, read_records
 
 DETECT_ROWS = 100
 PART_ROWS = 10_000
@@ -72,10 +73,45 @@ def entry_parts(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterato
         UserError: a file's format is unknown, its records are in no known layout, or it is not the one
             that the key speaks of.
     """
-    files = [PoolFile(url, **file) for url, file in zip(urls, entry["files"], strict=True)]
+    files = files_of(entry, urls)
     sample = _sample(entry, files, seed) if entry["sample"] is not None else None
-    for file in files:
-        yield from _file_parts(file, entry, sample)
+    for file, identity in zip(files, entry["files"], strict=True):
+        if "lines" in identity:
+            yield from _range_parts(file, entry, identity["lines"])
+        else:
+            yield from _file_parts(file, entry, sample)
+
+
+def head_of(file: PoolFile) -> list[Record]:
+    """Return the first records of a file, by which its usual layout is told.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    return list(_head(_records(_first_blocks(read_blocks(replace(file, digest=None))))))
+
+
+def head_digest(head: Sequence[Record]) -> str:
+    """Return 32 hex digits that identify the first records of a file of JSON Lines."""
+    digest = hashlib.blake2b(digest_size=16)
+    for record in head:
+        digest.update(b"%d %d " % (record.position, len(record.raw)))
+        digest.update(record.raw)
+    return digest.hexdigest()
+
+
+def is_settled(entry: EntryIdentity, file: PoolFile, head: Sequence[Record]) -> bool:
+    """Return whether the first records alone tell how a file is read, however it goes on."""
+    full = len(head) == DETECT_ROWS or sum(len(record.raw) for record in head) > LONGEST
+    return full and ReaderSource(entry, file, head).reader.reader is not None
+
+
+def _range_parts(file: PoolFile, entry: EntryIdentity, lines: RangeIdentity) -> Iterator[FilePart]:
+    head = head_of(file)
+    if head_digest(head) != lines["head"]:
+        raise changed(file.url)
+    blocks = read_line_range(file, lines["start"], lines["bytes"], lines["first"])
+    return _parts(ReaderSource(entry, file, head), blocks)
 
 
 def _file_parts(

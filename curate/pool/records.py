@@ -33,10 +33,12 @@ from curate.pool.files import BLOCK, PoolFile, is_read, open_checked, read_anywh
 __all__ = [
     "BEGINNING",
     "BOM",
+    "JSON_LINES",
     "LONGEST",
     "Record",
     "describe_container",
     "read_blocks",
+    "read_line_range",
     "read_records",
 ]
 
@@ -46,8 +48,9 @@ PEEKED_LINES = 2
 # this, a gzip bomb for one, passes through without ever being held.
 LONGEST = 64 * 2**20
 PACKED = (Kind.GZIP, Kind.ZSTD, Kind.BZ2, Kind.XZ)
+JSON_LINES = "JSON Lines"
 TEXT_NAMES = {
-    DocumentForm.LINES: "JSON Lines",
+    DocumentForm.LINES: JSON_LINES,
     DocumentForm.ELEMENTS: "a JSON document",
     DocumentForm.COLUMNS: "JSON by columns",
     DocumentForm.RECORD: "a JSON object",
@@ -87,6 +90,26 @@ def read_blocks(file: PoolFile) -> Iterator[LineBlock | Record]:
             yield from read_arrow(file.url, kind, read_anywhere(stream))
         else:
             yield from _read(file.url, stream, file.split)
+
+
+def read_line_range(
+    file: PoolFile, start: int, size: int, first: int
+) -> Iterator[LineBlock | Record]:
+    """Yield the blocks of lines of so many bytes of a file of JSON Lines.
+
+    Args:
+        file: with the digest of these bytes.
+        start: of the bytes, where a line starts.
+        size: how many bytes.
+        first: number of the first line.
+
+    Raises:
+        UserError: the file cannot be read, or these bytes are not what they were.
+    """
+    with open_checked(file, start, size) as stream:
+        if not start and stream.peek(len(BOM)).startswith(BOM):
+            stream.read(len(BOM))
+        yield from read_lines(stream, LONGEST, first)
 
 
 def _kind_of(place: str, stream: "io.BufferedReader[Any]") -> Kind:

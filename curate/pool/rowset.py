@@ -3,7 +3,8 @@
     pool = row_set("pool", [RowFile(path="a/"), RowFile(path="b.jsonl")], seed=0, max_rejected=0.05)
     rows = pool.read(run)              # a Table: pool-.../rows/00000.parquet, 00001.parquet ...
 
-Each file is a step of its own, so one that changes, or is new, is all that is read again.
+Each file is a step of its own, so one that changes, or is new, is all that is read again. A big file of
+JSON Lines is several (curate.pool.ranges).
 """
 
 import logging
@@ -21,6 +22,7 @@ from curate.pool.entries import FilesOfEntry, PoolEntries, entry_files, find_ent
 from curate.pool.ingest import ingest
 from curate.pool.join import write_tables
 from curate.pool.layouts import own_layouts
+from curate.pool.ranges import entry_steps
 from curate.pool.records import LONGEST
 from curate.pool.settings import RowFile
 
@@ -36,12 +38,14 @@ class RowSet:
         name: of the table.
         entries: of the recipe, with the files of each.
         calls: that read these files, in their order.
+    numbers: of the entry that each call reads.
         max_rejected: share of records that may make no row.
     """
 
     name: str
     entries: PoolEntries
     calls: Sequence[CachedCall[Artifact]]
+    numbers: Sequence[int]
     max_rejected: float
 
     def read(self, run: CallRunner | StepRun) -> Table:
@@ -71,8 +75,7 @@ class RowSet:
     def _no_record(self, parts: Sequence[Artifact]) -> str | None:
         """Return what is to be said where nothing was read: from all of a pool, or one example set."""
         records = [0] * len(self.entries.files)
-        numbers = [n for n, files in enumerate(self.entries.files) for _ in files.parts]
-        for number, part in zip(numbers, parts, strict=True):
+        for number, part in zip(self.numbers, parts, strict=True):
             records[number] += part.counts["rows_in"]
         lacking = [number for number, count in enumerate(records) if not count]
         keys = self.entries.keys
@@ -120,8 +123,10 @@ def row_set(
         with named_key(key):
             files.append(entry_files(entry, *find_entry(entry), prompts=prompts, seed=seed))
     own = own_layouts()
-    calls = [ingest.call(part, seed, own) for one in files for part in one.parts]
-    return RowSet(name, PoolEntries(files, entry_keys), calls, max_rejected)
+    steps = [(number, step) for number, one in enumerate(files) for step in entry_steps(one)]
+    calls = [ingest.call(step, seed, own) for _, step in steps]
+    numbers = [number for number, _ in steps]
+    return RowSet(name, PoolEntries(files, entry_keys), calls, numbers, max_rejected)
 
 
 def read_sets(run: CallRunner | StepRun, sets: Sequence[RowSet]) -> list[Table]:

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -38,8 +39,11 @@ import sys
 from pathlib import Path
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
-[call] = row_set("pool", [RowFile(path=sys.argv[1])], seed=0, max_rejected=0.0).calls
-print(call.write(Path(sys.argv[2])))
+calls = row_set("pool", [RowFile(path=sys.argv[1])], seed=0, max_rejected=0.0).calls
+for number, call in enumerate(calls):
+    out = Path(sys.argv[2], f"{number}")
+    out.mkdir()
+    print(call.write(out))
 """
 TEXT = (
     "the of and to in is that it was for on are with as his they be at one have this from or had by "
@@ -111,9 +115,7 @@ def measure(code: str, file: Path, out: Path) -> tuple[float, float, float]:
         time.sleep(0.1)
     assert status == 0, "it failed"
     seconds = time.perf_counter() - started
-    for path in out.iterdir():
-        path.unlink()
-    out.rmdir()
+    shutil.rmtree(out)
     return seconds, usage.ru_utime + usage.ru_stime, peak
 
 

@@ -35,9 +35,9 @@ def pieces(stream: IO[bytes], longest: int) -> Iterator[bytes]:
         yield piece
 
 
-def read_lines(stream: IO[bytes], longest: int) -> Iterator[LineBlock | Record]:
+def read_lines(stream: IO[bytes], longest: int, first: int = 1) -> Iterator[LineBlock | Record]:
     """Yield blocks of lines; a line that is too long is a record, of which the beginning is given."""
-    position = 1
+    position = first
     while data := stream.read(min(BLOCK_BYTES, longest)):
         if not data.endswith(b"\n"):
             data += stream.readline(longest + 1)

@@ -1,0 +1,192 @@
+"""A big file read range by range: the rows, rejects and places of the file as a whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.config.recipe import Config
+from curate.core.calls import Table
+from curate.core.errors import UserError
+from curate.core.store import Store
+from curate.orchestration.engines import run_on_engine
+from curate.pool import linecuts, parts, records
+from curate.pool.containers import lines as line_blocks
+from curate.pool.rowset import row_set
+from curate.pool.settings import RowFile
+from tests.pool.test_rowset import CountingRunner
+from tests.report.realrun import recipe, write_inputs
+
+COUNTER = itertools.count()
+GOOD = st.builds(
+    lambda n, text: json.dumps({"prompt": f"q{n}", "completion": text}).encode(),
+    st.integers(0, 99),
+    st.sampled_from(["a", "é" * 30, "x" * 200]),
+)
+OTHERS = st.sampled_from(
+    [b"", b" ", b"\t", b"{bad", b"[1]", b'{"prompt": "a", "prompt": "b", "completion": "c"}',
+     b'{"other": 1}', b"\xff", b'{"messages": [{"role": "user", "content": "u"}]}', b"\xef\xbb\xbf"]
+)  # fmt: skip
+
+
+def read(folder: Path, size: int, **settings: Any) -> Table:
+    """Return the rows of a file that is cut into ranges of a size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linecuts, "RANGE_BYTES", size)
+        patch.setattr(parts, "DETECT_ROWS", 3)
+        patch.setattr(records, "LONGEST", 300)
+        patch.setattr(parts, "LONGEST", 300)
+        patch.setattr(line_blocks, "BLOCK_BYTES", 64)
+        entry = RowFile.model_validate({"path": str(folder / "a.jsonl"), "source": "s", **settings})
+        rows = row_set("pool", [entry], seed=0, max_rejected=1.0)
+        return rows.read(CountingRunner(Store(folder / f"store-{size}")))
+
+
+def outcome(folder: Path, size: int) -> Any:
+    """Return rows, rejects and counts, or the sentence of a fault."""
+    try:
+        table = read(folder, size)
+    except UserError as error:
+        return str(error)
+    rejects = pl.read_parquet(table.artifact.file("rejects.parquet"))
+    return table.read().to_dicts(), rejects.to_dicts(), table.artifact.counts
+
+
+@given(
+    lines=st.lists(GOOD | GOOD | OTHERS, max_size=25),
+    ends=st.lists(st.sampled_from([b"\n", b"\r\n"]), min_size=25, max_size=25),
+    bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    cut=st.integers(0, 2),
+    size=st.integers(1, 700),
+)
+def test_ranges_give_the_rows_and_rejects_of_the_whole_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[bytes],
+    ends: list[bytes],
+    bom: bytes,
+    cut: int,
+    size: int,
+) -> None:
+    """With lines longer than a range, and longer than may be; the last one perhaps without its end."""
+    folder = tmp_path_factory.getbasetemp() / f"ranges-{next(COUNTER)}"
+    folder.mkdir()
+    data = bom + b"".join(line + end for line, end in zip(lines, ends, strict=False))
+    (folder / "a.jsonl").write_bytes(data[: len(data) - cut])
+    assert outcome(folder, size) == outcome(folder, 10**9)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, 0, 20)
+    return tmp_path
+
+
+def write(folder: Path, first: int, end: int) -> None:
+    with (folder / "a.jsonl").open("a") as file:
+        for number in range(first, end):
+            file.write(json.dumps({"prompt": f"q{number:03d}", "completion": "a"}) + "\n")
+
+
+def steps(run: CountingRunner, folder: Path, size: int = 150) -> list[str]:
+    """Return the steps that have to be run to read the file, in ranges of some four lines."""
+    run.steps.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linecuts, "RANGE_BYTES", size)
+        patch.setattr(parts, "DETECT_ROWS", 3)
+        entry = RowFile(path=str(folder / "a.jsonl"), source="s")
+        table = row_set("pool", [entry], seed=0, max_rejected=1.0).read(run)
+    ids = table.read()["row_id"].to_list()
+    assert ids == [f"s/a.jsonl:{number}" for number in range(1, len(ids) + 1)]
+    return list(run.steps)
+
+
+def test_lines_that_are_added_are_read_with_those_of_the_last_range(
+    store: Store, folder: Path
+) -> None:
+    run = CountingRunner(store)
+    assert steps(run, folder) == ["ingest"] * 5 + ["pool"]
+    write(folder, 20, 22)
+    assert steps(run, folder) == ["ingest", "pool"]
+    lines = (folder / "a.jsonl").read_text().splitlines(keepends=True)
+    (folder / "a.jsonl").write_text("".join([*lines[:9], lines[9].replace("q", "Q"), *lines[10:]]))
+    assert steps(run, folder) == ["ingest", "pool"]
+    (folder / "a.jsonl").write_text("".join([lines[0].replace("q", "Q"), *lines[1:]]))
+    assert steps(run, folder) == ["ingest"] * 6 + ["pool"], "the head tells how all is read"
+
+
+def test_a_run_that_ended_goes_on_behind_the_ranges_that_are_read(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linecuts, "RANGE_BYTES", 150)
+    monkeypatch.setattr(parts, "DETECT_ROWS", 3)
+    entry = RowFile(path=str(folder / "a.jsonl"), source="s")
+    for call in row_set("pool", [entry], seed=0, max_rejected=1.0).calls[:3]:
+        store.ensure(call)
+    assert steps(CountingRunner(store), folder) == ["ingest"] * 2 + ["pool"]
+
+
+def test_a_range_that_changes_after_its_digest_leaves_no_artifact(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linecuts, "RANGE_BYTES", 150)
+    monkeypatch.setattr(parts, "DETECT_ROWS", 3)
+    entry = RowFile(path=str(folder / "a.jsonl"), source="s")
+    first, *_, last = row_set("pool", [entry], seed=0, max_rejected=1.0).calls
+    text = (folder / "a.jsonl").read_text()
+    (folder / "a.jsonl").write_text(text.replace("q019", "qqqq"))
+    store.ensure(first)
+    with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
+        store.ensure(last)
+    (folder / "a.jsonl").write_text(text.replace("q001", "qqqq"))
+    with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
+        store.ensure(last)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"sample": 4}, {"fields": {"prompt": "completion", "response": "prompt"}}]
+)
+def test_samples_and_fields_are_those_of_the_whole_file(folder: Path, settings: Any) -> None:
+    whole = read(folder, 10**9, **settings)
+    cut = read(folder, 150, **settings)
+    assert cut.read().equals(whole.read())
+    assert len(cut.paths) == (1 if "sample" in settings else 5)
+
+
+def test_a_file_whose_first_records_say_nothing_is_read_in_one_piece(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(("x" * 400 + "\n") * 9)
+    write(tmp_path, 0, 20)
+    table = read(tmp_path, 150)
+    assert len(table.paths) == 1
+    assert table.height == 20
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("on", ["threads", "dask"])
+def test_a_run_on_workers_is_that_of_one_process(
+    tmp_path: Path, tiny: Path, on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver cuts, workers read: these know neither the size of ranges nor other files."""
+    pytest.importorskip("distributed", reason="Dask's workers")
+    write_inputs(tmp_path)
+    monkeypatch.setattr(linecuts, "RANGE_BYTES", 200)
+    plain = recipe(tmp_path, tiny, [{"method": "exact"}]).model_dump(mode="json")
+    plain["models"] = {"base": str(tiny), "embedder": "static"}
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(pool.read_text() * (1 + 120 // pool.read_text().count("\n")))
+    ledgers = []
+    for number, run in enumerate([{"on": "inline"}, {"on": on, "workers": 2}]):
+        store = str(tmp_path / f"store-{number}")
+        config = Config.model_validate({**plain, "run": run, "store": store})
+        result = run_on_engine(config, tmp_path / f"run-{number}")
+        ledgers.append(result.ledger)
+        assert len(list(Path(store).glob("ingest-*"))) > 10
+    assert ledgers[0].equals(ledgers[1])
+    names = [{p.name for p in (tmp_path / f"store-{n}").glob("*-*")} for n in range(2)]
+    assert names[0] == names[1]
