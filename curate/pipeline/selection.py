@@ -31,6 +31,7 @@ from curate.selectors.quantiles import PARTS, measure_quantiles
 from curate.selectors.race import RaceParams
 from curate.selectors.selection import SelectionResult, choice_remarks, rank_by, select_by
 from curate.selectors.setmeasures import measure_sets
+from curate.selectors.source_nearness import measure_sources
 
 
 def select_rows(run: Run) -> Artifact:
@@ -135,6 +136,9 @@ def compare_selections(run: Run) -> None:
     if run.target is not None:
         run.part = "coverage"
         run.findings["coverage"] = measure_coverage(run, rankings).artifact
+        nearness = measure_sources(run)
+        if nearness is not None:
+            run.findings["sources"] = nearness.artifact
         _measure_quantiles(run)
         own = next(iter(rankings.values()))
         if own.artifact.counts["not_selected"]:

@@ -29,6 +29,7 @@ from curate.core.section import (
     paragraph,
 )
 from curate.selectors.setmeasures_section import set_blocks
+from curate.selectors.sources_section import nearness_blocks
 
 TABLE = "evidence/coverage"
 ANCHOR = "coverage"
@@ -96,7 +97,11 @@ def coverage_section(run: RunTables, name: str, embedder: str) -> Section | None
         if thin.height > TEXTS:
             blocks.append(paragraph(f"The {TEXTS} farthest of {number(thin.height)}."))
         blocks.append(RowList(tuple(_spot(*line) for line in _lines(thin.head(TEXTS)))))
-    return Section(ANCHOR, "Target coverage", (*blocks, _table(coverage), *set_blocks(run, name)))
+    return Section(
+        ANCHOR,
+        "Target coverage",
+        (*blocks, _table(coverage), *set_blocks(run, name), *nearness_blocks(run)),
+    )
 
 
 def _figure(coverage: TargetCoverage) -> Figure:

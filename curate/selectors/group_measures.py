@@ -31,6 +31,7 @@ from curate.selectors.dsir import count_buckets, hash_ngrams
 from curate.selectors.groups import read_groups
 from curate.selectors.pool_target import (
     PoolAndTarget,
+    iter_pool_embeddings,
     iter_pool_texts,
     read_target_embeddings,
     read_target_texts,
@@ -83,7 +84,9 @@ def measures(
     parts = group_embeddings(embedded, table)
     values: dict[Measure, NDArray[np.float64]] = {}
     if "embedding" in which:
-        values["embedding"] = mean_cosines(parts, target)
+        values["embedding"] = mean_cosines(
+            embedded, group_codes(groups.read(["group"])["group"]), lines.height
+        )
     if "ngrams" in which:
         values["ngrams"] = ngram_divergences(rows, groups, embedded.target)
     if "mmd" in which:
@@ -92,7 +95,7 @@ def measures(
     columns = [pl.Series(name, values[name]).round(DECIMALS).fill_nan(None) for name in which]
     return (
         lines.with_columns(columns)
-        .with_columns(_rank(name) for name in which)
+        .with_columns(rank_of(name) for name in which)
         .with_columns(nearest=pl.Series(near, dtype=pl.Array(pl.Float32, len(target))))
     )
 
@@ -101,7 +104,8 @@ def _sum(column: str) -> pl.Expr:
     return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum())
 
 
-def _rank(name: Measure) -> pl.Expr:
+def rank_of(name: Measure) -> pl.Expr:
+    """Return the rank by a measure: 1 for the nearest, the last ones for null."""
     far = pl.col(name) if name in DISTANCES else -pl.col(name)
     return far.fill_null(np.inf).rank("min").cast(pl.Int64).alias(f"{name}_rank")
 
@@ -112,23 +116,38 @@ def group_embeddings(embedded: PoolAndTarget, groups: pl.DataFrame) -> list[Vect
     names = pl.DataFrame({"row_id": pool.ids}).join(
         groups.select("row_id", "group"), on="row_id", how="left", maintain_order="left"
     )["group"]
-    codes = names.rank("dense").to_numpy().astype(np.int64) - 1
+    codes = group_codes(names)
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
     return [pool.vectors[part[~pool.blank[part]]] for part in parts]
 
 
-def mean_cosines(parts: Sequence[Vectors], target: Vectors) -> NDArray[np.float64]:
-    """Return the cosine of each group's mean embedding with the target's; NaN where one has none."""
-    own = _direction(target)
-    return np.array([float(_direction(part) @ own) for part in parts])
+def mean_cosines(
+    embedded: PoolAndTarget, codes: NDArray[np.int64], count: int
+) -> NDArray[np.float64]:
+    """Return the cosine of each group's mean embedding with the target's; NaN where one has none.
+
+    Sums are exact in fixed point, and so the same in any order; no more than one block is held.
+
+    Args:
+        embedded: the rows in pool order.
+        codes: the group of each row, in pool order.
+        count: of groups.
+    """
+    target = fixed_point(read_target_embeddings(embedded)).sum(axis=0)
+    sums, start = np.zeros((count, len(target))), 0
+    for block in iter_pool_embeddings(embedded):
+        np.add.at(sums, codes[start : start + len(block)], fixed_point(block))
+        start += len(block)
+    lengths = np.linalg.norm(sums, axis=1) * np.linalg.norm(target)
+    cosines = np.full(count, np.nan)
+    np.divide((sums * target).sum(axis=1), lengths, out=cosines, where=lengths > 0)
+    return cosines
 
 
-def _direction(vectors: Vectors) -> NDArray[np.float64]:
-    """Return the direction of the sum, which is exact in fixed point and so in any order."""
-    total = fixed_point(vectors).sum(axis=0)
-    length = float(np.linalg.norm(total))
-    return total / length if length else np.full(total.shape, np.nan)
+def group_codes(names: pl.Series) -> NDArray[np.int64]:
+    """Return the number of each row's group, in the order of the groups' names."""
+    return names.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def discrepancies(parts: Sequence[Vectors], target: Vectors) -> NDArray[np.float64]:
@@ -148,7 +167,7 @@ def evenly_spaced(vectors: Vectors) -> Vectors:
 
 def ngram_divergences(rows: Table, groups: Table, target: Table) -> NDArray[np.float64]:
     """Return the divergence of each group's n-grams from the target's; NaN where one has none."""
-    codes = groups.read(["group"])["group"].rank("dense").to_numpy().astype(np.int64) - 1
+    codes = group_codes(groups.read(["group"])["group"])
     counts = np.zeros((int(codes.max()) + 1) * BUCKETS, dtype=np.int64)
     start = 0
     for texts in iter_pool_texts(rows, groups, "example"):

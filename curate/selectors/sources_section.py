@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from curate.core.numerals import counted, measure, number, signed
-from curate.core.runrecord import SelectionRecord
+from curate.core.runrecord import RunTables, SelectionRecord
 from curate.core.score_section import score_section
 from curate.core.section import (
     Block,
@@ -20,7 +20,7 @@ from curate.core.section import (
     paragraph,
 )
 
-TABLE = "evidence/scores-groups"
+TABLE, NEARNESS = "evidence/scores-groups", "evidence/sources"
 MEASURES = {"embedding": "Cosine of means", "ngrams": "Divergence of words", "mmd": "MMD"}
 MOST_GROUPS = 60
 
@@ -81,3 +81,23 @@ def _words(groups: pl.DataFrame, *, tried: bool) -> Paragraph:
             "Helpful and harmful are those whose interval holds no 0."
         )
     return paragraph(words)
+
+
+def nearness_blocks(run: RunTables) -> Iterator[Block]:
+    """Yield how near each source of a pool is to the target; nothing where a run has not stored it."""
+    if not run.has(NEARNESS):
+        return
+    groups = run.table(NEARNESS).sort("embedding_rank", "group").collect()
+    listed = groups.head(MOST_GROUPS)
+    yield Heading("Sources by how near they are to the target", number(groups.height))
+    lines: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, number(rows), measure(cosine))
+        for name, rows, cosine in listed.select("group", "rows", "embedding").iter_rows()
+    )
+    yield DataTable(("Source", "#Kept rows", f"#{MEASURES['embedding']}"), lines)
+    rest = groups.height - listed.height
+    yield note(
+        "The cosine of the mean embedding of a source's kept rows with that of the target examples. It "
+        "guesses what a source is good for; the method sources tries it with trial."
+        + (f" {number(rest)} more are farther." if rest else "")
+    )

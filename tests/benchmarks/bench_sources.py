@@ -11,7 +11,8 @@ up again from OUT.
 Prints for each measure regret@1 and regret@3: by how much the best of its first k sets lowers the loss
 less than the best of all, in nats a response token, and as a share of what the best of all does.
 `random` is what a random order has in expectation. Also Spearman's correlation of measure and effect,
-and `own`: the rank of the target's own set among all 26.
+and `own`: the rank of the target's own set among all 26. How far the effects of two seeds agree bounds
+how far any measure can agree with them.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pools import read_lines, write_rows
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from curate.core.calls import StoreRunner, Table, cached
 from curate.core.run import target_of
@@ -74,7 +75,7 @@ def read_sets(run: StoreRunner, folder: Path, names: Sequence[str]) -> Table:
 
 
 def measure_effects(run: FakeRun, names: Sequence[str], trial: Trial) -> NDArray[np.float64]:
-    """Return by how much each set lowers the loss of each target example [sets, examples]."""
+    """Return by how much each set lowers each target example's loss [sets, seeds, examples]."""
     by_set = run.rows.read(["row_id", "source"]).group_by("source").agg("row_id")
     groups: dict[str, list[str]] = dict(by_set.iter_rows())
     tuned: list[Any] = []
@@ -83,8 +84,7 @@ def measure_effects(run: FakeRun, names: Sequence[str], trial: Trial) -> NDArray
         tuned += own
         print(f"learned {name}", flush=True)
     gains = measure_trials(run, target_of(run), warmup, tuned)
-    mean: NDArray[np.float64] = gains.reshape(len(names), trial.seeds, -1).mean(axis=1)
-    return mean
+    return gains.reshape(len(names), trial.seeds, -1)
 
 
 def measure_sets(run: FakeRun, target: str) -> pl.DataFrame:
@@ -153,14 +153,18 @@ def main(data: Path, out: Path, examples: int, trial: Trial) -> None:
     owners = target.read(["source"])["source"].to_numpy()
     lines: list[Line] = []
     for name in TARGETS:
-        effects = gains[:, owners == name].mean(axis=1)
+        by_seed = gains[:, :, owners == name].mean(axis=2)
+        effects = by_seed.mean(axis=1)
         lines += [
             {"target": name, **line}
             for line in judge_target(measure_sets(run, name), names.index(name), effects)
         ]
         best = ", ".join(f"{names[i]} {effects[i]:+.3f}" for i in np.argsort(-effects)[:4])
+        agreement = np.corrcoef(rankdata(by_seed, axis=0), rowvar=False)
         print(
-            f"{name}: best {best}; {(effects < 0).sum()} of {len(names)} raise the loss", flush=True
+            f"{name}: best {best}; {(effects < 0).sum()} of {len(names)} raise the loss; "
+            f"Spearman of the first and the last seed {np.atleast_2d(agreement)[0, -1]:.2f}",
+            flush=True,
         )
     frame = pl.DataFrame(lines)
     frame.write_json(out / "sources.json")

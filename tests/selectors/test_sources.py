@@ -22,7 +22,7 @@ from scipy.spatial.distance import cdist, jensenshannon, pdist
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.rows import Message
-from curate.core.section import DataTable
+from curate.core.section import DataTable, Heading
 from curate.core.store import Store
 from curate.models.embed import embed_texts
 from curate.pipeline.curation import run_curation
@@ -33,6 +33,7 @@ from curate.runs.folder import open_run
 from curate.selectors.group_measures import Measure, jensen_shannon, measures, row_groups
 from curate.selectors.pool_target import embed_pool_and_target
 from curate.selectors.source_choice import choices
+from curate.selectors.source_nearness import measure_sources
 from curate.selectors.sources import SourcesSelector
 from curate.selectors.trials import Trial, draw_rows, effect_of, measure_trials, train_trials
 from tests.conftest import row, stored_rows, stored_table, turns
@@ -140,6 +141,14 @@ def test_the_order_of_the_pool_changes_nothing(store: Store) -> None:
         for run in (one, other)
     ]
     assert tables[0].equals(tables[1])
+
+
+def test_a_pool_of_one_source_has_no_list_of_sources(store: Store) -> None:
+    rows = topic_rows()
+    table = measure_sources(source_run(store, rows))
+    assert table is not None
+    assert table.read()["embedding_rank"].to_list().index(1) == sorted(WORDS).index("cooking")
+    assert measure_sources(source_run(store, [{**one, "source": "web"} for one in rows])) is None
 
 
 def test_a_row_alone_in_its_group_has_no_discrepancy_and_comes_last(store: Store) -> None:
@@ -345,3 +354,11 @@ def test_a_run_lists_its_groups_and_says_why_rows_are_left(tmp_path: Path, tiny:
     assert [line[0] for line in table.lines] == groups["group"].to_list()
     assert table.chosen == {0}
     assert [line[-2] for line in table.lines[2:]] == ["not tried", "not tried"]
+    # Every run with several sources and a target says how near these are.
+    nearness = run.table("evidence/sources").collect().sort("group")
+    measured = groups.select("group", "rows", "embedding", "embedding_rank").sort("group")
+    assert nearness.equals(measured)
+    heads = [
+        block.text for block in blocks_of(gather(tmp_path / "run").selection_sections[1], Heading)
+    ]
+    assert "Sources by how near they are to the target" in heads
