@@ -24,7 +24,8 @@ selection's conditions and shares. A stage has one use, or none but this:
                            model knew, which is that half of its greedy answers or more are right
     refusal: uncertain     the same by the entropy of five samples, which asks no gold answer whether
                            they are right: curate.judge.uncertainty
-    rehearse: true         S3FT, Gupta et al. 2025, arXiv:2502.08130: see curate.judge.rehearsal
+    rehearse: true         S3FT, Gupta et al. 2025, arXiv:2502.08130: see curate.judge.rehearsal; with a
+                           `judge` rows with open answers too (curate.judge.openrehearsal)
 
 Findings of the paper: each unknown row that the model comes to fit adds hallucination, a training set of
 maybe_known alone is best, and early stopping undoes most of the harm. So stop early where many stay.
@@ -58,6 +59,7 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.workload import Workload
 from curate.judge.knowledge_section import knowledge_section
+from curate.judge.openrehearsal import EQUIVALENT
 from curate.judge.probes import Exemplars, ProbeAnswers, ask_probes, probes_of
 from curate.judge.rehearsal import PROMPTS, knowledge_prompts, write_appended
 from curate.judge.uncertainty import SAMPLES
@@ -68,6 +70,8 @@ from curate.llm.engines.parameters import EngineParams, TransformersParams
 VERSION = 3
 CATEGORIES = ("highly_known", "maybe_known", "weakly_known", "unknown")
 COLUMNS = ["row_id", "messages", "content_hash", "source", "origin", "meta", "method"]
+ALL_PROMPTS = (*PROMPTS, EQUIVALENT)
+OPEN_CALLS = 6
 # Rows that are asked about at a time.
 BATCH_ROWS = 2_000
 NOT_CHECKED = "its response is no short answer that could be compared"
@@ -126,6 +130,12 @@ class KnowledgeStage(Stage):
     rehearse: bool = Field(
         False, description="new rows: the model's own right answer replaces the response"
     )
+    judge: EngineParams | None = Field(
+        None,
+        description="with rehearse: says whether an answer without a value to compare says what the "
+        "response says; rows with such responses stay as they are if not given",
+        examples=[{"kind": "transformers"}],
+    )
     prompts: str | None = Field(
         None,
         description="folder whose knowledge/refusals.j2, ... come before ours",
@@ -140,6 +150,10 @@ class KnowledgeStage(Stage):
                 f"{' and '.join(uses)} are given, but a stage has one use: add a second knowledge "
                 "stage behind this one, whose answers cost nothing more"
             )
+        if self.judge is not None and not self.rehearse:
+            raise ValueError(
+                "judge says which answers may be rehearsed: give `rehearse: true` with it"
+            )
         return self
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
@@ -151,18 +165,23 @@ class KnowledgeStage(Stage):
         use = "rehearse" if self.rehearse else self.refusal
         if use is None:
             return tables
+        judge = None if self.judge is None else run.engine(self.judge)
         appended = run(
             write_appended,
             data,
             stored,
             use=use,
             engine=engine,
-            prompts=knowledge_prompts(self.prompts).files(*PROMPTS),
+            prompts=knowledge_prompts(self.prompts).files(
+                *(PROMPTS if judge is None else ALL_PROMPTS)
+            ),
             checker=self.checker,
             max_tokens=self.max_tokens,
             seed=run.seed,
+            judge=judge,
         )
-        return tables | {name: Table(appended, name) for name in (APPENDED, "routes")}
+        names = (APPENDED, "routes", *([] if judge is None else ["judgements"]))
+        return tables | {name: Table(appended, name) for name in names}
 
     def decide(self, data: StageData) -> StageResult:
         """Drop what is beyond a cap, or a new row replaces; score is P0, null without a category."""
@@ -194,12 +213,16 @@ class KnowledgeStage(Stage):
     def section(self, record: StageRecord) -> Section | None:
         """Return the categories, what the rows became, and some that the model does not know."""
         questions = (self.sets, self.shots, self.samples)
-        return knowledge_section(record, questions, self.cap, CATEGORIES)
+        return knowledge_section(
+            record, questions, self.cap, CATEGORIES, judged=self.judge is not None
+        )
 
     def cost(self, rows: int) -> Workload:
         """Return the calls if no greedy answer were right, and every rehearsal needed a paraphrase."""
         more = 2 if self.rehearse else SAMPLES if self.refusal == "uncertain" else 0
-        return Workload(calls=rows * (self.sets * (1 + self.samples) + more))
+        calls = self.sets * (1 + self.samples) + more
+        # A row has either a value to compare or two answers to judge, each in both orders.
+        return Workload(calls=rows * (calls if self.judge is None else max(calls, OPEN_CALLS)))
 
 
 @cached_files(

@@ -82,6 +82,8 @@ def knowledge_section(
     questions: tuple[int, int, int],
     caps: Mapping[Any, float],
     categories: Sequence[str],
+    *,
+    judged: bool = False,
 ) -> Section | None:
     """Return how much of the rows the model knows, and what the stage made of them.
 
@@ -90,11 +92,12 @@ def knowledge_section(
         questions: prompts a row, examples in each, and samples of each where no greedy answer is right.
         caps: the largest share of a category among the kept rows.
         categories: their names, what is known best first.
+        judged: whether answers that cannot be compared were judged.
     """
     if not (record.has("known") and record.has("answers")):
         return scored_section(record)
     summary = summarize_knowledge(record)
-    blocks: list[Block] = [_lead(summary, *questions)]
+    blocks: list[Block] = [_lead(summary, *questions, judged=judged)]
     if caps:
         blocks.append(_capped(summary.dropped, caps))
     routes = record.table("routes").collect() if record.has("routes") else None
@@ -111,13 +114,18 @@ def knowledge_section(
     return Section(record.anchor, record.label, tuple(blocks), record.name)
 
 
-def _lead(summary: KnowledgeSummary, sets: int, shots: int, samples: int) -> Paragraph:
+def _lead(
+    summary: KnowledgeSummary, sets: int, shots: int, samples: int, *, judged: bool
+) -> Paragraph:
+    stayed = (
+        "a judge compared them with what the model says" if judged else "they stayed as they are"
+    )
     lost = f", or got no answer that could be ({number(summary.lost)})" if summary.lost else ""
     return paragraph(
         f"The model answered {number(summary.judged)} of {counted(summary.rows, 'row')} after "
         f"{counted(sets, 'prompt')} of {counted(shots, 'example')} each, and {counted(samples, 'time')} "
         "more a prompt where no greedy answer was right. The others have no short answer that could be "
-        f"compared{lost}; they stayed as they are. Training on what a model does not know teaches it to "
+        f"compared{lost}; {stayed}. Training on what a model does not know teaches it to "
         "make things up (arXiv:2405.05904): where many unknown rows stay, stop training early."
     )
 

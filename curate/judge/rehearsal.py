@@ -10,7 +10,8 @@ Rehearsal (S3FT, Gupta et al. 2025, arXiv:2502.08130) takes for each row, the fi
 Right is what the checker of the stage says, so a paraphrase with another number is none. What a model
 learns from its own words moves it less: their loss under it is lower. Published: tuning costs 2.5 points
 on other benchmarks instead of 4.4. Departure: answers after examples are tried as well, since they are
-there. Cost: a call a row, and one more where no answer of its own is right.
+there. Cost: a call a row, and one more where no answer of its own is right. Rows whose answer has no
+value to compare take part where a judge is given: curate.judge.openrehearsal.
 
 Refusals and certainty (R-Tuning, Zhang et al. 2024, arXiv:2311.09677) ask the model nothing more, but
 for `uncertain`, which draws five answers a row (curate.judge.uncertainty). What is said stands in
@@ -19,7 +20,6 @@ a file of the same name in a folder of yours comes before ours.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,15 +29,17 @@ from curate.answers.values import Check
 from curate.core.calls import cached_files
 from curate.core.derived_rows import derive_rows
 from curate.core.keyed import EngineSource
-from curate.core.rows import SCHEMA, Message, content_hash, normalise, response_text
+from curate.core.rows import SCHEMA, content_hash, normalise, response_text
 from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
+from curate.judge.openrehearsal import OpenRehearsal, judgement_table, judging_client
 from curate.judge.probes import METHOD, Probe, probe_request, probes_of, text_of
+from curate.judge.routes import Route, answered, rephrasing
 from curate.judge.uncertainty import measure_entropy, surer_half
 from curate.llm.ask import EngineClient
-from curate.llm.asking import ask_all, llm_counts, open_client, question_text, seed_of
+from curate.llm.asking import ask_all, llm_counts, open_client, seed_of
 from curate.llm.engines import engine_wants
 from curate.llm.prompts import MethodPrompts, PromptFiles
 from curate.llm.reasoning import holds_marks
@@ -50,15 +52,6 @@ PROMPTS = ("certain", "refusals", "rephrase")
 SURE = 0.5
 Use = Literal["rehearse", "unsure", "uncertain", "unknown"]
 ROUTE_SCHEMA = pl.Schema({"row_id": pl.String(), "route": pl.String(), "new_id": pl.String()})
-
-
-@dataclass(frozen=True)
-class Route:
-    """Replacement of a row: its new turns, and the route by which they were found."""
-
-    row_id: str
-    route: str
-    messages: Sequence[Message]
 
 
 def knowledge_prompts(folder: str | None) -> MethodPrompts:
@@ -82,11 +75,18 @@ def write_appended(
     checker: Check,
     max_tokens: int,
     seed: int,
+    judge: EngineSource | None = None,
 ) -> Counts:
-    """Write made.parquet, the new rows, and routes.parquet: what each row with a category became."""
-    categories = read_table(answers.file("known.parquet")).drop_nulls("category")
+    """Write made.parquet, the new rows, and routes.parquet: what each row with a category became.
+
+    With a judge also judgements.parquet, and rows with open answers are rehearsed too.
+    """
+    is_open = pl.col("form").is_null() & (judge is not None)
+    categories = read_table(answers.file("known.parquet")).filter(
+        pl.col("category").is_not_null() | is_open
+    )
     rows = data.survivors().join(
-        categories.select("row_id", "category", "greedy", "greedy_right").lazy(),
+        categories.select("row_id", "form", "category", "greedy", "greedy_right").lazy(),
         on="row_id",
         maintain_order="left",
     )
@@ -96,6 +96,14 @@ def write_appended(
         with open_client(engine) as client:
             routes = rehearse(client, table, few_shot, files, checker, max_tokens)
             spent = {"llm": llm_counts(client)}
+            if judge is not None:
+                open_rows = table.filter(pl.col("form").is_null()).to_dicts()
+                with judging_client(judge, engine, client) as judging:
+                    rehearsal = OpenRehearsal(client, judging, files, max_tokens)
+                    more, judgements = rehearsal.rehearse(open_rows)
+                    spent = {"llm": _spent(client, judging)}
+                routes += more
+                judgement_table(judgements).write_parquet(out / "judgements.parquet")
     elif use == "uncertain":
         with open_client(engine) as client:
             routes = tell_entropy(client, table, files, checker, max_tokens, seed)
@@ -114,6 +122,15 @@ def write_appended(
         "routes": dict(counts.iter_rows()),
         **spent,
     }
+
+
+def _spent(client: EngineClient, judge: EngineClient) -> dict[str, Any]:
+    """Return what the model and its judge cost together."""
+    spent = llm_counts(client)
+    if judge is not client:
+        for name, value in llm_counts(judge).items():
+            spent[name] = spent.get(name, 0) + value
+    return spent
 
 
 def _write(out: Path, table: pl.DataFrame, routes: Sequence[Route]) -> int:
@@ -162,7 +179,8 @@ def rehearse(
     own = _few_shot_answers(answers) | _right_answers(client, probes, alone)
     rest = [probe for probe in probes if probe.row_id not in own]
     requests = [
-        chat(_rephrasing(probe, prompts), sampling=_greedy(probe, max_tokens)) for probe in rest
+        chat(rephrasing(probe.messages, prompts), sampling=_greedy(probe, max_tokens))
+        for probe in rest
     ]
     rephrased = _right_answers(client, rest, requests)
     # The gold words again are no paraphrase.
@@ -181,7 +199,7 @@ def rehearse(
             else "gold"
         )
         text = {"self": own, "paraphrase": paraphrases}.get(name, {}).get(probe.row_id, gold)
-        routes.append(Route(probe.row_id, name, _answered(probe.messages, text)))
+        routes.append(Route(probe.row_id, name, answered(probe.messages, text)))
     return routes
 
 
@@ -242,23 +260,12 @@ def _right_answers(
     }
 
 
-def _rephrasing(probe: Probe, prompts: MethodPrompts) -> list[Message]:
-    """Return what asks for a gold response in other words, behind the row's system turn."""
-    head = [m for m in probe.messages[:1] if m["role"] == "system"]
-    question, response = question_text(probe.messages[len(head) :]), response_text(probe.messages)
-    return [*head, *prompts["rephrase"].fill(prompt=question, response=response)]
-
-
-def _answered(messages: Sequence[Message], text: str) -> list[Message]:
-    return [*messages[:-1], {"role": "assistant", "content": text}]
-
-
 def _refusing(row: Mapping[str, Any], prompts: MethodPrompts, seed: int) -> Route:
     """Return a row with one of the refusals as its response, drawn by its text."""
     (turn,) = prompts["refusals"].fill()
     sentences = [line.strip() for line in turn["content"].splitlines() if line.strip()]
     drawn = sentences[seed_of(seed, row["content_hash"]) % len(sentences)]
-    return Route(row["row_id"], "refusal", _answered(row["messages"], drawn))
+    return Route(row["row_id"], "refusal", answered(row["messages"], drawn))
 
 
 def _certain(row: Mapping[str, Any], prompts: MethodPrompts) -> Route:
