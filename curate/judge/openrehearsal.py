@@ -12,7 +12,6 @@ Cost a row: a call and two judgements, and as much again where its own answer is
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import polars as pl
 
@@ -68,14 +67,13 @@ def judging_client(
         yield other
 
 
-def is_open(row: Mapping[str, Any]) -> bool:
-    """Return whether a row ends with a text that answers; those that this stage made are none."""
-    last = row["messages"][-1]
+def is_open(messages: Sequence[Message]) -> bool:
+    """Return whether turns end with a text that answers."""
+    last = messages[-1]
     return bool(
-        row["method"] != METHOD
-        and last["role"] == "assistant"
+        last["role"] == "assistant"
         and not last.get("tool_calls")
-        and response_text(row["messages"]).strip()
+        and response_text(messages).strip()
     )
 
 
@@ -88,13 +86,16 @@ class OpenRehearsal:
     prompts: MethodPrompts
     max_tokens: int
 
-    def rehearse(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Route], list[Judgement]]:
+    def rehearse(self, rows: pl.DataFrame) -> tuple[list[Route], list[Judgement]]:
         """Return for each open row the first of self, paraphrase and gold, and all judgements.
+
+        Rows that this stage made are none: what it taught them is no response to compare with.
 
         Raises:
             UserError: an engine no longer answers.
         """
-        messages = {row["row_id"]: row["messages"] for row in rows if is_open(row)}
+        pairs = rows.filter(pl.col("method").ne_missing(METHOD)).select("row_id", "messages")
+        messages = {row_id: turns for row_id, turns in pairs.iter_rows() if is_open(turns)}
         judgements = self._try("self", messages, {i: m[:-1] for i, m in messages.items()})
         own = {one.row_id: one for one in judgements if one.same}
         rest = {row_id: turns for row_id, turns in messages.items() if row_id not in own}

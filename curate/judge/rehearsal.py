@@ -97,7 +97,7 @@ def write_appended(
             routes = rehearse(client, table, few_shot, files, checker, max_tokens)
             spent = {"llm": llm_counts(client)}
             if judge is not None:
-                open_rows = table.filter(pl.col("form").is_null()).to_dicts()
+                open_rows = table.filter(pl.col("form").is_null())
                 with judging_client(judge, engine, client) as judging:
                     rehearsal = OpenRehearsal(client, judging, files, max_tokens)
                     more, judgements = rehearsal.rehearse(open_rows)

@@ -118,7 +118,7 @@ def test_gold_is_in_no_request_for_an_own_answer_and_the_bill_has_all_calls(
     few_shot = 1
     assert spent["calls"] == len(engine.calls) - few_shot
     assert len(engine.calls) <= KnowledgeStage(
-        sets=1, samples=1, rehearse=True, judge={"kind": "transformers"}  # type: ignore[arg-type]
+        sets=1, samples=1, rehearse=True, judge={"kind": "transformers"}
     ).cost(5).calls  # fmt: skip
 
 
@@ -173,13 +173,11 @@ def test_what_needs_no_judge_is_not_asked_and_what_is_no_judgement_says_so() -> 
 
 
 def test_open_rows_end_with_a_text_of_the_assistant() -> None:
-    plain = row("a", turns("Tell me.", "A tale of old."))
-    assert is_open({**plain, "method": None})
-    assert not is_open({**plain, "method": "knowledge"})
-    call = {"role": "assistant", "content": "So.", "tool_calls": [{"name": "f"}]}
-    assert not is_open({"messages": [*plain["messages"][:1], call], "method": None})
-    blank = {"role": "assistant", "content": " "}
-    assert not is_open({"messages": [*plain["messages"][:1], blank], "method": None})
+    prompt, answer = turns("Tell me.", "A tale of old.")
+    assert is_open([prompt, answer])
+    assert not is_open([prompt])
+    assert not is_open([prompt, {**answer, "tool_calls": [{"name": "f"}]}])  # type: ignore[list-item]
+    assert not is_open([prompt, {**answer, "content": " "}])
 
 
 def test_a_judge_without_rehearsal_is_refused() -> None:
