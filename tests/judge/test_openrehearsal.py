@@ -176,7 +176,7 @@ def test_open_rows_end_with_a_text_of_the_assistant() -> None:
     prompt, answer = turns("Tell me.", "A tale of old.")
     assert is_open([prompt, answer])
     assert not is_open([prompt])
-    assert not is_open([prompt, {**answer, "tool_calls": [{"name": "f"}]}])  # type: ignore[list-item]
+    assert not is_open([prompt, {**answer, "tool_calls": [{"name": "f", "arguments": "{}"}]}])
     assert not is_open([prompt, {**answer, "content": " "}])
 
 
