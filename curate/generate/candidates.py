@@ -46,6 +46,7 @@ class RejectReason(StrEnum):
     NOT_COMPOSABLE = "not_composable"
     INCONSISTENT = "inconsistent"
     OVER_QUOTA = "over_quota"
+    OTHER_KIND = "other_kind"
 
 
 REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
@@ -80,6 +81,7 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
     RejectReason.INCONSISTENT: "has answers that do not agree",
     RejectReason.INCOMPLETE: "speaks of something that it does not hold",
     RejectReason.OVER_QUOTA: "is one more than its group may have",
+    RejectReason.OTHER_KIND: "is of another kind than it was asked for",
 }
 
 

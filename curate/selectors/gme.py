@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from curate.core.calls import Counted, Table, cached
+from curate.core.entropy import entropies_after
 from curate.core.errors import UserError
 from curate.core.methods import method
 from curate.core.run import ScoreRun
@@ -214,31 +215,6 @@ def make_bags(lists: Sequence[Sequence[Any]]) -> Bags:
         values[i, : len(counts)] = [names[value] for value in counts]
         times[i, : len(counts)] = list(counts.values())
     return Bags(values, times)
-
-
-def entropies_after(
-    counts: NDArray[np.int64], values: NDArray[np.int64], times: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the entropy of value counts [V] after each of C candidates alone is added to them.
-
-    With A = sum c ln c and T = sum c, the entropy is ln T - A / T, and a candidate changes only the
-    terms of its own values.
-
-    Args:
-        counts: how often each value has been chosen.
-        values: of each candidate [C, W].
-        times: how often it has them [C, W].
-    """
-    before = counts[values]
-    change = (_times_log(before + times) - _times_log(before)).sum(axis=1)
-    total = counts.sum() + times.sum(axis=1)
-    entropies: NDArray[np.float64] = np.log(total) - (_times_log(counts).sum() + change) / total
-    return entropies
-
-
-def _times_log(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    terms: NDArray[np.float64] = counts.astype(np.float64) * np.log(np.maximum(counts, 1))
-    return terms
 
 
 def mix_evenly(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def generation(
     target: Sequence[SeedExample] | None = None,
     unanswered: Sequence[SeedExample] = (),
     pool: Sequence[tuple[str, str]] = POOL,
+    metas: Sequence[Mapping[str, Any]] = (),
     params: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     cache: Cache | None = None,
@@ -81,7 +83,13 @@ def generation(
 ) -> tuple[Generation, Any]:
     """Return a method's run, set up as the generation step does it, and the method."""
     generator = find_method(Generator, method).model_validate(params or {})
-    rows = frame([row(f"pool/{i}", turns(*pair)) for i, pair in enumerate(pool, start=1)])
+    records = [json.dumps(meta) for meta in metas] or ["{}"] * len(pool)
+    rows = frame(
+        [
+            row(f"pool/{i}", turns(*pair), meta=meta)
+            for i, (pair, meta) in enumerate(zip(pool, records, strict=True), start=1)
+        ]
+    )
     files = MethodPrompts(method, prompts)
     candidate_filter = CandidateFilter(
         generator.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from curate.core.entropy import entropies_after
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.selectors.gme import GmeSelector, entropies_after, find_kinds, make_bags, mix_evenly
+from curate.selectors.gme import GmeSelector, find_kinds, make_bags, mix_evenly
 from tests.conftest import row, turns
 from tests.selectors.poolruns import (
     check_contract,
