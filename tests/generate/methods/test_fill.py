@@ -97,12 +97,12 @@ def test_requests_are_written_after_rows_that_together_have_the_values() -> None
     assert len(draft.parents) == 2
     assert "pool/2" in draft.parents
     assert set(draft.parents) & {"pool/4", "pool/5"}
-    asked = next(
+    call = next(
         c
         for c in stage_calls(engine, WRITE)
         if text_of(c).startswith("- topic: rivers\n- level: expert")
     )
-    turns = texts_of(asked)
+    turns = texts_of(call)
     place = turns.index(json.dumps({"prompt": POOL[1][0]}, separators=(",", ":")))
     assert turns[place - 1].startswith("- topic: numbers\n- level: expert")
     (answer,) = [c for c in engine.calls if text_of(c) == draft.prompt]
