@@ -2,9 +2,10 @@
 
     python tests/benchmarks/bench_rehearsal.py ../shared/data OUT [--seeds 6] [--rows 48] [--share 0.1]
 
-SmolLM2-135M is tuned on GSM8K rows, others for each seed; P3's eight data sets with the most short rows
-are what was learned before: PRIOR rows to draw from, HELD_OUT rows to measure. Of the latter that the
-base gets right: the share that is wrong after (curate.proof.rehearsal_draw), and the rise of the loss.
+SmolLM2-135M is tuned on GSM8K rows, others for each seed. What it could do before are the eight sets of
+P3 with the most short rows whose response is a text and no value (of those with a value it gets less
+than a fifth right, so that it can forget few): PRIOR rows to draw from, HELD_OUT rows to measure. Of the
+latter: the share that is wrong after (curate.proof.rehearsal_draw), and the rise of the loss.
 Differences between arms are paired by seed, with 95 % intervals over seeds and rows (curate.proof
 .statistics.estimate). Figures of the seeds so far go to OUT/rehearsal.json after each.
 """
@@ -20,6 +21,7 @@ import polars as pl
 from figurefile import write_figures
 from pools import read_lines, write_rows
 
+from curate.answers.values import find_form
 from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.store import Artifact, Store
@@ -41,13 +43,14 @@ Row = dict[str, Any]
 
 
 def p3_rows(data: Path) -> list[Row]:
-    """Return short rows of the sets that have most of them, in random order."""
+    """Return short rows without a value of the sets that have most of them, in random order."""
     sets: dict[str, list[Row]] = {}
     for path in sorted((data / "p3").glob("*.gz")):
         name = path.name.split(".")[0]
         for line in read_lines(path):
             answer = line["completion"].removesuffix("<|endoftext|>").strip()
-            if answer and line["prompt"].strip() and len(line["prompt"]) + len(answer) <= LETTERS:
+            short = len(line["prompt"]) + len(answer) <= LETTERS
+            if line["prompt"].strip() and short and find_form(answer) is None:
                 row = {"prompt": line["prompt"], "completion": answer, "origin": name}
                 sets.setdefault(name, []).append(row)
     largest = sorted(sets, key=lambda name: -len(sets[name]))[:SETS]
