@@ -13,12 +13,12 @@ Score: the number of a row's tags. Ours: of equally many the smaller row_id come
 tag come last, and rows that were not tagged have no score. Every row has its place, so another budget
 takes nothing new.
 
-Cost: a heap of tags instead of a pass over the rows for each round, so one step for each tag of each
-row: 100,000 rows of 5 tags take 2 s. Pitfalls: the number of tags grows with how long an instruction
-is and how wordy the tagger; rows of one rare tag wait until a round has nothing else.
+Cost: what a round takes is the first row that is left of every tag, so no round passes over the rows,
+and there is one step for each tag of each row: 0.2 s of a core for 100,000 rows of 5 tags. Pitfalls: the
+number of tags grows with how long an instruction is and how wordy the tagger; rows of one rare tag wait
+until a round has nothing else.
 """
 
-import heapq
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -98,8 +98,8 @@ def scores(kept: Table, evidence: Table, column: str) -> Counted[pl.DataFrame]:
 def deal_rounds(rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
     """Return the round in which each row is taken [N], from 1; 0 for rows without a tag.
 
-    The next row that a round takes is the first row that is left of any tag it has not had: a row of
-    such a tag further up would have been taken for it.
+    A round takes the first row that is left of every tag, and no other: a row further down has a new tag
+    only if no row before it has that tag, since one that was passed over has none that is new.
 
     Args:
         rows: the tags of each row, best row first.
@@ -113,28 +113,9 @@ def deal_rounds(rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
     number = 0
     while waiting:
         number += 1
-        _deal_round(rows, waiting, rounds, number)
+        rounds[[left[-1] for left in waiting.values()]] = number
+        for left in waiting.values():
+            while left and rounds[left[-1]]:
+                left.pop()
         waiting = {tag: left for tag, left in waiting.items() if left}
     return rounds
-
-
-def _deal_round(
-    rows: Sequence[Sequence[str]],
-    waiting: dict[str, list[int]],
-    rounds: NDArray[np.int64],
-    number: int,
-) -> None:
-    """Write the number of a round to the rows that it takes; lists lose rows that are taken."""
-    heap = []
-    for tag, left in waiting.items():
-        while left and rounds[left[-1]]:
-            left.pop()
-        if left:
-            heap.append((left[-1], tag))
-    heapq.heapify(heap)
-    covered: set[str] = set()
-    while heap:
-        row, tag = heapq.heappop(heap)
-        if tag not in covered:
-            rounds[row] = number
-            covered.update(rows[row])

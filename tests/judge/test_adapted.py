@@ -49,6 +49,8 @@ def test_it_learns_what_labels_say(store: Store, tmp_path: Path, outputs: dict[s
     verdicts, prepared = judge_stage(EngineRun(store), rows, stage)
     check = prepared[CHECK].read()
     assert check["rows"].to_list() == [6, 6] and check["auroc"][1] == 1
+    (tuning,) = store.root.glob("adapt-scorer-*/manifest.json")
+    assert json.loads(tuning.read_text())["counts"]["rows_in"] == 24, "a fifth of 30 is held out"
     # Rows without a label are told apart, too.
     responses = [m[-1]["content"] for m in rows.read()["messages"].to_list()]
     scores = verdicts.read()["score"].to_numpy()

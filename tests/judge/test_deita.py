@@ -103,12 +103,14 @@ def test_further_votes_stand_beside_others_and_are_averaged(store: Store, monkey
 
 
 def test_evolutions_stand_beside_what_they_were_made_of(store: Store, monkeypatch: Any) -> None:
-    parents: list[list[str]] = [[], [], ["r0"], ["r1"], ["r2"], ["r3"], [], []]
+    # Rows 0 and 1 are evolved twice, row 6 once; row 7 fills up.
+    parents: list[list[str]] = [[], [], ["r0"], ["r1"], ["r2"], ["r3"], [], ["r6"]]
     rows = [row(f"r{k}", turns(*ROWS[k]), parents=parents[k]) for k in range(8)]
-    _, _, engine = judged(store, monkeypatch, stored_rows(store, "pool", rows), together=4)
-    groups = [set(numbers_in(call)) for call in engine.calls]
-    for family in ({0, 2, 4}, {1, 3, 5}):
-        assert any(family <= group for group in groups[:3])
+    table = stored_rows(store, "pool", rows)
+    _, _, engine = judged(store, monkeypatch, table, together=3, votes=2)
+    groups = [frozenset(numbers_in(call)) for call in engine.calls[:6]]
+    assert set(groups[:3]) == {frozenset({0, 2, 4}), frozenset({1, 3, 5}), frozenset({6, 7})}
+    assert set(groups[3:]) != set(groups[:3]), "further votes stand beside others"
 
 
 def test_a_loop_of_parents_has_an_end() -> None:

@@ -15,9 +15,10 @@ from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.section import DataTable
 from curate.core.store import Store
-from curate.judge.tagnames import link_tags, rule_form
+from curate.judge.tagnames import link_tags, rule_form, tag_names
 from curate.judge.tags import frequent_tags
 from curate.pipeline.curation import run_curation
+from tests.conftest import stored_table
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, use
 from tests.report.sections import blocks_of, section_of, words_of_block
@@ -108,6 +109,14 @@ def test_linked_tags_take_the_name_of_the_first() -> None:
     assert link_tags(tags, "static", 0.9).tolist() == [0, 1, 2, 1]
     assert link_tags(tags, "static", 1).tolist() == [0, 1, 2, 3]
     assert link_tags([], "static", 0.9).tolist() == []
+
+
+def test_a_name_is_that_of_most_rows_not_of_most_mentions(store: Store) -> None:
+    lists = [["maths", "Maths", "MATHS!"], ["math"], ["math", "poem"]]
+    answers = pl.DataFrame({"row_id": ["a", "b", "c"], "tags": lists})
+    run = EngineRun(store)
+    table = run(tag_names, stored_table(store, "answers", answers), run.embedder(), 0.9)
+    assert table.read().rows() == [("a", "math"), ("b", "math"), ("c", "math"), ("c", "poem")]
 
 
 def test_the_floor_counts_rows() -> None:
