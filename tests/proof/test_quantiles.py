@@ -118,6 +118,15 @@ def test_parts_are_disjoint_and_draws_are_the_same_places_of_each(
         assert len(places) == 1
 
 
+def test_each_number_draws_anew_from_all_of_a_part() -> None:
+    drawn = draw_parts(ranked(200, 10), 5, 3, 0).filter(arm="quantile-1")
+    draws = [set(drawn.filter(seed=number)["rank"]) for number in range(3)]
+    assert len({frozenset(draw) for draw in draws}) == 3
+    assert all(max(draw) > 20 for draw in draws), "not the best end of the part alone"
+    again = draw_parts(ranked(200, 10), 5, 3, 0).filter(arm="quantile-1")
+    assert again.equals(drawn)
+
+
 def test_a_planted_order_is_shown(store: Store) -> None:
     proof, _, folder = run_quantiles(store, lambda place: place / COUNT)
     quantiles = proof["quantiles"]
