@@ -11,6 +11,7 @@ from curate.core.errors import UserError
 
 VERSION = 1
 HELPFUL, NEUTRAL, HARMFUL = "helpful", "neutral", "harmful"
+ORDER = {HELPFUL: 0, NEUTRAL: 1, HARMFUL: 2}
 EFFECT = ("effect", "low", "high")
 # Why a row's group is not kept.
 HARMS = "learning rows of its group raised the loss of the target examples"
@@ -35,13 +36,16 @@ def choices(
         measured: the groups with their measures.
         first: the measure that ranks them.
         keep: so many groups, or coverage.
-        effects: mean, low and high of those that were tried, which then come first.
+        effects: mean, low and high of those that were tried. The helpful ones come first, by their
+            effect, then the neutral ones, whose effects are no more than noise, by the measure.
 
     Raises:
         UserError: every group that was tried is harmful.
     """
     table = measured.read().join(_trials(effects or {}), on="group", how="left")
-    table = table.sort(-pl.col("effect").fill_null(-np.inf), f"{first}_rank", "group")
+    helpful = pl.when(kind=HELPFUL).then(-pl.col("effect"))
+    place = pl.col("kind").replace_strict(ORDER, default=len(ORDER), return_dtype=pl.Int8)
+    table = table.sort(place, helpful.otherwise(pl.col(f"{first}_rank")), "group")
     untried = pl.col("kind").is_null() & (effects is not None)
     harmful = pl.when(kind=HARMFUL).then(pl.lit(HARMS))
     table = table.with_columns(reason=harmful.when(untried).then(pl.lit(UNTRIED)))

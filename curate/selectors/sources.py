@@ -2,8 +2,9 @@
 
 Groups are ranked by how near they are to the target examples (curate.selectors.group_measures), and rows
 of the first ones alone are ranked, by any other method. `trial` measures what the cheap measures guess:
-brief fine-tunes on the groups that rank first (curate.selectors.trials). Then these are ranked by their
-effect on the target examples, no other group is kept, and none that is harmful.
+brief fine-tunes on the groups that rank first (curate.selectors.trials). Then the helpful ones among
+these come first, by their effect on the target examples, and the neutral ones after them, as the measure
+ranks them; no other group is kept, and none that is harmful.
 
 Published: sources ranked by mean embeddings (Poth et al. 2021, arXiv:2104.08247, a regret@3 below 1 %),
 and the trials (see there). Derived: `keep: coverage`, after Xu et al. 2024 (arXiv:2402.15017), who take
@@ -66,7 +67,7 @@ class SourcesSelector(Selector):
         "(Jensen-Shannon), mmd; the first one ranks the groups",
     )
     trial: Trial | None = Field(
-        None, description="fine-tune on each of the nearest groups, and rank these by their effect"
+        None, description="fine-tune on each of the nearest groups, and keep the helpful ones first"
     )
     keep: int | Literal["coverage"] = Field(
         3,

@@ -217,14 +217,18 @@ def test_coverage_stops_before_the_first_group_without_a_nearer_row(
     assert choices(table, "embedding", "coverage").filter("kept")["group"].to_list() == expected
 
 
-def test_tried_groups_go_by_their_effect_and_harmful_ones_are_left_out(store: Store) -> None:
-    table = measured_table(store, [[0.9], [0.8], [0.7], [0.6]])
-    effects = {"g0": [-0.2, -0.3, -0.1], "g1": [0.1, -0.1, 0.3], "g2": [0.2, 0.1, 0.3]}
-    groups = choices(table, "embedding", 3, effects)
-    assert groups["group"].to_list() == ["g2", "g1", "g0", "g3"]
-    assert groups["kind"].to_list() == ["helpful", "neutral", "harmful", None]
-    assert groups["kept"].to_list() == [True, True, False, False]
-    assert groups["reason"].to_list()[2:] == [
+def test_helpful_groups_go_by_their_effect_and_harmful_ones_are_left_out(store: Store) -> None:
+    table = measured_table(store, [[0.9]] * 6)
+    effects = {
+        "g0": [-0.2, -0.3, -0.1], "g1": [0.1, -0.1, 0.3], "g2": [0.2, 0.1, 0.3],
+        "g3": [0.2, -0.1, 0.5], "g4": [0.4, 0.1, 0.7],
+    }  # fmt: skip
+    groups = choices(table, "embedding", 4, effects)
+    # Of neutral groups the nearer one comes first, whatever their effects.
+    assert groups["group"].to_list() == ["g4", "g2", "g1", "g3", "g0", "g5"]
+    assert groups["kind"].to_list() == ["helpful"] * 2 + ["neutral"] * 2 + ["harmful", None]
+    assert groups["kept"].to_list() == [True] * 4 + [False] * 2
+    assert groups["reason"].to_list()[4:] == [
         "learning rows of its group raised the loss of the target examples",
         "its group is not among the nearest ones, which alone were tried",
     ]
