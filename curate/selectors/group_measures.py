@@ -10,9 +10,10 @@ That divergences of domains tell which task helps another: Pugantsov & McCreadie
 Ours: how many rows of a group mmd reads (DRAWN), and the number of BUCKETS.
 
 Cost: one pass of the embedder over the rows, shared with other steps, and one reading of their words.
-Pitfalls: a group of few rows has few of the n-grams that it could have, so by `ngrams` it looks farther
-than it is, and so does one that shares no template with the target. A mean embedding says nothing of how
-widely a group spreads.
+Pitfalls: on 26 P3 sets each measure put a target's own set first, and told no better than chance which
+of the others help it (docs/methods/selecting.md); that is for trials. A group of few rows has few of the
+n-grams that it could have, so by `ngrams` it looks farther than it is, and so does one that shares no
+template with the target. A mean embedding says nothing of how widely a group spreads.
 """
 
 from collections.abc import Sequence
