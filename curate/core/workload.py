@@ -12,6 +12,10 @@ from typing import Literal
 # What can be taken from a forward pass over whole rows: losses of responses, those of all tokens too,
 # and vectors of the hidden states.
 PassHead = Literal["response", "all", "vectors"]
+# A LoRA step against a forward pass without the head, measured: activations back through all layers.
+TRAINING_COST = 5.0
+# The gradient of a single row's adapters, in the direction that an optimizer would take, likewise.
+GRADIENT_COST = 3.5
 
 
 @dataclass(frozen=True)

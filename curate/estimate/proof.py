@@ -11,7 +11,7 @@ from curate.config.recipe import Config
 from curate.core.bucket import local_folder
 from curate.core.calls import Table
 from curate.core.turntext import CONVERSATION, conversations
-from curate.core.workload import ResponseLimit
+from curate.core.workload import TRAINING_COST, ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
@@ -38,9 +38,7 @@ from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 from curate.selectors.compared import selection_names
 
-# A LoRA step against a forward pass without the head, measured: activations back through all layers.
-TRAINING_COST = 5.0
-# A measurement likewise: adapters beside every layer, and the head.
+# A measurement against a forward pass without the head: adapters beside every layer, and the head.
 MEASURING_COST = 1.8
 # The options of a question, whose context is read once and by itself.
 OPTIONS_COST = 2.5

@@ -79,10 +79,15 @@ def warm_up(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Artifact
     return run(write_checkpoints, rows, settings, max_length, run.base, run.seed)
 
 
+def drawn_rows(rows: int, fraction: float) -> int:
+    """Return how many rows of so many a warm-up learns."""
+    return min(max(round(fraction * rows), FEWEST_ROWS), rows)
+
+
 def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
     """Return a share of the rows, drawn from the seed and in the order of their ids."""
     ordered = sorted(ids)
-    count = min(max(round(fraction * len(ordered)), FEWEST_ROWS), len(ordered))
+    count = drawn_rows(len(ordered), fraction)
     rng = np.random.default_rng([seed, 0x1E55])
     return [ordered[i] for i in sorted(rng.choice(len(ordered), size=count, replace=False))]
 

@@ -69,8 +69,9 @@ class ClusterLessSelector(LessParams):
 
     def cost(self, rows: int) -> Workload:
         """Return the embedding of all rows, and the gradients of a few."""
+        drawn = -(-rows * self.drawn_rows // self.cluster_rows)
         return Workload(
-            read_rows=-(-rows * self.drawn_rows // self.cluster_rows),
+            read_rows=self.warmup.cost(rows) + self.gradient_cost(drawn),
             max_length=self.max_length,
             limit=ResponseLimit(self.max_length),
             gradients=True,

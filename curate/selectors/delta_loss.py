@@ -75,7 +75,10 @@ class DeltaLossSelector(Selector):
         """Return the passes of the base model, which must see some of a response."""
         limit = ResponseLimit(self.max_length)
         return Workload(
-            read_rows=2 * rows, max_length=self.max_length, heads=("response",), limit=limit
+            read_rows=2 * rows + self.warmup.cost(rows),
+            max_length=self.max_length,
+            heads=("response",),
+            limit=limit,
         )
 
 

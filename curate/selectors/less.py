@@ -44,7 +44,7 @@ from curate.core.params import Params
 from curate.core.run import ScoreRun, target_of
 from curate.core.selector import Selector
 from curate.core.store import Artifact, Counts
-from curate.core.workload import ResponseLimit, Workload
+from curate.core.workload import GRADIENT_COST, TRAINING_COST, ResponseLimit, Workload
 from curate.models.features import read_row_features
 from curate.models.influence import (
     pool_and_target_features,
@@ -54,7 +54,7 @@ from curate.models.influence import (
     target_gradients,
     target_gram,
 )
-from curate.models.warmup import checkpoint_shares, warm_up
+from curate.models.warmup import checkpoint_shares, drawn_rows, warm_up
 from curate.selectors.combine import COMBINE, Combine
 from curate.selectors.density import with_density
 from curate.selectors.similarities import (
@@ -95,6 +95,10 @@ class Warmup(Params):
         min_length=1,
         description="the linear layers that get LoRA weights",
     )
+
+    def cost(self, rows: int) -> int:
+        """Return what the fine-tune takes, in rows that are read, where so many rows are kept."""
+        return round(TRAINING_COST * self.epochs * drawn_rows(rows, self.fraction))
 
 
 class LessParams(SimilarityParams):
@@ -139,6 +143,10 @@ class LessParams(SimilarityParams):
             raise UserError(f"select.combine: {self.combine} {TOO_LARGE}")
         return super().rank(scores, seed)
 
+    def gradient_cost(self, rows: int) -> int:
+        """Return what the gradients of so many rows take, in rows that are read."""
+        return round(GRADIENT_COST * self.warmup.epochs * rows)
+
 
 @method
 class LessSelector(LessParams):
@@ -169,8 +177,9 @@ class LessSelector(LessParams):
 
     def cost(self, rows: int) -> Workload:
         """Return the passes of the base model, which must see some of a response."""
+        read = self.warmup.cost(rows) + self.gradient_cost(rows)
         limit = ResponseLimit(self.max_length)
-        return Workload(read_rows=rows, max_length=self.max_length, limit=limit, gradients=True)
+        return Workload(read_rows=read, max_length=self.max_length, limit=limit, gradients=True)
 
 
 def score_gradients(run: ScoreRun, params: LessParams, warmed: ScoreRun) -> Table:

@@ -33,7 +33,7 @@ from curate.core.runrecord import SelectionRecord
 from curate.core.section import Section
 from curate.core.selector import Selector
 from curate.core.store import Counts
-from curate.core.workload import Workload
+from curate.core.workload import TRAINING_COST, Workload
 from curate.selectors.group_measures import Measure, measures, row_groups
 from curate.selectors.groups import BY, By, group_evidence
 from curate.selectors.parts import part_of, ranks_of, read_part
@@ -46,8 +46,6 @@ VERSION = 1
 OWN: tuple[str, ...] = ()
 # How many groups are kept is known before a run, how many rows these have is not.
 SHARE = 0.5
-# What a learned row takes, in rows that are read: as the estimate of a proof has it.
-TRAINING_COST = 5
 
 
 @method
@@ -109,7 +107,7 @@ class SourcesSelector(Selector):
 
     def cost(self, rows: int) -> Workload:
         """Return the embedding of all rows, and the trials."""
-        learned = 0 if self.trial is None else TRAINING_COST * self.trial.learned_rows()
+        learned = 0 if self.trial is None else round(TRAINING_COST * self.trial.learned_rows())
         length = None if self.trial is None else MAX_LENGTH
         return Workload(
             read_rows=learned, max_length=length, embedded_rows=rows, embedder=self.embedder

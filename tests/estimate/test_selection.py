@@ -24,9 +24,12 @@ def estimated(folder: Path, model: Path, *compare: dict[str, Any]) -> list[Estim
     pool = folder / "pool.jsonl"
     rows = [turns(f"What comes after {i}?", f"{i + 1}" * 9) for i in range(ROWS)]
     pool.write_text("\n".join(json.dumps({"messages": row}) for row in rows))
+    target = folder / "target.jsonl"
+    target.write_text(json.dumps({"messages": turns("What comes after 99?", "100")}))
     recipe = {
         "name": "costs",
         "pool": str(pool),
+        "target": str(target),
         "models": {"base": str(model), "embedder": "static"},
         "select": {"method": "perplexity", "budget": 5},
         "compare": list(compare),
@@ -60,6 +63,19 @@ def test_a_pass_that_methods_share_costs_once(tmp_path: Path, tiny: Path) -> Non
     assert own.tokens > 0
     assert response.tokens == 0
     assert elsewhere.tokens == 8 * ROWS
+
+
+def test_gradients_cost_several_passes_for_each_checkpoint(tmp_path: Path, tiny: Path) -> None:
+    _, one, four, clustered, _ = estimated(
+        tmp_path,
+        tiny,
+        {"method": "less", "warmup": {"epochs": 1}},
+        {"method": "less"},
+        {"method": "cluster_less", "embedder": "static"},
+    )
+    assert one.tokens > 3 * ROWS
+    assert four.tokens == pytest.approx(4 * one.tokens, rel=0.01)
+    assert clustered.tokens < four.tokens
 
 
 def test_a_later_part_of_a_cascade_reads_what_is_left(tmp_path: Path, tiny: Path) -> None:
