@@ -27,6 +27,7 @@ from curate.llm.requests import Call, Sampling, chat
 from curate.models.settings import ModelNames
 from curate.selectors.random import RandomSelector
 from curate.testing import FakeEngine, FakeRun, check_generator, check_selector, check_stage
+from tests.conftest import stored_table
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "blend": {"parts": [{"method": "bm25"}, {"method": "length"}]},
@@ -51,7 +52,12 @@ def run(tmp_path: Path, tiny: Path) -> FakeRun:
         for other in WORDS[:3]
     ]
     models = ModelNames(base=str(tiny), dtype="float32", embedder="static")
-    return FakeRun.of(tmp_path, pool, pool[4:7], models=models)
+    fake = FakeRun.of(tmp_path, pool, pool[4:7], models=models)
+    tags = fake.kept.read(["row_id"]).with_columns(
+        tags=pl.Series([f"{WORDS[i % 7]};{WORDS[i % 3]}" for i in range(len(pool))])
+    )
+    fake.evidence = {"tags": stored_table(fake.store, "tags", tags)}
+    return fake
 
 
 def test_the_selectors_that_are_left_out_are_there() -> None:

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import EmbedderSource
+from curate.core.wants import ONE_GPU
 from curate.models.embed import embed_texts
 from curate.models.neighbours.allpairs import find_pairs
 
@@ -31,7 +32,7 @@ def rule_form(tag: str) -> str:
     return OTHER.sub(" ", unicodedata.normalize("NFKC", tag).casefold()).strip()
 
 
-@cached(version=VERSION, name="tag-names", title="Merge tags that mean the same")
+@cached(version=VERSION, name="tag-names", title="Merge tags that mean the same", wants=ONE_GPU)
 def tag_names(answers: Table, embedder: EmbedderSource, merge: float) -> Counted[pl.DataFrame]:
     """Return row_id and tag, each once, in the order in which a row's answer had them.
 
