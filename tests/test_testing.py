@@ -54,7 +54,8 @@ def run(tmp_path: Path, tiny: Path) -> FakeRun:
     models = ModelNames(base=str(tiny), dtype="float32", embedder="static")
     fake = FakeRun.of(tmp_path, pool, pool[4:7], models=models)
     tags = fake.kept.read(["row_id"]).with_columns(
-        tags=pl.Series([f"{WORDS[i % 7]};{WORDS[i % 3]}" for i in range(len(pool))])
+        keep=pl.lit(value=True),
+        tags=pl.Series([f"{WORDS[i % 7]};{WORDS[i % 3]}" for i in range(len(pool))]),
     )
     fake.evidence = {"tags": stored_table(fake.store, "tags", tags)}
     return fake
