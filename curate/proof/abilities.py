@@ -17,7 +17,8 @@ from typing import Literal
 
 import scipy
 
-from curate.proof.statistics import CONFIDENCE, Matrix, estimate, paired_error
+from curate.core.intervals import CONFIDENCE, paired_error
+from curate.proof.statistics import Matrix, estimate
 
 Growth = Literal["growing", "saturated", "harmed", "not shown"]
 

@@ -22,11 +22,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from curate.core.intervals import CONFIDENCE, half_interval
+
 Verdict = Literal["better", "worse", "within the range of random draws"]
 WITHIN: Verdict = "within the range of random draws"
 ALPHA, STRICT_ALPHA = 0.05, 0.03
-# Of the intervals of an estimate and of a spread, which decide nothing.
-CONFIDENCE = 0.95
 # Beyond these, a figure says which processor added it up.
 DECIMALS = 12
 Matrix = NDArray[np.float64]
@@ -158,38 +158,15 @@ def estimate(one: Matrix, other: Matrix) -> IntervalEstimate:
     """Return how far two fixed training sets lie apart, with a 95 % interval; no verdict.
 
     The trainings of a number are a pair: they have the same seed. Their differences vary with the seed
-    and with the eval examples; both variances add up, and so do their degrees of freedom by
-    Satterthwaite's formula. Of one training alone, the interval knows the examples only.
+    and with the eval examples (curate.core.intervals).
 
     Args:
         one: gains [trainings, examples].
         other: gains of the other set, of the same shape.
     """
     differences = one - other
-    error, freedom = paired_error(differences)
-    difference = _round(differences.mean())
-    if not error > 0:
-        return IntervalEstimate(difference, difference, difference)
-    reach = float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    difference, reach = _round(differences.mean()), half_interval(differences)
     return IntervalEstimate(difference, _round(difference - reach), _round(difference + reach))
-
-
-def paired_error(differences: Matrix) -> tuple[float, float]:
-    """Return the standard error of the mean of paired differences, and its degrees of freedom.
-
-    Args:
-        differences: [trainings, examples]; both vary.
-    """
-    trainings, examples = differences.shape
-    parts = []
-    if trainings > 1:
-        parts.append((differences.mean(axis=1).var(ddof=1) / trainings, trainings - 1))
-    if examples > 1:
-        parts.append((differences.mean(axis=0).var(ddof=1) / examples, examples - 1))
-    variance = sum(part for part, _ in parts)
-    if not variance > 0:
-        return 0.0, math.inf
-    return math.sqrt(variance), variance**2 / sum(part**2 / count for part, count in parts)
 
 
 def rank_among(selected: float, draws: Sequence[float]) -> Rank:

@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
@@ -58,6 +58,15 @@ class ClusterLessSelector(LessParams):
         None, description="of the clusters; models.embedder if not given", examples=["minilm"]
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> "ClusterLessSelector":
+        if self.combine == "knn_kde":
+            raise ValueError(
+                "combine: knn_kde needs the vectors of all rows, and here a few of each cluster have "
+                "any; take another one"
+            )
+        return self
+
     def score_rows(self, run: ScoreRun) -> Table:
         """Cluster the rows, score a draw of each cluster as LESS does, then store the means."""
         count = max(1, round(run.kept.height / self.cluster_rows))
@@ -69,7 +78,7 @@ class ClusterLessSelector(LessParams):
 
     def cost(self, rows: int) -> Workload:
         """Return the embedding of all rows, and the gradients of a few."""
-        drawn = -(-rows * self.drawn_rows // self.cluster_rows)
+        drawn = min(rows, -(-rows * self.drawn_rows // self.cluster_rows))
         return Workload(
             read_rows=self.warmup.cost(rows) + self.gradient_cost(drawn),
             max_length=self.max_length,
@@ -107,11 +116,16 @@ def scores(kept: Table, target: Table, clusters: Table, gradients: Table) -> Cou
     Similarities are left out where those of the drawn rows are.
     """
     own = clusters.read(["row_id", "score", "cluster"])
-    drawn = gradients.read().drop_nulls("score").join(own.select("row_id", "cluster"), on="row_id")
+    drawn = gradients.read().join(
+        own.select("row_id", "cluster"), on="row_id", maintain_order="left"
+    )
     by_example = "similarities" in drawn.columns
     values = drawn["similarities" if by_example else "score"].to_numpy().reshape(drawn.height, -1)
+    scored = drawn["score"].is_not_null().to_numpy()
     numbers = own["cluster"].to_numpy()
-    means = cluster_means(values, drawn["cluster"].to_numpy(), int(numbers.max()) + 1)
+    means = cluster_means(
+        values[scored], drawn["cluster"].to_numpy()[scored], int(numbers.max()) + 1
+    )
     rows = kept.read(["row_id"]).join(own, on="row_id", how="left", maintain_order="left")
     similarities = means[rows["cluster"].to_numpy()]
     similarities[rows["score"].is_null().to_numpy()] = np.nan

@@ -79,7 +79,7 @@ class GmeSelector(Selector):
 
     def score_rows(self, run: ScoreRun) -> Table:
         """Store the greedy order of all rows."""
-        measured = {name: group_evidence(run, name) for name in self.attributes}
+        measured = {name: group_evidence(run, name, "attributes") for name in self.attributes}
         return run(
             scores,
             rows=run.rows,

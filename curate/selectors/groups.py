@@ -21,8 +21,13 @@ META = "meta."
 NONE = "none"
 
 
-def group_evidence(run: ScoreRun, by: str) -> Table | None:
+def group_evidence(run: ScoreRun, by: str, key: str = "by") -> Table | None:
     """Return the evidence that groups are made by; None if they are made by the rows themselves.
+
+    Args:
+        run: has the evidence of its stages.
+        by: what makes the groups.
+        key: where the recipe says so, for errors.
 
     Raises:
         UserError: the recipe has no such stage, or its evidence no such column.
@@ -33,12 +38,13 @@ def group_evidence(run: ScoreRun, by: str) -> Table | None:
     if stage not in run.evidence:
         stages = ", ".join(run.evidence) or "none"
         raise UserError(
-            f"select.by: {by}: no stage {stage!r} before the selection; there are: {stages}"
+            f"select.{key}: {by}: no stage {stage!r} before the selection; there are: {stages}"
         )
     columns = table_schema(run.evidence[stage].path)
     if column not in columns:
         raise UserError(
-            f"select.by: evidence of {stage!r} has no column {column!r}; there are: {', '.join(columns)}"
+            f"select.{key}: evidence of {stage!r} has no column {column!r}; "
+            f"there are: {', '.join(columns)}"
         )
     return run.evidence[stage]
 

@@ -58,7 +58,7 @@ class InstagSelector(Selector):
         Raises:
             UserError: the recipe has no such stage, or its evidence no such column.
         """
-        evidence = group_evidence(run, self.tags)
+        evidence = group_evidence(run, self.tags, "tags")
         if evidence is None:
             raise UserError(f"select.tags: {self.tags} is no column of a stage: write STAGE.COLUMN")
         return run(scores, run.kept, evidence, self.tags.partition(".")[2])

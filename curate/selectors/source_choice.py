@@ -25,7 +25,7 @@ def choices(
     measured: Table,
     first: str,
     keep: int | str,
-    effects: Mapping[str, Sequence[float]] | None = None,
+    effects: Mapping[str, Sequence[float | None]] | None = None,
 ) -> pl.DataFrame:
     """Return what was measured of each group, the order of choice, and which are kept.
 
@@ -63,7 +63,7 @@ def choices(
     )
 
 
-def _trials(effects: Mapping[str, Sequence[float]]) -> pl.DataFrame:
+def _trials(effects: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
     """Return group, effect, low, high and kind of the groups that were tried."""
     schema = {"group": pl.String, **dict.fromkeys(EFFECT, pl.Float64)}
     table = pl.DataFrame([(n, *values) for n, values in effects.items()], schema, orient="row")

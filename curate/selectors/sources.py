@@ -40,7 +40,7 @@ from curate.selectors.parts import part_of, ranks_of, read_part
 from curate.selectors.pool_target import embed_pool_and_target
 from curate.selectors.source_choice import choices
 from curate.selectors.sources_section import sources_section
-from curate.selectors.trials import MAX_LENGTH, Trial, try_groups
+from curate.selectors.trials import MAX_LENGTH, Trial, check_trial, try_groups
 
 VERSION = 1
 OWN: tuple[str, ...] = ()
@@ -114,7 +114,13 @@ class SourcesSelector(Selector):
         )
 
     def score_rows(self, run: ScoreRun) -> Table:
-        """Measure the groups, try some of them, and rank the rows of those that are kept."""
+        """Measure the groups, try some of them, and rank the rows of those that are kept.
+
+        Raises:
+            UserError: no effect of a trial could have an interval.
+        """
+        if self.trial is not None:
+            check_trial(self.trial, target_of(run))
         groups = run(row_groups, run.rows, run.kept, self.by, group_evidence(run, self.by))
         embedded = embed_pool_and_target(run, "example", self.embedder)
         measured = run(measures, run.rows, run.tokens, groups, embedded, self.measure)
@@ -127,7 +133,7 @@ class SourcesSelector(Selector):
 
     def _try(
         self, run: ScoreRun, groups: Table, measured: Table
-    ) -> Mapping[str, Sequence[float]] | None:
+    ) -> Mapping[str, Sequence[float | None]] | None:
         if self.trial is None:
             return None
         order = measured.read().sort(f"{self.measure[0]}_rank", "group")["group"].to_list()

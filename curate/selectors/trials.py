@@ -7,8 +7,8 @@ and classes by an interval (theirs are ratings).
 
     warm-up     SHARE times the rows of a trial, drawn from all groups: it learns what any rows teach
     effect      loss of a target example after the warm-up, less that after the trial; above 0 it helps
-    interval    95 %, over examples and over seeds, which draw the rows and their order anew: both
-                variances add up, and so do their degrees of freedom by Satterthwaite's formula
+    interval    95 %, over examples and over seeds, which draw the rows and their order anew
+                (curate.core.intervals)
     class       helpful or harmful where the interval holds no 0, else neutral
 
 Intervals are of each group alone: of twenty groups without any effect, one has a class by chance.
@@ -16,18 +16,17 @@ Intervals are of each group alone: of twenty groups without any effect, one has 
 Cost: one fine-tune a group and seed, one for the warm-up, and a pass over the target examples for each.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.core.calls import CachedCall, Table, cached
 from curate.core.errors import UserError
+from curate.core.intervals import half_interval
 from curate.core.keyed import ModelSource
 from curate.core.params import Params
 from curate.core.run import StepRun
@@ -45,7 +44,6 @@ VERSION = 1
 SALT = 0x7A11
 SHARE = 4
 EPOCHS, LEARNING_RATE, MAX_LENGTH = 1, 5e-4, 1024
-CONFIDENCE = 0.95
 # Beyond these, a figure says which processor added it up.
 DECIMALS = 6
 Losses = NDArray[np.float64]
@@ -65,11 +63,27 @@ class Trial(Params):
 
 @dataclass(frozen=True)
 class Effect:
-    """How far a group's rows lower the loss of the target examples, with a 95 % interval."""
+    """How far a group's rows lower the loss of the target examples, with a 95 % interval.
+
+    It has no interval where no trial or example differs from another.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+
+def check_trial(trial: Trial, target: Table) -> None:
+    """Fail where effects could have no interval.
+
+    Raises:
+        UserError: there is one target example, and a trial of each group.
+    """
+    if trial.seeds == 1 and target.height == 1:
+        raise UserError(
+            "select.trial: one trial of a group on one target example has no interval, so any effect "
+            "may be noise; give seeds: 2 or more, or more target examples"
+        )
 
 
 def try_groups(
@@ -151,20 +165,7 @@ def target_losses(
 def effect_of(gains: Losses) -> Effect:
     """Return the mean of gains [seeds, examples] with its interval; NaN does not count."""
     gains = gains[:, np.isfinite(gains).all(axis=0)]
-    mean = float(gains.mean())
-    reach = _reach(gains)
+    mean, reach = float(gains.mean()), half_interval(gains)
+    if not reach:
+        return Effect(round(mean, DECIMALS), None, None)
     return Effect(*(round(value, DECIMALS) for value in (mean, mean - reach, mean + reach)))
-
-
-def _reach(gains: Losses) -> float:
-    """Return half of the interval: the error of means over seeds and of those over examples."""
-    parts = [
-        (means.var(ddof=1) / len(means), len(means) - 1)
-        for means in (gains.mean(axis=1), gains.mean(axis=0))
-        if len(means) > 1
-    ]
-    variance = sum(part for part, _ in parts)
-    if not variance > 0:
-        return 0.0
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    return float(scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * math.sqrt(variance))

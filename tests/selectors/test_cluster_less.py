@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from curate.core.store import Store
 from curate.selectors.cluster_less import NO_GRADIENT, cluster_means, draw
@@ -92,3 +93,25 @@ def test_a_cluster_without_a_gradient_comes_last_with_a_reason(store: Store, tin
     table = scored(run, "cluster_less", **SETTINGS | {"cluster_rows": 9})
     assert table["reason"].to_list() == [None] * 12 + [NO_GRADIENT] * 6
     assert set(ranked(table, "cluster_less")[-6:]) == {f"r{i:03}" for i in range(12, 18)}
+
+
+def test_without_any_gradient_no_row_has_a_score(store: Store, tiny: Path) -> None:
+    texts = [*POOL[:2], *(turns(f"Tell me {i} " + "why? " * 40, "aeiou") for i in range(6))]
+    run = ModelRun(store, folder=tiny, texts=texts, targets=POOL[:3])
+    settings = SETTINGS | {"cluster_rows": 9, "drawn_rows": 1}
+    for seed in range(3):
+        run.seed = seed
+        table = scored(run, "cluster_less", **settings)
+        if table["reason"].null_count() == 0:
+            break
+    assert table["reason"].to_list() == [NO_GRADIENT] * 8
+
+
+def test_densities_that_it_does_not_have_are_refused() -> None:
+    with pytest.raises(ValidationError, match="knn_kde needs the vectors of all rows"):
+        selector_of("cluster_less", combine="knn_kde")
+
+
+def test_no_more_gradients_are_priced_than_there_are_rows() -> None:
+    every = selector_of("cluster_less", cluster_rows=2, drawn_rows=9)
+    assert every.cost(100).read_rows == selector_of("less").cost(100).read_rows

@@ -79,7 +79,10 @@ def test_most_tags_come_first_and_ties_go_to_the_smaller_id(store: Store) -> Non
 
 def test_a_column_that_is_none_is_told(store: Store) -> None:
     run = run_of(store, ["a"])
-    for tags, message in (("other.tags", "no stage 'other'"), ("tags.words", "no column 'words'")):
+    for tags, message in (
+        ("other.tags", "select.tags: .*no stage 'other'"),
+        ("tags.words", "no column 'words'"),
+    ):
         with pytest.raises(UserError, match=message):
             InstagSelector(budget={"rows": 1}, tags=tags).score_rows(run)
     with pytest.raises(UserError, match="no column of a stage"):

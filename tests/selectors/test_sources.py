@@ -245,6 +245,25 @@ def test_an_effect_has_the_interval_of_the_proof(shape: tuple[int, int]) -> None
     )
 
 
+def test_an_effect_without_an_interval_has_no_class(store: Store) -> None:
+    # One row, learned by both trials, and one example: nothing says how much is noise.
+    effect = effect_of(np.array([[0.3], [0.3]]))
+    assert (effect.mean, effect.low, effect.high) == (0.3, None, None)
+    values: dict[str, Sequence[float | None]] = {"g1": [0.1, 0.05, 0.15]}
+    values["g0"] = [effect.mean, effect.low, effect.high]
+    table = choices(measured_table(store, [[0.9]] * 2), "embedding", 2, values)
+    assert table.select("group", "kind").rows() == [("g1", "helpful"), ("g0", "neutral")]
+
+
+def test_a_single_trial_on_a_single_example_is_refused_before_anything(store: Store) -> None:
+    run = source_run(store, topic_rows())
+    run.target = stored_rows(store, "single", [row("t0", TARGET[0])])
+    selector = selector_of("sources", keep=1, within=WITHIN, trial={"seeds": 1})
+    with pytest.raises(UserError, match=r"one target example has no interval.*give seeds: 2"):
+        selector.score_rows(run)
+    assert not run.executed_steps
+
+
 def test_an_example_without_a_response_does_not_count() -> None:
     gains = np.array([[0.1, np.nan, 0.4], [0.2, np.nan, 0.1]])
     assert effect_of(gains) == effect_of(gains[:, [0, 2]])
