@@ -13,6 +13,7 @@ from curate.core.selectparams import SelectParams
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
 from curate.generate.starts import StartParams
+from curate.judge.tag import COLUMNS, TagStage
 from curate.pool.arrangement import NUMBERS, ExportSettings
 from curate.pool.settings import RowFile, Target
 from curate.proof.others import OTHERS, PLAIN_ARMS
@@ -63,6 +64,20 @@ def check_scores(stages: Sequence[Stage]) -> None:
         if getattr(stages[names.index(by)], "action", None) == "drop":
             sentence = f"{by!r} drops the rows that are to be corrected; give `action: score` there"
             raise KeyFault(("stages", i, "by"), sentence)
+
+
+def check_markers(stages: Sequence[Stage]) -> None:
+    """Fail where a marker depends on the evidence of no earlier stage."""
+    names = stage_names(stages)
+    for i, stage in enumerate(stages):
+        if not isinstance(stage, TagStage):
+            continue
+        for name in stage.named_stages:
+            if name not in names[:i]:
+                there = ", ".join([*COLUMNS, *names[:i]])
+                raise KeyFault(
+                    ("stages", i, "when"), f"nothing is named {name!r}; there are: {there}"
+                )
 
 
 def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Stage]) -> None:

@@ -28,6 +28,7 @@ from curate.config.checks import (
     check_arms,
     check_eval_sets,
     check_generators,
+    check_markers,
     check_plan,
     check_pool,
     check_rehearsal,
@@ -323,6 +324,7 @@ class Config(Params):
         check_generators(generators, self.target, self.prompts)
         check_survivors(self.stages)
         check_scores(self.stages)
+        check_markers(self.stages)
         check_sources(
             self.pool, self.prompts, self.target, self.protected, self.prove, self.rehearse
         )

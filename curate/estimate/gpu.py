@@ -94,7 +94,9 @@ def _proof(config: Config) -> Iterator[str]:
 def _engines(config: Config) -> Iterator[str]:
     """Yield what vLLM needs beside the share of a GPU that it takes."""
     makers = [config.generate, *config.stages, *(selector for _, selector in config.choices)]
-    engines: list[Any] = [getattr(maker, "engine", None) for maker in makers]
+    engines: list[Any] = [
+        getattr(maker, name, None) for maker in makers for name in ("engine", "judge")
+    ]
     for name in dict.fromkeys(e.model for e in engines if e is not None and e.kind == "vllm"):
         shape = _shape(config, name)
         yield (

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 import polars as pl
 from numpy.typing import NDArray
 
@@ -92,16 +93,25 @@ def _text_of(field: str) -> pl.Expr:
 def _lists_of(rows: pl.DataFrame, field: str) -> pl.DataFrame:
     """Return row_id and the values of a field, of the rows that have some."""
     text = pl.col(f"{field}{TEXT}")
-    is_list = pl.col("meta").str.json_path_match(f"$.{field}[0]").is_not_null()
-    single = rows.filter(~is_list, text.str.len_chars() > 0, text != "[]")
-    several = rows.filter(is_list)
+    may_be_list = text.str.starts_with("[")
+    single = rows.filter(~may_be_list, text.str.len_chars() > 0)
+    several = rows.filter(may_be_list)
+    values = [_values_of(meta, field) for meta in several["meta"]]
     lists = [
         single.select("row_id", pl.concat_list(text).alias(field)),
-        several.select(
-            "row_id", text.str.json_decode(pl.List(pl.String)).list.unique().alias(field)
-        ),
+        several.select("row_id", pl.Series(field, values, dtype=pl.List(pl.String))),
     ]
-    return pl.concat(lists)
+    return pl.concat(lists).filter(pl.col(field).list.len() > 0)
+
+
+def _values_of(meta: str, field: str) -> list[str]:
+    """Return the values of a field of a record, each once; what is no text in a list as JSON."""
+    value = orjson.loads(meta)[field]
+    if isinstance(value, str):
+        return [value]
+    some = (one for one in value if one is not None and one != "")
+    texts = (one if isinstance(one, str) else orjson.dumps(one).decode() for one in some)
+    return list(dict.fromkeys(texts))
 
 
 def count_values(pool_fields: PoolFields, field: str) -> NDArray[np.int64]:

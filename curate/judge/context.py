@@ -41,7 +41,7 @@ from curate.core.scored_section import scored_section
 from curate.core.section import Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
-from curate.core.workload import Workload
+from curate.core.workload import ResponseLimit, Workload
 from curate.models.blocks import row_blocks
 from curate.models.contextmass import context_mass
 
@@ -87,7 +87,8 @@ class ContextStage(CutParams, Stage):
 
     def cost(self, rows: int) -> Workload:
         """Return a pass of the base model, of which it takes half."""
-        return Workload(read_rows=rows, max_length=self.max_length)
+        limit = ResponseLimit(self.max_length)
+        return Workload(read_rows=rows, max_length=self.max_length, limit=limit)
 
 
 @cached(version=VERSION, name="context-scores")

@@ -115,9 +115,10 @@ class DeitaStage(CutParams, Stage):
     def section(self, record: StageRecord) -> Section | None:
         """Return the distribution of scores, and what they are made of for the lowest."""
         worst = record.evidence().drop_nulls("score").sort("score", "row_id").head(WORST).collect()
+        beside = "each alone" if self.together == 1 else f"up to {self.together} side by side"
         lead = (
             "A language model graded how complex each instruction and how good its response is, from 1 "
-            f"to 6, {self.together} side by side; a score is the product, summed over turns.",
+            f"to 6, {beside}; a score is the product, summed over turns.",
         )
         facts = {
             row["row_id"]: [f"{name} {significant(row[name])}" for name in GRADES]

@@ -42,6 +42,7 @@ from curate.core.cut import RETHRESHOLDABLE, cut_rows
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.methods import method
+from curate.core.numerals import counted
 from curate.core.reasons import Reason
 from curate.core.run import StepRun
 from curate.core.runrecord import StageRecord
@@ -94,6 +95,10 @@ class ScorerStage(RatingParams, ScoredStage):
             raise ValueError(
                 "give threshold or drop, or best: the scores of a checkpoint have no common scale"
             )
+        if self.labels is None and self.adapt != AdaptParams():
+            raise ValueError(
+                "adapt says how the checkpoint is tuned on labels: give labels with it"
+            )
         return self
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
@@ -129,6 +134,8 @@ class ScorerStage(RatingParams, ScoredStage):
             Quote(self.model),
             " gives its prompt and response.",
         ]
+        if self.best is not None:
+            lead.append(f" At most {counted(self.best, 'row')} of each prompt stayed.")
         if record.has(CHECK):
             lead.append(check_sentence(record.table(CHECK).collect()))
         return scored_section(record, lead=lead)

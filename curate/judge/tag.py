@@ -13,9 +13,9 @@ marker where users will write it.
 
 `when` is a condition as `select.filter` has it, of STAGE.COLUMN of earlier stages and of source, origin,
 method and hop. A row for which it cannot be judged (null) is not marked. `append` goes to the end of the
-last turn of `to`, white space before it as it is written. The old row is dropped (`tagged`) and is the
-parent of the new one, which meets the later stages; what earlier stages measured of the old row is not
-said of the new one.
+last turn of `to`, white space before it as it is written; a rejected response stays as it is. The old
+row is dropped (`tagged`) and is the parent of the new one, which meets the later stages; what earlier
+stages measured of the old row is not said of the new one.
 
 Cost: none.
 """
@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 from polars.exceptions import PolarsError
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows
@@ -44,7 +44,7 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts
 from curate.core.turntext import plain_messages
 
-VERSION = 1
+VERSION = 2
 METHOD = "tag"
 COLUMNS = ("source", "origin", "method", "hop")
 
@@ -64,6 +64,21 @@ class TagStage(Stage):
     )
     append: str = Field(min_length=1, description="the marker", examples=[" [IND]"])
     to: Literal["user", "assistant"] = Field("user", description="whose last turn ends with it")
+
+    @field_validator("when")
+    @classmethod
+    def _check_when(cls, when: str) -> str:
+        try:
+            parse_expression(when)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return when
+
+    @property
+    def named_stages(self) -> list[str]:
+        """Return the stages whose evidence the condition speaks of."""
+        names = parse_expression(self.when).meta.root_names()
+        return [name for name in dict.fromkeys(names) if name not in COLUMNS]
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return the rows with the marker."""
@@ -125,7 +140,9 @@ def write_tagged(
     )
     parents = rows.collect()
     turns = [_marked(plain_messages(m), append, to) for m in parents["messages"].to_list()]
-    derive_rows(parents, turns, METHOD).write_parquet(out / f"{APPENDED}.parquet")
+    # Only what the marker is added to changes: preferences stay preferences.
+    made_rows = derive_rows(parents, turns, METHOD).with_columns(parents["rejected"])
+    made_rows.write_parquet(out / f"{APPENDED}.parquet")
     return {"rows_in": met.height, "rows_out": parents.height}
 
 

@@ -34,7 +34,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.cut import CutParams, cut_rows
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
-from curate.core.numerals import number, percent
+from curate.core.numerals import counted, number, percent
 from curate.core.reasons import Reason
 from curate.core.rows import Message, prompt_text
 from curate.core.run import StepRun
@@ -125,7 +125,7 @@ class TagsStage(Stage):
         ordered = counts.sort("len", "tag", descending=[True, False])
         lead = (
             f"A language model tagged what users ask for: {number(counts.height)} tags of at least "
-            f"{number(self.least)} rows each. A row's score is the number of its tags.",
+            f"{counted(self.least, 'row')} each. A row's score is the number of its tags.",
         )
         lines = tuple(
             (tag, number(rows), percent(rows / evidence.height))

@@ -90,6 +90,12 @@ def test_vllm_takes_weights_and_a_cache_by_the_token(seven: Path) -> None:
     assert "vLLM 15.2 GB of weights and 57 kB a token" in sentence
 
 
+def test_a_judge_on_vllm_counts_too(seven: Path) -> None:
+    stage = {"kind": "knowledge", "rehearse": True, "judge": {"kind": "vllm"}}
+    [sentence] = gpu_sentences(recipe(seven, stages=[stage]), [])
+    assert "vLLM 15.2 GB of weights" in sentence
+
+
 def test_hours_are_those_of_the_passes_over_all_tokens(seven: Path) -> None:
     lines = [
         EstimateLine("select", 9, "rds", 1_000_000_000),

@@ -49,6 +49,17 @@ def test_records_hold_values_and_lists_of_them() -> None:
     assert rows["r04"]["topic"] is None
 
 
+def test_lists_of_anything_hold_values() -> None:
+    lists: list[Any] = [[None, "b", "a", ""], ["b", "b"], [["x"], {"k": 1}, 2, True], "[b]", [None]]
+    fields = read_fields(pool_of([{"topic": one} for one in lists]), ["topic"], {})
+    assert fields.rows["topic"].to_list() == [
+        ["b", "a"],
+        ["b"],
+        ['["x"]', '{"k":1}', "2", "true"],
+        ["[b]"],
+    ]
+
+
 def test_what_is_absent_comes_before_what_is_rare() -> None:
     metas = [
         *[{"topic": "a", "level": "x"}] * 3,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from curate.core.calls import Table
 from curate.core.errors import UserError
@@ -108,3 +109,5 @@ def test_too_few_held_out_rows_say_nothing() -> None:
 
 def test_best_stands_for_a_cut() -> None:
     assert ScorerStage(model="m", best=1).best == 1
+    with pytest.raises(ValidationError, match="give labels with it"):
+        ScorerStage.model_validate({"model": "m", "best": 1, "adapt": {"epochs": 2}})

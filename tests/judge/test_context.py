@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from curate.core.store import Store
+from curate.core.workload import ResponseLimit
+from curate.judge.context import ContextStage
 from curate.models.contextmass import attended_row, attention_mass
 from curate.models.load import load_causal, load_tokenizer
 from tests.conftest import row, stored_rows, turns
@@ -92,6 +94,10 @@ def test_a_level_and_a_cut_move_without_a_pass(store: Store, tiny: Path) -> None
     assert run.executed_steps[before:] == ["context"]
     assert set(evidence["level"]) == {"high"}
     assert evidence.filter(pl.col("score") == lowest)["keep"].to_list() == [False]
+
+
+def test_a_check_looks_for_responses_behind_the_cut() -> None:
+    assert ContextStage(max_length=7).cost(3).limit == ResponseLimit(7)
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from curate.config.recipe import Config
 from curate.core.calls import Table
@@ -76,12 +77,38 @@ def test_the_last_turn_of_a_role_ends_with_it(store: Store, to: str, expected: l
         ("other.score > 1", r"tag\.when: .*nothing is named 'other'; there are: source, .*context"),
         ("context.score", "is no condition: it gives Float64"),
         ("context.mass > 1", "tag.when: "),
-        ("read_csv('x')", "tag.when: "),
     ],
 )
 def test_a_condition_at_fault_is_told(store: Store, when: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tagged(store, when=when)
+
+
+def test_preferences_stay_preferences(store: Store) -> None:
+    rejected = turns("q", "worse")[1:]
+    rows = [row("r0", turns("q", "better"), rejected=rejected), row("r1", turns("q", "plain"))]
+    _, new = tagged(store, rows, when="TRUE", append="!")
+    [marked, plain] = new.to_dicts()
+    assert [m["content"] for m in marked["rejected"]] == ["worse"]
+    assert plain["rejected"] is None
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("source = ", "something is missing at its end"),
+        ("read_csv('x')", "read_csv"),
+        ("context.score > 1 AND source = 'x'", "nothing is named 'context'; there are: source, "),
+    ],
+)
+def test_a_recipe_says_at_once_what_a_condition_lacks(when: str, message: str) -> None:
+    stages = [{"method": "tag", "when": when, "append": "!"}, {"method": "context"}]
+    recipe = {"name": "tag", "pool": [{"path": "pool.jsonl"}], "stages": stages}
+    select = {"method": "random", "budget": 3}
+    with pytest.raises(ValidationError, match=message):
+        Config.model_validate({**recipe, "select": select})
+    if "context" in when:
+        assert Config.model_validate({**recipe, "stages": stages[::-1], "select": select})
 
 
 @pytest.mark.system

@@ -45,9 +45,11 @@ from curate.llm.schemas import REPEATS, characters_for, greedy, record, text, to
 from curate.llm.structured import Answer
 from curate.text.setcover import cover
 
-VERSION = 1
+VERSION = 2
 # Rows of a value among which the shown ones are; values of a field that are listed.
 ROWS_OF_VALUE, MOST_LISTED = 20, 40
+# Names that rows and notes have themselves.
+TAKEN = frozenset(("row_id", "meta", "fill"))
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")]
 FILL_SCHEMA = pl.Schema(
     {"values": pl.String(), "pool": pl.Int64(), "tried": pl.Int64(), "kept": pl.Int64()}
@@ -83,6 +85,10 @@ class FillGenerator(Generator):
     def _check(self) -> "FillGenerator":
         if len(set(self.fields)) < len(self.fields):
             raise ValueError("each field can be named once")
+        if taken := sorted(TAKEN.intersection(self.fields)):
+            raise ValueError(
+                f"fields: {taken[0]!r} has another meaning here; rename it in the records"
+            )
         if strange := sorted(set(self.values) - set(self.fields)):
             raise ValueError(f"values: {strange[0]!r} is none of the fields")
         return self

@@ -149,6 +149,9 @@ def test_without_labels_or_rows_to_show_it_asks_less() -> None:
 def test_fields_are_checked() -> None:
     with pytest.raises(ValidationError, match="each field can be named once"):
         FillGenerator(fields=["a", "a"])
+    for taken in ("row_id", "meta", "fill"):
+        with pytest.raises(ValidationError, match=f"{taken}' has another meaning here"):
+            FillGenerator(fields=["a", taken])
     with pytest.raises(ValidationError, match="'b' is none of the fields"):
         FillGenerator(fields=["a"], values={"b": ["x"]})
     with pytest.raises(ValidationError, match="should match pattern"):
