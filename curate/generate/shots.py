@@ -15,13 +15,13 @@ and shown last. What is shown anyway, such as the seed of a prompt, covers its t
 One query is embedded at a time, so that it does not matter which requests come with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.fixedpoint import cosines
 from curate.generate.generation import Generation, Generator, SeedExample
@@ -42,6 +42,12 @@ class ShotSettings(Generator):
         description="how the examples that a request shows are chosen: drawn, nearest to what it is "
         "about, or covering its tokens together (Set-BSR, by minilm)",
     )
+
+    @model_validator(mode="after")
+    def _check_shots(self) -> "ShotSettings":
+        if self.shots_by != "random" and getattr(self, "shots", 1) == 0:
+            raise ValueError("shots_by chooses the examples that are shown: give `shots` with it")
+        return self
 
     @property
     def reads_tokens(self) -> bool:
@@ -76,6 +82,7 @@ class Shots:
         rng: np.random.Generator,
         query: str | None = None,
         beside: SeedExample | None = None,
+        without: Collection[str] = (),
     ) -> list[SeedExample]:
         """Return the examples that a request shows, in the order in which it shows them.
 
@@ -84,9 +91,10 @@ class Shots:
             rng: draws them, or what stands for a query.
             query: what the request is about, where there is anything yet.
             beside: an example that is shown anyway, and none of these.
+            without: ids of examples that are not to be shown.
         """
-        without = None if beside is None else beside.row_id
-        places = [i for i, example in enumerate(self.examples) if example.row_id != without]
+        passed = {*without, *([] if beside is None else [beside.row_id])}
+        places = [i for i, example in enumerate(self.examples) if example.row_id not in passed]
         drawn = rng.permutation(np.array(places, dtype=np.int64))
         if self.by == "random" or not count or not len(drawn):
             return [self.examples[i] for i in drawn[:count]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from curate.core.errors import UserError
 from curate.core.methods import methods_in
@@ -108,7 +109,7 @@ def test_a_default_is_no_part_of_what_results_are_stored_under() -> None:
     assert "shots" not in identity()
     assert "shots_by" not in identity()
     assert identity(shots=2)["shots"] == 2
-    assert identity(shots_by="nearest")["shots_by"] == "nearest"
+    assert identity(shots=2, shots_by="nearest")["shots_by"] == "nearest"
     for generator in methods_in(Generator).values():
         assert set(generator.later) <= set(generator.model_fields)
 
@@ -199,6 +200,32 @@ def test_an_answer_after_shots_has_them_as_parents_and_not_as_turns() -> None:
     assert [m["role"] for m in candidate.messages] == ["system", "user", "assistant"]
     assert AnswerGenerator(shots=1).needed() == ("prompts", "target")
     assert AnswerGenerator().needed() == ("prompts",)
+
+
+@pytest.mark.parametrize("by", ["random", "nearest", "coverage"])
+def test_a_prompt_is_not_shown_with_its_own_answer(by: ShotsBy) -> None:
+    prompt = SeedExample("p/1", [{"role": "user", "content": f" {TEXTS[1]} "}])
+    engine = ScriptedEngine([(TEXTS[1], "They rise, and bees fly.")])
+    params = {"shots": len(TEXTS), "shots_by": by}
+    run = generate("answer", engine, target=few(), unanswered=[prompt], params=params)
+    (candidate,) = run.candidates
+    others = {f"t/{i}" for i in range(len(TEXTS)) if i != 1}
+    assert {*candidate.parents} == {"p/1", *others}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "answer"},
+        {"method": "back_translate", "shots": 0},
+        {"method": "expand", "shots": 3},
+    ],
+)
+def test_a_choice_of_shots_where_none_is_shown_is_refused(settings: dict[str, Any]) -> None:
+    generator = methods_in(Generator)[settings.pop("method")]
+    assert generator.model_validate(settings)
+    with pytest.raises(ValidationError, match="shots_by chooses the"):
+        generator.model_validate(settings | {"shots_by": "nearest"})
 
 
 @pytest.mark.model

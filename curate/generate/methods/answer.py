@@ -6,7 +6,8 @@ arXiv:2203.11171. Equal by the checker's comparison counts as agreement, so a nu
 ways; an answer with nothing to compare agrees with none.
 
 With `shots`, target examples are shown before each prompt, chosen by `shots_by` (curate.generate.shots):
-in-context learning with demonstrations. They are parents of the row and no turns of it.
+in-context learning with demonstrations. They are parents of the row and no turns of it. An example with
+the same prompt is not shown with it, since it would give its answer away.
 
 Calls: 1 a prompt, whose completions are `samples`.
 
@@ -15,7 +16,7 @@ over, and so is one that has its answer; log and table of prompts say so.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -43,7 +44,7 @@ from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 PROMPT_SCHEMA = pl.Schema(
     {"row_id": pl.String(), "state": pl.String(), "answers": pl.Int64(), "agreement": pl.Float64()}
 )
@@ -104,7 +105,11 @@ class AnswerGenerator(ShotSettings):
             example.row_id: ("passed over", 0, None) for example in run.unanswered
         }
         shots = Shots(run, self.shots_by, run.target)
-        shot_lists = [self._shots(run, shots, prompt) for prompt in prompts]
+        same = _ids_by_prompt(run.target)
+        shot_lists = [
+            self._shots(run, shots, prompt, same.get(normalise(prompt.prompt), ()))
+            for prompt in prompts
+        ]
         requests = [self._ask(run, *two) for two in zip(prompts, shot_lists, strict=True)]
         answer_lists = run.ask("answer", requests)
         for prompt, examples, answers in zip(prompts, shot_lists, answer_lists, strict=True):
@@ -122,9 +127,11 @@ class AnswerGenerator(ShotSettings):
         rows = targets if self.checker else targets * self.samples
         return Workload(calls=targets * self.samples, rows=rows, answer_tokens=self.max_tokens)
 
-    def _shots(self, run: Generation, shots: Shots, prompt: SeedExample) -> list[SeedExample]:
+    def _shots(
+        self, run: Generation, shots: Shots, prompt: SeedExample, same: Collection[str]
+    ) -> list[SeedExample]:
         rng = run.rng("shots", prompt.row_id)
-        return shots.choose(self.shots, rng, prompt.prompt) if self.shots else []
+        return shots.choose(self.shots, rng, prompt.prompt, without=same) if self.shots else []
 
     def _ask(self, run: Generation, prompt: SeedExample, shots: Sequence[SeedExample]) -> Request:
         sampling = Sampling(
@@ -169,6 +176,13 @@ def is_open(messages: Sequence[Message]) -> bool:
     """Return whether turns end with one user turn, and user and assistant take turns before it."""
     roles = [message["role"] for message in messages if message["role"] != "system"]
     return roles[-1:] == ["user"] and all(a != b for a, b in pairwise(roles))
+
+
+def _ids_by_prompt(examples: Sequence[SeedExample]) -> Mapping[str, Sequence[str]]:
+    ids: dict[str, list[str]] = {}
+    for example in examples:
+        ids.setdefault(normalise(example.prompt), []).append(example.row_id)
+    return ids
 
 
 def votes_of(checker: CheckerName, candidates: Sequence[Candidate]) -> dict[str, int]:

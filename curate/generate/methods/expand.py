@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.errors import UserError
 from curate.core.methods import method
@@ -67,6 +67,14 @@ class ExpandGenerator(WriteParams, ShotSettings):
     prompt_letters: int = Field(400, ge=20, description="of a new instruction at most")
     shots: int = Field(3, ge=1, description="rows that are shown for a pair")
     temperature: float = Field(0.9, ge=0, description="of what is new; responses are greedy")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExpandGenerator":
+        if self.shots_by != "random" and self.mode != "pairs":
+            raise ValueError(
+                "shots_by chooses the rows that are shown for a pair: give `mode: pairs` with it"
+            )
+        return self
 
     def generate(self, run: Generation) -> None:
         """Expand all rows, round by round."""
