@@ -38,7 +38,7 @@ class RowSet:
         name: of the table.
         entries: of the recipe, with the files of each.
         calls: that read these files, in their order.
-    numbers: of the entry that each call reads.
+        numbers: of the entry that each call reads.
         max_rejected: share of records that may make no row.
     """
 

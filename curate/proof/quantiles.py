@@ -49,7 +49,7 @@ from curate.proof.training import FineTunes, Training
 from curate.proof.trend import QuantileDesign, describe_quantiles, part_arm, part_name
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 FILE, TABLE, ROWS = "quantiles.json", "quantiles.parquet", "quantiles-rows.parquet"
 
 
@@ -75,7 +75,10 @@ def prove_quantiles(
     drawn = run(quantile_arms, selection, parts, runs, run.seed, limit)
     rows, reason = drawn.artifact.counts["rows_out"] // (parts * runs), ""
     if rows < LEAST_ROWS:
-        reason = f"{parts} parts of the order have too few rows to train on"
+        reason = (
+            f"a fine-tune would have {rows} rows, as many as the selection or all of one of {parts} "
+            f"parts of the order, and at least {LEAST_ROWS} are needed"
+        )
     elif leaking := _leaking(training, drawn, held_out, design):
         holds = (
             "row of the parts holds a prompt" if leaking == 1 else "rows of the parts hold prompts"
@@ -183,7 +186,9 @@ def write_quantiles(
     names = {part_name(n): design.runs for n in range(1, design.parts + 1) if len(results) > 1}
     gathered = gather_results(results, arm_names(names))
     gathered.write_parquet(out / TABLE)
-    parts = describe_parts(cut_order(selection.read(), design.parts), drawn.read())
+    cut = cut_order(selection.read(), design.parts)
+    # Of fewer rows than parts there are no parts.
+    parts = describe_parts(cut, drawn.read()) if cut.height >= design.parts else []
     metric = deciding_metric(design.metric)
     quantiles = describe_quantiles(scored_examples(gathered), parts, metric, design)
     write_json(out / FILE, quantiles)

@@ -24,7 +24,7 @@ from curate.proof.damage import (
 )
 from curate.proof.prior_readings import RowReadings, judge_rows
 
-VERSION = 1
+VERSION = 2
 # Nats a response token.
 RISE = 0.1
 MEASURED = {
@@ -89,7 +89,9 @@ def write_rehearsal(
     else:
         table = with_damage(_candidates(probe.state.read(), allowed.read()), probe)
         bins = damage_by_bin(table, budget)
-        by_chance, drawn = _draw_any(table, budget, seed), _draw(table, bins, seed)
+        drawn = _draw(table, bins, seed)
+        # Fewer than the budget where the base gets fewer right: as many by chance are compared.
+        by_chance = _draw_any(table, int(drawn.sum()), seed)
         table = table.with_columns(random=by_chance, drawn=drawn)
     with_fates(table, bins).write_parquet(out / "rehearsal.parquet")
     bins.write_parquet(out / "bins.parquet")

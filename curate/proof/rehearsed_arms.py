@@ -22,6 +22,8 @@ from curate.proof.statistics import IntervalEstimate, Matrix, estimate
 
 REHEARSED, BY_CHANCE = "rehearsed", "rehearsed_random"
 SELECTED = "selected"
+# What an arm is compared with, in this order.
+COMPARED = (SELECTED, BY_CHANCE)
 LABELS: Mapping[str, str] = {
     REHEARSED: "with rehearsed rows",
     BY_CHANCE: "with as many rows by chance",
@@ -78,7 +80,7 @@ def judge_rehearsed(
             gains[arm], base, draws, margin=margin, alpha=alpha, counted=metric.counted,
             weights=weights,
         )  # fmt: skip
-        others = [other for other in (SELECTED, BY_CHANCE) if other in gains and other != arm]
+        others = [other for other in COMPARED if other in gains and other != arm]
         less = {other: estimate(gains[arm], gains[other]) for other in others}
         verdicts.append(RehearsedVerdict(arm, harm, less))
     return verdicts
@@ -89,13 +91,18 @@ def read_rehearsed(line: Mapping[str, JSON]) -> Iterator[RehearsedVerdict]:
     rehearsed: JSON = line.get("rehearsed", [])
     assert isinstance(rehearsed, list)
     for one in rehearsed:
-        less = {other: IntervalEstimate(**gain) for other, gain in one["less"].items()}
+        gains = one["less"]
+        # The keys of a file are in the order of the alphabet.
+        less = {other: IntervalEstimate(**gains[other]) for other in COMPARED if other in gains}
         yield RehearsedVerdict(one["arm"], Harm(**one["harm"]), less)
 
 
 def _less(other: str, gain: IntervalEstimate) -> str:
-    what = "less" if gain.low > 0 else "more" if gain.high < 0 else "neither more nor less"
-    return (
-        f"forgets {what} than {LABELS[other]}: {-gain.difference:+.3f} "
-        f"[{-gain.high:+.3f}, {-gain.low:+.3f}]"
+    what = (
+        "forgets less than"
+        if gain.low > 0
+        else "forgets more than"
+        if gain.high < 0
+        else "is not shown to forget less or more than"
     )
+    return f"{what} {LABELS[other]}: {-gain.difference:+.3f} [{-gain.high:+.3f}, {-gain.low:+.3f}]"

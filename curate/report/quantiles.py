@@ -28,7 +28,7 @@ from curate.proof.metrics import METRICS
 from curate.runs.folder import RunFolder, inside
 
 TABLE = "evidence/quantiles"
-ANCHOR = "quantiles"
+ANCHOR, TITLE = "quantiles", "The order in parts"
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,18 @@ def quantiles_section(run: RunFolder, embedder: str) -> Section | None:
     """
     proof = _read_proof(run)
     parts = _parts(run, proof)
-    if not parts:
-        return None
     blocks: list[Block] = []
     if proof:
         blocks.append(paragraph(Strong(proof["sentence"])))
+    if not parts:
+        return Section(ANCHOR, TITLE, tuple(blocks)) if blocks else None
     figures = [_near_figure(parts), _trained_figure(parts, proof)]
     columns: list[tuple[Block, ...]] = [(figure,) for figure in figures if figure]
     texts = tuple(_texts(parts, proof, embedder))
     # The texts stand beside a figure that is alone.
     beside, below = ((texts,), ()) if len(columns) == 1 else ((), texts)
     blocks += [Columns((*columns, *beside)), *below, _table(parts, proof)]
-    return Section(ANCHOR, "The order in parts", tuple(blocks))
+    return Section(ANCHOR, TITLE, tuple(blocks))
 
 
 def _read_proof(run: RunFolder) -> QuantileValues | None:

@@ -35,8 +35,8 @@ LEAST_ROWS = 2
 
 
 def measure_quantiles(run: ScoreRun, ranking: Table, parts: int) -> Table | None:
-    """Measure the parts of a selection's order; None where it has too few rows for so many."""
-    if ranking.height < parts * LEAST_ROWS:
+    """Measure the parts of a selection's order; None where too few rows for so many have a score."""
+    if cut_order(ranking.read(), parts).height < parts * LEAST_ROWS:
         return None
     return run(quantiles, embed_pool_and_target(run), ranking, parts)
 

@@ -66,7 +66,13 @@ def ranked(count: int, selected: int, unscored: int = 0) -> pl.DataFrame:
 
 
 def run_quantiles(
-    store: Store, quality: Quality, *, selected: int = 10, leak: int | None = None, **given: Any
+    store: Store,
+    quality: Quality,
+    *,
+    selected: int = 10,
+    leak: int | None = None,
+    unscored: int = 0,
+    **given: Any,
 ) -> tuple[dict[str, Any], OrderedRun, Path]:
     """Prove a selection of the first rows of a pool, each of a quality of its own."""
     ids = [f"r{i:03}" for i in range(COUNT)]
@@ -77,7 +83,7 @@ def run_quantiles(
     run = OrderedRun(store, loss=lambda rows: float(np.mean([quality(int(i[1:])) for i in rows])))
     run.rows = stored_rows(store, "pool", pool)
     params = ProofSettings.model_validate({"draws": 2, "quantiles": 5, **given}).values
-    selection = stored_table(store, "ranking", ranked(COUNT, selected))
+    selection = stored_table(store, "ranking", ranked(COUNT, selected, unscored))
     material = ProofInputs(stored_rows(store, "eval", evals))
     artifact = prove(run, selection, material, params, Budget(rows=selected))
     return orjson.loads(artifact.file("proof.json").read_bytes()), run, artifact.path
@@ -204,5 +210,13 @@ def test_rows_with_eval_prompts_are_not_trained_on(store: Store) -> None:
 def test_parts_of_too_few_rows_are_not_trained_on(store: Store) -> None:
     proof, _, _ = run_quantiles(store, lambda place: place / COUNT, selected=2)
     assert proof["quantiles"]["sentence"] == (
-        "No quantiles: 5 parts of the order have too few rows to train on."
+        "No quantiles: a fine-tune would have 2 rows, as many as the selection or all of one of 5 "
+        "parts of the order, and at least 3 are needed."
     )
+    assert len(proof["quantiles"]["parts"]) == 5
+
+
+def test_an_order_of_fewer_rows_than_parts_has_no_parts(store: Store) -> None:
+    proof, _, _ = run_quantiles(store, lambda place: place, selected=3, unscored=COUNT - 3)
+    assert proof["quantiles"]["parts"] == []
+    assert "a fine-tune would have 0 rows" in proof["quantiles"]["sentence"]

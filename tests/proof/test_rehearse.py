@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def rehearsed(
     forgets: str = "nothing",
     wrong: frozenset[int] = frozenset(),
     steps: list[str] | None = None,
+    origins: Collection[str] = tuple(GROUPS),
     **settings: Any,
 ) -> tuple[pl.DataFrame, pl.DataFrame, Artifact]:
     """Return the fates of prior rows, their bins, and the artifact; put what was computed in `steps`."""
@@ -96,7 +97,7 @@ def rehearsed(
     )
     artifact = rehearse(
         run,
-        stored_rows(store, "prior", prior_rows()),
+        stored_rows(store, "prior", [r for r in prior_rows() if r["origin"] in origins]),
         [stored_table(store, "evidence", kept_out)],
         stored_table(store, "ranking", ranking),
         RehearseSettings.model_validate(values),
@@ -158,6 +159,16 @@ def test_held_out_and_selected_rows_are_never_drawn_whatever_the_budget(store: S
         assert not rows.filter(fate="dropped")["random"].any()
         assert rows.filter(fate="rehearsed").height == rows["random"].sum() == 40
         assert Table(artifact, "rehearsed").height == Table(artifact, "random").height == 40
+
+
+def test_as_many_rows_by_chance_are_drawn_where_the_base_gets_fewer_right_than_the_budget(
+    store: Store,
+) -> None:
+    wrong, origins = frozenset(range(20)), ("sums",)
+    rows, _, artifact = rehearsed(store, "sums", wrong, share=1.0, origins=origins)
+    assert artifact.counts["budget"] == 40
+    assert rows.filter(fate="rehearsed").height == rows["random"].sum() == 10
+    assert rows.filter("random")["fate"].n_unique() == 2, "from all rows"
 
 
 def test_the_probe_is_read_by_the_first_fine_tune_of_the_proof(store: Store) -> None:

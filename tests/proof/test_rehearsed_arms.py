@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
+import orjson
 import pytest
 
 from curate.proof.metrics import LOSS
-from curate.proof.rehearsed_arms import RehearsedVerdict, judge_rehearsed, rehearsed_arms
+from curate.proof.rehearsed_arms import (
+    RehearsedVerdict,
+    judge_rehearsed,
+    read_rehearsed,
+    rehearsed_arms,
+)
 from curate.proof.statistics import Matrix, estimate
 
 
@@ -35,14 +43,22 @@ def test_an_arm_is_judged_by_the_margin_and_compared_with_selection_and_chance()
     assert "forgets less than with as many rows by chance: -0.1" in words
 
 
-def test_arms_that_do_the_same_forget_neither_more_nor_less() -> None:
+def test_arms_that_do_the_same_are_not_said_to_be_equal() -> None:
     [line] = judged(rehearsed=0.3)
     [less] = line.less.values()
     assert less.low < 0 < less.high
     gains = arms(base=0.0, selected=0.3, random_rows=0.3, rehearsed=0.3)
     expected = estimate(gains["rehearsed"], gains["selected"])
     assert less == expected
-    assert "forgets neither more nor less than without any" in line.sentence("x")
+    assert "is not shown to forget less or more than without any" in line.sentence("x")
+
+
+def test_comparisons_are_read_in_their_order_whatever_that_of_the_file() -> None:
+    first, _ = judged(rehearsed=0.02, rehearsed_random=0.2)
+    stored = orjson.dumps({"rehearsed": [asdict(first)]}, option=orjson.OPT_SORT_KEYS)
+    [read] = read_rehearsed(orjson.loads(stored))
+    assert list(read.less) == ["selected", "rehearsed_random"]
+    assert read.sentence("x") == first.sentence("x")
 
 
 def test_proofs_without_a_rehearsal_have_no_such_arm() -> None:

@@ -83,6 +83,14 @@ def test_what_is_stored_is_told_without_a_fine_tune(make_run: MakeRun, near: int
     assert "of models trained on each part" not in page
 
 
+def test_an_order_without_parts_says_why(make_run: MakeRun) -> None:
+    run = make_run()
+    add_trained(run, trained_parts(parts=[], rows=0, sentence="No quantiles: so few rows."))
+    page = write_report(run).read_text()
+    assert "No quantiles: so few rows." in page
+    assert page.count('id="quantiles"') == page.count('href="#quantiles">the order') == 1
+
+
 def test_a_plain_draw_has_what_it_trained_alone(make_run: MakeRun) -> None:
     run = make_run()
     add_trained(run, trained_parts())

@@ -16,8 +16,8 @@ from curate.pipeline.curation import run_curation
 from curate.report.quantiles import quantiles_section
 from curate.runs.folder import open_run
 from curate.selectors.coverage import near_limit
-from curate.selectors.quantiles import quantiles
-from tests.conftest import stored
+from curate.selectors.quantiles import measure_quantiles, quantiles
+from tests.conftest import RowsRun, stored
 from tests.report.realrun import write_inputs
 from tests.report.sections import words_of_block
 from tests.selectors.targetruns import embedded, unit_vectors
@@ -55,6 +55,12 @@ def test_parts_are_measured_as_in_a_plain_loop(store: Store, cuts: list[int]) ->
         assert line["coverage"] == pytest.approx(best.mean(), abs=1e-5)
         assert line["near"] == int((best.round(6) >= limit).sum())
         assert line["tokens"] == pytest.approx(rows.mean())
+
+
+@pytest.mark.parametrize("unscored", [51, 60])
+def test_parts_of_hardly_any_scored_row_are_not_measured(store: Store, unscored: int) -> None:
+    # It stops before it embeds anything.
+    assert measure_quantiles(RowsRun(store), ranking(store, range(60), unscored), 5) is None
 
 
 @pytest.mark.system
