@@ -215,7 +215,7 @@ def test_an_interval_per_token_has_no_part_of_how_long_examples_are() -> None:
 
 
 def test_the_terminal_names_the_method_of_each_verdict() -> None:
-    line = {"sentence": "general: kept"}
+    line = {"source": "general", "sentence": "general: kept"}
     alone = {"watch": [line]}
     assert watched_sentences(alone) == ["general: kept"]
     several = {**alone, "methods": [{"method": m, "watch": [line]} for m in ("rds", "bm25")]}
