@@ -33,6 +33,12 @@ def test_every_step_is_in_the_lock_with_its_version_and_source() -> None:
     assert moved == [], "run `make lock`, which says whether results moved too"
 
 
+def test_no_step_has_the_name_of_a_stage() -> None:
+    """The manifest of a run would count the rows of both as the stage's."""
+    names = set(current_sources())
+    assert [name for name in sorted(names) if f"stage:{name}" in names] == []
+
+
 @pinned
 @pytest.mark.system
 def test_results_are_those_of_the_lock(tmp_path: Path, tiny: Path) -> None:

@@ -110,7 +110,7 @@ class PairwiseStage(CutParams, Stage):
         return Workload(calls=rows * 2 * (self.samples + len(REFLECTIONS)))
 
 
-@cached(version=VERSION, name="pairwise", title="Compare preferences", wants=engine_wants)
+@cached(version=VERSION, name="preference-scores", title="Compare preferences", wants=engine_wants)
 def preference_scores(
     data: StageInputs,
     criteria: str,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from curate.config.recipe import Config
 from curate.core.calls import Table
 from curate.core.store import Store
 from curate.judge.pairwise import PairwiseStage
 from curate.llm.grading import read_rubric
+from curate.pipeline.curation import run_curation
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
 from tests.judge.clearruns import EngineRun, judge_stage, use
+from tests.report.sections import section_of, words_of_block
 
 GOOD, BAD = "Paris", "a potato"
 
@@ -85,3 +90,21 @@ def test_the_threshold_moves_without_a_call(store: Store, monkeypatch: Any) -> N
     evidence, _, engine = compared(store, monkeypatch, threshold=0.8)
     assert engine.calls == []
     assert [keep for keep, _, _ in evidence] == [True, False, True, True, False]
+
+
+@pytest.mark.system
+def test_a_whole_run_adds_up(tmp_path: Path, tiny: Path) -> None:
+    lines = [{"prompt": f"q{i}", "chosen": f"a{i}", "rejected": f"b{i}"} for i in range(6)]
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe = {
+        "name": "pairwise",
+        "pool": [{"path": str(tmp_path / "pool.jsonl")}],
+        "models": {"base": str(tiny), "dtype": "float32"},
+        "stages": [{"method": "pairwise", "threshold": None, "drop": 0.4}],
+        "select": {"method": "random", "budget": 2},
+        "store": str(tmp_path / "store"),
+    }
+    run = run_curation(Config.model_validate(recipe), tmp_path / "run").folder
+    evidence = pl.read_parquet(run / "evidence" / "pairwise.parquet")
+    assert evidence["score"].null_count() < 6
+    assert "in both orders" in words_of_block(section_of(run, "pairwise"))
