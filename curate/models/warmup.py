@@ -108,7 +108,7 @@ def write_checkpoints(
     examples = [example for example in examples if has_response(example)]
     if not examples:
         raise UserError(
-            f"less: none of the {len(messages)} rows of the warm-up has a response within "
+            f"warm-up: none of its {len(messages)} rows has a response within "
             f"{max_length} tokens; raise select.max_length"
         )
     base = adaptable_model(model.folder, model.dtype, model.trust)
@@ -151,15 +151,16 @@ def adapt(model: Any, lora: WarmupTuning, seed: Sequence[int]) -> "PeftModel":
 
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise UserError(
-            "less: the base model carries adapters of its own; merge them into its weights first"
+            "warm-up: the base model carries adapters of its own; merge them into its weights first"
         )
     last = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     missing = [name for name in lora["targets"] if name not in last]
     if missing:
         linear = {n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, Linear)}
         raise UserError(
-            f"less: the base model has no layer named {', '.join(missing)}; set select.warmup.targets "
-            f"to names of its linear layers: {', '.join(sorted(linear)) or 'it has none'}"
+            f"warm-up: the base model has no layer named {', '.join(missing)}; set "
+            "select.warmup.targets to names of its linear layers: "
+            + (", ".join(sorted(linear)) or "it has none")
         )
     return add_adapters(model, lora, lora["targets"], seed)
 
@@ -178,7 +179,7 @@ def _train(
     ):
         if not math.isfinite(step.loss):
             raise FloatingPointError(
-                f"the loss of step {step_number} of less's warm-up is not finite; lower "
+                f"the loss of step {step_number} of the warm-up is not finite; lower "
                 "select.warmup.learning_rate"
             )
         rates.append(step.rate)

@@ -175,7 +175,7 @@ def test_rows_without_a_response_within_the_limit_are_left_out(store: Store, tin
     assert (warmup.counts["rows_in"], warmup.counts["rows_out"]) == (8, 7)
     assert read_warmup(warmup)["checkpoints"][0]["steps"] == 7
     with pytest.raises(
-        UserError, match=r"none of the 1 rows .* within 96 tokens; raise select\.max"
+        UserError, match=r"none of its 1 rows .* within 96 tokens; raise select\.max"
     ):
         checkpoints(store, tiny, [long])
 

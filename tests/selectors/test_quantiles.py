@@ -17,9 +17,11 @@ from curate.report.quantiles import quantiles_section
 from curate.runs.folder import open_run
 from curate.selectors.coverage import near_limit
 from curate.selectors.quantiles import measure_quantiles, quantiles
-from tests.conftest import RowsRun, stored
+from curate.selectors.selection import rank_by
+from tests.conftest import RowsRun, row, stored, turns
 from tests.report.realrun import write_inputs
 from tests.report.sections import words_of_block
+from tests.selectors.poolruns import make_run, sample_pool, selector_of
 from tests.selectors.targetruns import embedded, unit_vectors
 
 
@@ -61,6 +63,19 @@ def test_parts_are_measured_as_in_a_plain_loop(store: Store, cuts: list[int]) ->
 def test_parts_of_hardly_any_scored_row_are_not_measured(store: Store, unscored: int) -> None:
     # It stops before it embeds anything.
     assert measure_quantiles(RowsRun(store), ranking(store, range(60), unscored), 5) is None
+
+
+@pytest.mark.parametrize(("budget", "scored", "parts"), [(1, 12, 5), (12, 9, 0)])
+def test_an_order_has_parts_by_the_rows_that_have_a_score(
+    store: Store, budget: int, scored: int, parts: int
+) -> None:
+    blank = [row(f"z{i}", turns("Hello", "")) for i in range(12)]
+    run = make_run(store, [*sample_pool(scored), *blank])
+    run.target = run.rows
+    selector = selector_of("embed", compare="response", budget=budget)
+    chosen = rank_by(run, selector, selector.score_rows(run))
+    table = measure_quantiles(run, chosen.ranking, 5)
+    assert (0 if table is None else table.read().height) == parts
 
 
 @pytest.mark.system

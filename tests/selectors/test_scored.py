@@ -173,7 +173,7 @@ def test_a_method_that_can_score_no_row_says_so(store: Store, tiny: Path, method
     sentence = str(caught.value)
     assert "\n" not in sentence
     # These know more of the cause, and say so before there is a table of scores.
-    warmed = "less: none of the 3 rows of the warm-up"
+    warmed = "warm-up: none of its 3 rows"
     own = {
         "less": warmed,
         "delta_loss": warmed,
