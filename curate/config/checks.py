@@ -157,6 +157,10 @@ def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:
     plain = [*PLAIN_ARMS, *OTHERS]
     for i, arm in enumerate(arms):
         place = ("prove", "arms", i)
+        if arm in (REHEARSED, BY_CHANCE):
+            raise KeyFault(
+                place, f"{arm!r} is an arm wherever `rehearse` is given: leave it out here"
+            )
         if isinstance(arm, str) and arm not in (*plain, *compared):
             raise KeyFault(
                 place,

@@ -125,9 +125,10 @@ def _choice(subject: CardSubject) -> str:
 def _rehearsal(subject: CardSubject) -> str:
     if not subject.rehearsed:
         return ""
-    return (
-        f"; {subject.rehearsed:,} of them are rows of earlier training, mixed in against forgetting"
+    rows = (
+        f"{subject.rehearsed:,} of them are rows of earlier training, mixed in against forgetting"
     )
+    return f"; {rows}{', without which the verdict is' if subject.recipe.prove else ''}"
 
 
 def funnel_lines(funnel: Funnel) -> Iterator[str]:

@@ -86,7 +86,9 @@ def test_the_export_has_the_selection_and_rehearsed_rows_of_a_source_of_their_ow
     assert sorted(rehearsed) == sorted(drawn)
     own = [line["row_id"] for line in lines if line["source"] == "pool"]
     assert own == run.table("selected").collect()["row_id"].to_list(), "which keep their order"
-    assert "4 of them are rows of earlier training" in (run.path / "export/README.md").read_text()
+    card = (run.path / "export/README.md").read_text()
+    assert "4 of them are rows of earlier training" in card
+    assert "mixed in against forgetting, without which the verdict is." in card
     again = [path for path in export_run(run, None, tmp_path / "again") if path.name == data.name]
     assert again[0].read_text() == data.read_text()
 
@@ -131,6 +133,8 @@ def test_random_needs_no_model_and_no_proof(root: Path, tiny: Path) -> None:
 def test_a_recipe_is_checked_before_anything_runs(root: Path, tiny: Path) -> None:
     with pytest.raises(ValueError, match=r"the name 'pool' is that of pool.0 as well"):
         rehearsing(root, tiny, rehearse={"from": {"path": "old.jsonl", "source": "pool"}})
+    with pytest.raises(ValueError, match="'rehearsed' is an arm wherever `rehearse` is given"):
+        rehearsing(root, tiny, prove={"arms": ["selected", "random", "rehearsed"]})
     with pytest.raises(ValueError, match="rehearsed rows have no score"):
         rehearsing(root, tiny, export={"sample_weight": True})
 
