@@ -35,6 +35,7 @@ BESIDE: tuple[Mapping[str, Any], ...] = (
     {"target": "data/target.jsonl"},
     TARGET,
     {"prompts": "prompts.jsonl"},
+    {"stages": [{"method": "context"}]},
     {"stages": [{"method": "clear", "action": "score"}]},
 )
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
@@ -89,6 +89,15 @@ class DeitaStage(CutParams, Stage):
         description="folder whose deita/complexity.j2 and quality.j2 come before ours",
         examples=["prompts/"],
     )
+
+    @model_validator(mode="after")
+    def _check_votes(self) -> "DeitaStage":
+        if self.votes > 1 and self.together == 1:
+            raise ValueError(
+                "votes: a turn that stands alone is asked about in the same words each time; give "
+                "`together` of 2 or more"
+            )
+        return self
 
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return the grades of all turns."""

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from curate.config.recipe import Config
 from curate.core.calls import Table
@@ -240,3 +241,9 @@ def test_the_real_model_gives_expected_grades(store: Store, smollm: Path) -> Non
     evidence = verdicts.read()
     assert evidence["complexity"].is_between(1, 6, closed="none").all()
     assert evidence["score"].null_count() == 0
+
+
+def test_votes_on_turns_that_stand_alone_are_refused() -> None:
+    assert DeitaStage(votes=2).together == 6
+    with pytest.raises(ValidationError, match="give `together` of 2 or more"):
+        DeitaStage(votes=2, together=1)
