@@ -29,6 +29,7 @@ import orjson
 import polars as pl
 
 from curate.core.calls import Counted, Table, cached, cached_files
+from curate.core.numerals import counted
 from curate.core.orderparts import cut_order
 from curate.core.store import Artifact, Counts, write_json
 from curate.proof.contamination import read_hits, write_leaks
@@ -76,8 +77,8 @@ def prove_quantiles(
     rows, reason = drawn.artifact.counts["rows_out"] // (parts * runs), ""
     if rows < LEAST_ROWS:
         reason = (
-            f"a fine-tune would have {rows} rows, as many as the selection or all of one of {parts} "
-            f"parts of the order, and at least {LEAST_ROWS} are needed"
+            f"a fine-tune would have {counted(rows, 'row')}, as many as the selection or all of one of "
+            f"{parts} parts of the order, and at least {LEAST_ROWS} are needed"
         )
     elif leaking := _leaking(training, drawn, held_out, design):
         holds = (

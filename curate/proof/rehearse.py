@@ -91,15 +91,24 @@ def _probe(
     state = run(base_state, prior, read_rows(run, prior, model, limit))
     probe = Table(run(write_probe, prior, state, free, count, run.seed), "rows")
     if not probe.height:
-        raise UserError(
-            f"{KEY}: the base gets none of {prior.height:,} rows right, so that it can forget none; "
-            "`method: random` draws from all of them"
-        )
+        raise UserError(f"{KEY}: {_no_probe(state, free, limit)}; `method: random` draws from all")
     # The first fine-tune of a proof of this selection: it is made once.
     seed = [run.seed, 0, FIXED_SEED]
     tuned = run(finetune, training_rows([run.rows], chosen), lora, seed, model)
     after = read_rows(run, probe, model, limit, tuned)
     return DamageProbe(state, probe, after.losses, after.answers)
+
+
+def _no_probe(state: Table, free: Table, limit: int) -> str:
+    """Return why none of the rows that may be rehearsed can be forgotten."""
+    ids = free.scan().filter(pl.col("reason").is_null())
+    rows = state.scan().join(ids, on="row_id", how="semi").collect()
+    if rows["right"].null_count() == rows.height:
+        return (
+            f"the base reads no response token of {rows.height:,} rows within prove.lora.max_length of "
+            f"{limit:,} tokens; raise it"
+        )
+    return f"the base gets none of {rows.height:,} rows right, so that it can forget none"
 
 
 def _why(free: Table) -> str:

@@ -105,4 +105,6 @@ def _less(other: str, gain: IntervalEstimate) -> str:
         if gain.high < 0
         else "is not shown to forget less or more than"
     )
-    return f"{what} {LABELS[other]}: {-gain.difference:+.3f} [{-gain.high:+.3f}, {-gain.low:+.3f}]"
+    # From 0, so that nothing at all is not -0.
+    difference, low, high = 0 - gain.difference, 0 - gain.high, 0 - gain.low
+    return f"{what} {LABELS[other]}: {difference:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -11,6 +11,7 @@ from curate.core.score_section import score_section
 from curate.core.section import (
     Block,
     Cell,
+    Code,
     DataTable,
     Heading,
     Paragraph,
@@ -98,6 +99,7 @@ def nearness_blocks(run: RunTables) -> Iterator[Block]:
     rest = groups.height - listed.height
     yield note(
         "The cosine of the mean embedding of a source's kept rows with that of the target examples. It "
-        "guesses what a source is good for; the method sources tries it with trial."
-        + (f" {number(rest)} more are farther." if rest else "")
+        "guesses what a source is good for, which ",
+        Code("{method: sources, trial: {top: 6}}"),
+        " tries." + (f" {number(rest)} more are farther." if rest else ""),
     )

@@ -29,11 +29,12 @@ GROUPS = {"verse": 30, "sums": 30, "prose": 30}
 class ForgettingRun(MeasuredRun):
     """A run whose tuned model has a higher loss on some origin, and no longer knows sums.
 
-    wrong: numbers that the base gets wrong.
+    wrong: numbers that the base gets wrong. reads: whether it reads a response of any row.
     """
 
     forgets: str
     wrong: frozenset[int] = frozenset()
+    reads: bool = True
 
     def replace(self, computation: Computation) -> Computation:
         if computation.name == "written":
@@ -46,8 +47,9 @@ class ForgettingRun(MeasuredRun):
         hurt = (rows["origin"] == self.forgets).to_numpy() * 0.2
         noise = np.array([0.001 * (len(i) + int(i[-1])) for i in rows["row_id"]])
         loss = 1.0 + noise + (hurt if arguments["tuned"] else 0)
+        losses = pl.Series("loss", loss if self.reads else [None] * rows.height, dtype=pl.Float64)
         pl.DataFrame(
-            {"eval_id": rows["row_id"], "loss": loss, "exact": False, "response_tokens": 5}
+            {"eval_id": rows["row_id"], "loss": losses, "exact": False, "response_tokens": 5}
         ).write_parquet(out / "results.parquet")
         return {}
 
@@ -185,13 +187,22 @@ def test_random_reads_no_model(store: Store) -> None:
     assert steps == ["rehearse-allowed", "rehearsal"]
 
 
-def test_a_base_that_gets_nothing_right_ends_in_words(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("reads", "words"),
+    [
+        (True, "the base gets none of 30 rows right"),
+        (False, "reads no response token of 30 rows within prove.lora.max_length of 64 tokens"),
+    ],
+)
+def test_a_base_that_gets_nothing_right_ends_in_words(
+    store: Store, reads: bool, words: str
+) -> None:
     numbers = frozenset(range(30))
+    run = ForgettingRun(store, loss=lambda ids: 1.0, forgets="x", wrong=numbers, reads=reads)
     rows = [one for one in prior_rows() if one["origin"] == "sums"]
-    run = ForgettingRun(store, loss=lambda ids: 1.0, forgets="verse", wrong=numbers)
     run.rows = stored_rows(store, "pool", [row("p0", turns("a", "b"))])
     ranking = pl.DataFrame({"row_id": ["p0"], "selected": [True]})
-    with pytest.raises(UserError, match="the base gets none of 30 rows right"):
+    with pytest.raises(UserError, match=words):
         rehearse(
             run,
             stored_rows(store, "prior", rows),

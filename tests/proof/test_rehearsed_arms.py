@@ -51,6 +51,11 @@ def test_arms_that_do_the_same_are_not_said_to_be_equal() -> None:
     expected = estimate(gains["rehearsed"], gains["selected"])
     assert less == expected
     assert "is not shown to forget less or more than without any" in line.sentence("x")
+    same = judge_rehearsed(
+        {"rehearsed": gains["selected"], "selected": gains["selected"]},
+        gains["base"][0], gains["random_rows"], LOSS, 0.1, 0.05, None,
+    )  # fmt: skip
+    assert same[0].sentence("x").endswith("than without any: +0.000 [+0.000, +0.000]")
 
 
 def test_comparisons_are_read_in_their_order_whatever_that_of_the_file() -> None:
