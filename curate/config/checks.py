@@ -20,6 +20,7 @@ from curate.proof.others import OTHERS, PLAIN_ARMS
 from curate.proof.rehearse_settings import RehearseSettings
 from curate.proof.rehearsed_arms import BY_CHANCE, REHEARSED
 from curate.proof.settings import ArmFile, ProofSettings
+from curate.selectors.groups import META
 from curate.selectors.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
 Place = tuple[str | int, ...]
@@ -81,7 +82,7 @@ def check_markers(stages: Sequence[Stage]) -> None:
 
 
 def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Stage]) -> None:
-    """Fail where the plan's conditions are no SQL or speak of a stage that the recipe has not."""
+    """Fail where conditions or the method name a stage that the recipe has not, or are no SQL."""
     try:
         named = named_stages(select)
     except UserError as error:
@@ -95,6 +96,24 @@ def check_plan(place: Sequence[Any], select: SelectParams, stages: Sequence[Stag
                 place,
                 f"filter or shares: nothing is named {name!r}; known: {', '.join(columns)}",
             )
+
+    for member, _ in select.members() if isinstance(select, Selector) else ():
+        for key, stage in _stages_read(member):
+            if stage not in names:
+                where = (*place, key) if member is select else place
+                there = ", ".join(names) or "none"
+                sentence = f"no stage {stage!r} before the selection; there are: {there}"
+                raise KeyFault(where, sentence if member is select else f"{key}: {sentence}")
+
+
+def _stages_read(selector: Selector) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of a selector that name columns of stages, and these stages."""
+    for key in selector.evidence_keys:
+        value = getattr(selector, key) or ()
+        for column in [value] if isinstance(value, str) else value:
+            stage, dot, _ = column.partition(".")
+            if dot and not column.startswith(META):
+                yield key, stage
 
 
 def check_target(place: Sequence[Any], selector: Selector) -> None:

@@ -32,6 +32,7 @@ class Selector(SelectParams, Method):
         renders_target: the base model reads the target examples, in its chat template.
         on_targets: for a method that did not beat random draws, what it did on the 8 targets of
             docs/real-targets.md.
+        evidence_keys: the parameters that may name a column of earlier evidence, as STAGE.COLUMN.
         scores_alone: a row's score depends on the row and the target alone, not on which others there
             are.
     """
@@ -44,6 +45,7 @@ class Selector(SelectParams, Method):
     needs_tokens: ClassVar[bool] = True
     renders_target: ClassVar[bool] = False
     on_targets: ClassVar[str] = ""
+    evidence_keys: ClassVar[tuple[str, ...]] = ()
     scores_alone: ClassVar[bool] = False
 
     def score_rows(self, run: ScoreRun) -> Table:

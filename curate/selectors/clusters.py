@@ -58,6 +58,7 @@ class ClustersSelector(VectorParams):
 
     title: ClassVar[str] = "balanced clusters"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("by",)
     on_targets: ClassVar[str] = "within the range of random draws on all 8"
     rank_params: ClassVar[tuple[str, ...]] = ("within",)
 

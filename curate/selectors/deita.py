@@ -64,6 +64,7 @@ class DeitaSelector(VectorParams):
 
     title: ClassVar[str] = "DEITA"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("score",)
     on_targets: ClassVar[str] = "worse than random draws on 7, better on 1"
 
     method: Literal["deita"] = "deita"

@@ -49,6 +49,7 @@ class GmeSelector(Selector):
 
     title: ClassVar[str] = "greedy maximum entropy"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("attributes",)
     on_targets: ClassVar[str] = "within the range of random draws on all 8"
 
     method: Literal["gme"] = "gme"

@@ -44,6 +44,7 @@ class InstagSelector(Selector):
 
     title: ClassVar[str] = "InsTag"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("tags",)
 
     method: Literal["instag"] = "instag"
     tags: str = Field(

@@ -47,6 +47,7 @@ class MixtureSelector(Selector):
 
     title: ClassVar[str] = "a mixture"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("by",)
     on_targets: ClassVar[str] = "better than random draws on 1, worse on 1, within their range on 6"
     rank_params: ClassVar[tuple[str, ...]] = ("by", "weights", "temperature", "cap")
     needs_tokens: ClassVar[bool] = False

@@ -59,6 +59,7 @@ class SmartSelector(VectorParams):
 
     title: ClassVar[str] = "SMART"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("by",)
     on_targets: ClassVar[str] = "within the range of random draws on all 8"
     rank_params: ClassVar[tuple[str, ...]] = ("tasks",)
 

@@ -54,6 +54,7 @@ class SourcesSelector(Selector):
 
     title: ClassVar[str] = "a choice of sources"
     version: ClassVar[int] = VERSION
+    evidence_keys: ClassVar[tuple[str, ...]] = ("by",)
     needs_target: ClassVar[bool] = True
 
     method: Literal["sources"] = "sources"

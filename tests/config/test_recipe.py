@@ -543,6 +543,37 @@ def test_what_a_recipe_needs_is_asked_for(tmp_path: Path, old: str, new: str, sa
     assert re.search(said, complain(tmp_path, RECIPE.replace(old, new))[0])
 
 
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        ("method: instag", r"select\.tags: no stage 'tags' before the selection; there are: exact"),
+        ("method: mixture, by: rules.label", r"select\.by: no stage 'rules' before"),
+        ("method: deita, score: [exact.kept, judge.score]", r"select\.score: no stage 'judge'"),
+        (
+            "method: gme, attributes: [source, meta.x, tags.tag]",
+            r"select\.attributes: no .* 'tags'",
+        ),
+        (
+            "method: blend, parts: [{method: random}, {method: clusters, by: tags.tag}]",
+            r"select: by: no stage 'tags' before",
+        ),
+        ("method: mixture, by: exact.cluster", None),
+        ("method: mixture, by: meta.language", None),
+    ],
+)
+def test_what_a_method_reads_of_a_stage_needs_the_stage(
+    tmp_path: Path, select: str, said: str | None
+) -> None:
+    text = (
+        "name: a\npool: data/pool.jsonl\nstages: [{method: exact}]\n"
+        f"select: {{{select}, budget: {{rows: 1}}}}\n"
+    )
+    if said is None:
+        load(tmp_path, text)
+    else:
+        assert re.search(said, complain(tmp_path, text)[0])
+
+
 def test_random_needs_no_target(tmp_path: Path) -> None:
     assert load(tmp_path, SHORT).target is None
 
