@@ -8,7 +8,7 @@ from pydantic import Field
 from curate.core.calls import Table, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
-from curate.core.numerals import significant
+from curate.core.numerals import counted, significant
 from curate.core.params import Params
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
@@ -106,9 +106,10 @@ def check_held_out(labels: Table, before: Table, after: Table) -> pl.DataFrame:
 def check_sentence(check: pl.DataFrame) -> str:
     """Return what tuning did to the held-out rows, in a sentence."""
     before, after = check.iter_rows(named=True)
-    rows = f"{after['rows']} labelled rows that it was not tuned on, {after['wrong']} of them wrong"
     if after["auroc"] is None:
-        return f" Of the {rows}: too few of a kind to say what the tuning did."
+        rows = f"{counted(after['rows'], 'labelled row')} aside from that, {after['wrong']} wrong"
+        return f" It was tuned on labels. {rows}: too few of a kind to say what the tuning did."
+    rows = f"{after['rows']} labelled rows that it was not tuned on, {after['wrong']} of them wrong"
     interval = (
         ""
         if after["low"] is None

@@ -104,7 +104,10 @@ def test_a_fifth_is_held_out_by_its_ids() -> None:
 def test_too_few_held_out_rows_say_nothing() -> None:
     line = {"model": "after", "rows": 3, "wrong": 0, "auroc": None, "low": None, "high": None}
     check = pl.DataFrame([{**line, "model": "before"}, line])
-    assert "too few of a kind" in check_sentence(check)
+    assert check_sentence(check) == (
+        " It was tuned on labels. 3 labelled rows aside from that, 0 wrong: too few of a kind to say "
+        "what the tuning did."
+    )
 
 
 def test_best_stands_for_a_cut() -> None:
