@@ -10,6 +10,7 @@ import polars as pl
 from curate.config.recipe import Config
 from curate.core.bucket import local_folder
 from curate.core.calls import Table
+from curate.core.numerals import counted
 from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import TRAINING_COST, ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
@@ -68,7 +69,7 @@ def proof_lines(
     measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
     load = exactly(base.load)
     curve = _curve_cost(config, chosen)
-    more = curve.runs + _quantile_runs(config) + _ablation_runs(config)
+    more = curve.runs + _quantile_runs(config, rows, chosen) + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, limit)]) for name in ("pool", "eval"))
     return [
@@ -308,10 +309,13 @@ def _curve_lines(
     return [EstimateLine("proof: curve", cost.sizes[0], summary, tokens, tuning + measuring)]
 
 
-def _quantile_runs(config: Config) -> int:
-    """Return how many fine-tunes the parts of the order take, at most."""
+def _quantile_runs(config: Config, rows: int, chosen: int) -> int:
+    """Return how many fine-tunes the parts of the order take, at most; none on parts of few rows."""
     assert config.prove is not None
-    return config.prove.seeds * (config.prove.quantiles or 0)
+    parts = config.prove.quantiles
+    if parts is None or min(chosen, rows // parts) < LEAST_ROWS:
+        return 0
+    return config.prove.seeds * parts
 
 
 def _quantile_lines(
@@ -319,10 +323,15 @@ def _quantile_lines(
 ) -> list[EstimateLine]:
     """Return the line of parts of the order, trained and measured; none without `prove.quantiles`."""
     assert config.prove is not None
-    runs, parts = _quantile_runs(config), config.prove.quantiles
+    runs, parts = _quantile_runs(config, rows, chosen), config.prove.quantiles
     if parts is None:
         return []
     size = min(chosen, rows // parts)
+    if not runs:
+        summary = (
+            f"nothing is trained: a part would give {counted(size, 'row')}, fewer than {LEAST_ROWS}"
+        )
+        return [EstimateLine("proof: quantiles", size, summary)]
     lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
     trained, tuning = _tuning_cost(lora, runs * (size + _then_rows(config, examples)), runs, base)
     measured, measuring = _measuring_cost(lora, eval_rows, runs, base)

@@ -152,6 +152,15 @@ def test_parts_of_the_order_cost_a_fine_tune_for_each_seed(
     assert line.stage not in {other.stage for other in plain}
 
 
+def test_parts_of_too_few_rows_to_train_on_cost_nothing(tmp_path: Path, tiny: Path) -> None:
+    given = proof_recipe(tmp_path, tiny, quantiles=5)
+    given = given | {"select": {"method": "bm25", "budget": 2}}
+    by_stage = {line.stage: line for line in estimate(Config.model_validate(given))}
+    line = by_stage["proof: quantiles"]
+    assert line.does == "nothing is trained: a part would give 2 rows, fewer than 3"
+    assert (line.tokens, line.seconds.likely) == (0, 0)
+
+
 def test_models_of_a_curve_are_counted_wherever_models_are_measured(
     tmp_path: Path, tiny: Path
 ) -> None:
