@@ -9,7 +9,8 @@ and classes by an interval (theirs are ratings).
     effect      loss of a target example after the warm-up, less that after the trial; above 0 it helps
     interval    95 %, over examples and over seeds, which draw the rows and their order anew
                 (curate.core.intervals)
-    class       helpful or harmful where the interval holds no 0, else neutral
+    class       helpful or harmful where the interval holds no 0, else neutral; so is an effect without
+                an interval, where no trial or example differs from another
 
 Intervals are of each group alone: of twenty groups without any effect, one has a class by chance.
 
@@ -163,8 +164,17 @@ def target_losses(
 
 
 def effect_of(gains: Losses) -> Effect:
-    """Return the mean of gains [seeds, examples] with its interval; NaN does not count."""
+    """Return the mean of gains [seeds, examples] with its interval; NaN does not count.
+
+    Raises:
+        UserError: no gain is a number.
+    """
     gains = gains[:, np.isfinite(gains).all(axis=0)]
+    if not gains.size:
+        raise UserError(
+            "select.trial: after a trial no loss of a target example is a finite number; "
+            "models.dtype: float32 may help"
+        )
     mean, reach = float(gains.mean()), half_interval(gains)
     if not reach:
         return Effect(round(mean, DECIMALS), None, None)

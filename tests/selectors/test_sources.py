@@ -267,6 +267,8 @@ def test_a_single_trial_on_a_single_example_is_refused_before_anything(store: St
 def test_an_example_without_a_response_does_not_count() -> None:
     gains = np.array([[0.1, np.nan, 0.4], [0.2, np.nan, 0.1]])
     assert effect_of(gains) == effect_of(gains[:, [0, 2]])
+    with pytest.raises(UserError, match="no loss of a target example is a finite number"):
+        effect_of(gains[:, [1]])
 
 
 def test_rows_are_drawn_whatever_their_order() -> None:
