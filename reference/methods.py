@@ -36,6 +36,7 @@ BESIDE: tuple[Mapping[str, Any], ...] = (
     TARGET,
     {"prompts": "prompts.jsonl"},
     {"stages": [{"method": "context"}]},
+    {"stages": [{"method": "tags"}]},
     {"stages": [{"method": "clear", "action": "score"}]},
 )
 
