@@ -1,6 +1,6 @@
 """What the leak check finds and what it drops wrongly, on planted truth of templated tasks.
 
-    python tests/benchmarks/bench_leaks.py ../shared/data [development|held-out|fresh|alarms|speed]
+    python tests/benchmarks/bench_leaks.py DATA [development|held-out|fresh|alarms|speed]
 
 The folder holds `bbh/*.json` (BIG-Bench Hard), `p3/*.jsonl.gz` (P3), `gsm8k/*.jsonl.gz` and
 `gpteacher/roleplay.json.gz`; it may stand in CURATE_BENCH_DATA instead. Of each task some rows are the

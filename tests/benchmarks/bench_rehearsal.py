@@ -1,6 +1,6 @@
 """Rehearsal: what tuning on GSM8K forgets of P3, alone, with random and with mix-cd rows of it.
 
-    python tests/benchmarks/bench_rehearsal.py ../shared/data OUT [--seeds 6] [--rows 48] [--share 0.1]
+    python tests/benchmarks/bench_rehearsal.py DATA OUT [--seeds 6] [--rows 48] [--share 0.1]
 
 SmolLM2-135M is tuned on GSM8K rows, others for each seed. What it could do before are the eight sets of
 P3 with the most short rows whose response is a text and no value (of those with a value it gets less
