@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
+import fsspec
 import pytest
+
+from tests.httpserver import serving
 
 
 @contextmanager
@@ -81,3 +84,15 @@ def keys_of(address: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+@contextmanager
+def faults_between(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
+    """Put a proxy before a server that speaks S3; yield the list of faults of its next requests."""
+    faults: list[str | int] = []
+    handler = type("Proxy", (FlakyProxy,), {"faults": faults, "server_address": server})
+    with serving(handler) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        fsspec.filesystem("s3").clear_instance_cache()
+        yield faults

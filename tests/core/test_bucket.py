@@ -22,7 +22,7 @@ from curate.core.errors import UserError
 from curate.core.store import Store
 from tests.core.test_store import Step, content, flip_byte, numbers_step, truncate, write_numbers
 from tests.httpserver import serving
-from tests.s3server import FlakyProxy, use_s3
+from tests.s3server import FlakyProxy, faults_between, use_s3
 
 pytestmark = pytest.mark.system
 Stores = Callable[[str], BucketStore]
@@ -212,12 +212,7 @@ def test_answers_that_a_model_owes_are_asked_for_again(stores: Stores) -> None:
 @pytest.fixture
 def flaky(stores: Stores, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
     """The faults of the next requests."""
-    faults: list[str | int] = []
-    handler = type("Proxy", (FlakyProxy,), {"faults": faults, "server_address": s3})
-    with serving(handler) as address:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        fsspec.filesystem("s3").clear_instance_cache()
+    with faults_between(s3, monkeypatch) as faults:
         yield faults
 
 

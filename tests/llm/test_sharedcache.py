@@ -33,10 +33,9 @@ from curate.pipeline.curation import run_curation
 from curate.runs.housekeeping import store_usage
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.generate.serverruns import good_act, recipe_of
-from tests.httpserver import serving
 from tests.llm.engines.fakeserver import Act, FakeServer
 from tests.llm.test_cache import completions
-from tests.s3server import FlakyProxy, use_s3
+from tests.s3server import faults_between, use_s3
 
 pytestmark = pytest.mark.system
 REPO = Path(__file__).parents[2]
@@ -182,12 +181,7 @@ def test_answers_are_put_there_while_a_step_is_at_work(
 @pytest.fixture
 def flaky(bucket: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
     """The faults of the next requests."""
-    faults: list[str | int] = []
-    handler = type("Proxy", (FlakyProxy,), {"faults": faults, "server_address": s3})
-    with serving(handler) as address:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        fsspec.filesystem("s3").clear_instance_cache()
+    with faults_between(s3, monkeypatch) as faults:
         yield faults
 
 
