@@ -15,6 +15,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from curate.core.errors import UserError
@@ -61,7 +62,7 @@ def publish(folder: Path, lock: FolderLock, build: Callable[[Path], None]) -> No
         _carry_over(new, folder, foreign)
     else:
         _move_in(folder, new)
-    shutil.rmtree(new)
+    _remove(new)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -84,7 +85,17 @@ def _discard(leftover: Path, folder: Path) -> None:
     if clashes:
         LOG.warning("%s holds another %s than %s: it is kept", leftover, clashes[0], folder)
         return
-    shutil.rmtree(leftover, ignore_errors=True)
+    with suppress(OSError):
+        _remove(leftover)
+
+
+def _remove(leftover: Path) -> None:
+    """Remove a folder without files of the user's, the manifest first.
+
+    Half removed with its manifest, its own empty folders would look like the user's.
+    """
+    (leftover / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(leftover)
 
 
 def _can_stand_beside(folder: Path) -> bool:

@@ -226,6 +226,52 @@ def test_a_reader_sees_the_old_run_or_the_new_one_and_never_none(tmp_path: Path)
     assert reader.returncode == 0, stderr
 
 
+REMOVALS = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from tests.runs.test_publish import contents, names, write_run
+
+# The system decides in which order a folder's entries are removed: some come before the manifest.
+def files(text):
+    return {f"folder-{number}__file": text for number in range(8)}
+
+def stop_before_removal(number):
+    removals = count()
+    def hook(event, args):
+        if event in ("os.remove", "os.rmdir") and next(removals) == number:
+            os._exit(9)
+    sys.addaudithook(hook)
+
+for number in count():
+    run = Path(sys.argv[1]) / str(number) / "run"
+    write_run(run, **files("old"))
+    (run / "notes.txt").write_text("mine")
+    child = os.fork()
+    if child == 0:
+        stop_before_removal(number)
+        write_run(run, **files("new"))
+        os._exit(0)
+    stopped = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    write_run(run, ledger="last")
+    assert contents(run) == {"ledger": "last", "notes.txt": "mine"}
+    assert names(run.parent) == ["run"], (number, names(run.parent))
+    if not stopped:
+        print(number)
+        break
+"""
+
+
+@pytest.mark.system
+def test_a_kill_between_any_two_removals_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVALS, str(tmp_path)], capture_output=True, text=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 16
+
+
 LOOP = """
 import sys
 from itertools import count
