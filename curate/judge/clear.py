@@ -41,7 +41,6 @@ from curate.answers.values import (
     warn_not_comparable,
 )
 from curate.core.calls import Counted, Table, cached, cached_files
-from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
 from curate.core.reasons import Reason
@@ -56,7 +55,6 @@ from curate.core.workload import Workload
 from curate.judge.clear_section import clear_section
 from curate.judge.contradiction import (
     Agreement,
-    AnswerPair,
     EmbeddingAgreement,
     Kind,
     ModelAgreement,
@@ -74,23 +72,15 @@ from curate.llm.asking import (
     seed_of,
     shorten_middle,
 )
+from curate.llm.compare import AnswerPair
 from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.prompts import MethodPrompts, PromptFiles
+from curate.llm.reflections import BETA, CERTAINTY, REFLECTIONS, reflection
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.structured import Answer
 
 VERSION = 4
-# The weight of observed consistency against self-reflection.
-BETA = 0.7
-REFLECTIONS = ("reflect", "doubt")
-CERTAINTY = {"A": 1.0, "B": 0.0, "C": 0.5}
-REFLECTION_SCHEMA: Mapping[str, JSON] = {
-    "type": "object",
-    "properties": {"answer": {"type": "string", "enum": list(CERTAINTY)}},
-    "required": ["answer"],
-    "additionalProperties": False,
-}
 NO_SAMPLE, NO_REFLECTION = "no usable sample", "no usable self-reflection"
 NO_QUESTION = "no user turn before the response"
 
@@ -307,18 +297,6 @@ def _reflection_requests(messages: Sequence[Message], prompts: MethodPrompts) ->
         )
         for name in REFLECTIONS
     ]
-
-
-def reflection(messages: Sequence[Message]) -> Request:
-    """Return a question whose answer is A (correct), B (incorrect) or C (not sure)."""
-    sampling = Sampling(temperature=0, max_tokens=16)
-    return chat(messages, sampling=sampling, schema=REFLECTION_SCHEMA)
-
-
-def certainty(answers: Sequence[Answer]) -> float | None:
-    """Return the mean of usable self-reflections; None if there is none."""
-    certainties = [CERTAINTY[answer.value["answer"]] for answer in answers if answer.ok]
-    return float(np.mean(certainties)) if certainties else None
 
 
 @cached(version=VERSION, name="clear-confidence", title="Compare sampled answers with responses")

@@ -31,10 +31,10 @@ from curate.core.fixedpoint import paired_cosines
 from curate.core.jsontypes import JSON
 from curate.core.keyed import EmbedderSource, EngineSource, Keyed, ModelSource
 from curate.core.lazy import lazy_module
-from curate.core.rows import normalise
 from curate.core.store import Artifact
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, llm_counts, open_client, shorten_middle
+from curate.llm.compare import AnswerPair
 from curate.llm.prompts import Prompt, PromptFiles
 from curate.llm.requests import Sampling, chat
 from curate.models.control import text_ids
@@ -60,15 +60,6 @@ SCHEMA: Mapping[str, JSON] = {
     "required": ["contradicts"],
     "additionalProperties": False,
 }
-
-
-@dataclass(frozen=True)
-class AnswerPair:
-    """Two answers to a question."""
-
-    question: str
-    one: str
-    other: str
 
 
 Agreements = tuple[NDArray[np.float64], dict[str, Any]]
@@ -260,8 +251,3 @@ def agree_by_model(
     sums: NDArray[np.float64] = np.where(usable, table, 0.0).sum(axis=1)
     counts = usable.sum(axis=1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
-def alike(one: str, other: str) -> bool:
-    """Return whether two texts are the same but for white space and case."""
-    return normalise(one).casefold() == normalise(other).casefold()

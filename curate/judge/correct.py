@@ -7,7 +7,7 @@ stages:
 Chen and Mueller 2024, "Automated Data Curation for Robust Language Model Fine-Tuning",
 arXiv:2403.12776: the base model, fine-tuned on the rows above the threshold, answers the prompts of the
 others at temperature 0. Where a model, shown both responses, prefers the new one with a confidence above
-0.8 (curate.judge.compare: in both orders, with its self-reflection), the row is replaced. Otherwise it
+0.8 (curate.llm.compare: in both orders, with its self-reflection), the row is replaced. Otherwise it
 is dropped, also where the new response says the same: in its words, or, for short answers and whatever a
 `checker` is named for, by its value. Rows above the threshold, and those without a
 score, stay as they are.
@@ -44,17 +44,23 @@ from curate.core.stage import APPENDED, Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.workload import Workload
-from curate.judge.clear import REFLECTIONS
-from curate.judge.compare import CRITERIA, PROMPTS, PreferenceScore, compare_pairs, compare_prompts
-from curate.judge.contradiction import AnswerPair
 from curate.judge.correct_section import correct_section
 from curate.judge.threshold import median_or
 from curate.judge.tune import TuneParams, tune
 from curate.llm.asking import ask_all, llm_counts, open_client, question_text
+from curate.llm.compare import (
+    CRITERIA,
+    PROMPTS,
+    AnswerPair,
+    PreferenceScore,
+    compare_pairs,
+    compare_prompts,
+)
 from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.prompts import PromptFiles
 from curate.llm.reasoning import holds_marks
+from curate.llm.reflections import REFLECTIONS
 from curate.llm.requests import Sampling, chat
 from curate.models.finetune import ADAPTER
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from curate.answers.refusals import find_refusal
-from curate.judge.contradiction import AnswerPair, alike
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, shorten_middle
+from curate.llm.compare import AnswerPair, alike
 from curate.llm.prompts import Prompt
 from curate.llm.requests import Request, chat
 from curate.llm.schemas import greedy, record, text, tokens_for

@@ -17,12 +17,12 @@ import polars as pl
 
 from curate.core.keyed import EngineSource
 from curate.core.rows import Message, normalise, response_text
-from curate.judge.contradiction import AnswerPair
 from curate.judge.equivalence import Equivalence, judge_equivalence
 from curate.judge.probes import METHOD, text_of
 from curate.judge.routes import Route, answered, rephrasing
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, open_client, question_text
+from curate.llm.compare import AnswerPair
 from curate.llm.prompts import MethodPrompts
 from curate.llm.reasoning import holds_marks
 from curate.llm.requests import Request, chat

@@ -8,7 +8,7 @@ as the stage `rubric` has it is what is weighed, and both responses stand in one
 
 After FLAMe (Vu et al. 2024, arXiv:2407.10817), whose judge is trained on pairwise and single rubrics in
 one text form, and Zheng et al. 2023, arXiv:2306.05685, on judges that favour a place. Ours: the
-judgement is that of curate.judge.compare, sampled and reflected upon in both orders, so a judge that
+judgement is that of curate.llm.compare, sampled and reflected upon in both orders, so a judge that
 always says A comes out at 0.5. FLAMe's own weights are not public, nor is anything here trained.
 
 Score: the confidence that the chosen response is the better one, from 0 to 1; null for a row without a
@@ -36,14 +36,13 @@ from curate.core.section import PassagePart, Section
 from curate.core.stage import Stage, StageData, StageResult
 from curate.core.stageinputs import StageInputs
 from curate.core.workload import Workload
-from curate.judge.clear import REFLECTIONS
-from curate.judge.compare import compare_pairs, compare_prompts
-from curate.judge.contradiction import AnswerPair
 from curate.llm.asking import llm_counts, open_client, question_text
+from curate.llm.compare import AnswerPair, compare_pairs, compare_prompts
 from curate.llm.engines import engine_wants
 from curate.llm.engines.parameters import EngineParams, TransformersParams
 from curate.llm.grading import read_rubric
 from curate.llm.prompts import PromptFiles
+from curate.llm.reflections import REFLECTIONS
 
 VERSION = 1
 BATCH_ROWS = 10_000

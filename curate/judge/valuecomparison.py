@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from curate.answers.values import Check, Form, find_form, same_value
-from curate.judge.contradiction import alike
+from curate.llm.compare import alike
 
 # The weight of agreement against exact match.
 ALPHA = 0.8

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from curate.core.errors import UserError
 from curate.core.stage import StageData
 from curate.core.store import Store
-from curate.judge.clear import BETA, ClearStage
+from curate.judge.clear import ClearStage
 from curate.judge.valuecomparison import ALPHA, compare_values
+from curate.llm.reflections import BETA
 from tests.conftest import mean, row, stored_rows, stored_table, turns
 from tests.generate.scripted import Reply, text_of, texts_of
 from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, use

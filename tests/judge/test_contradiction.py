@@ -13,16 +13,15 @@ from curate.core.keyed import ModelSource
 from curate.judge.clear import prompts_of
 from curate.judge.contradiction import (
     NLI_SENTENCES,
-    AnswerPair,
     agree_by_embedding,
     agree_by_model,
     agree_by_nli,
-    alike,
     find_contradiction,
     nli_agreement,
     sentences,
 )
 from curate.llm.ask import EngineClient
+from curate.llm.compare import AnswerPair, alike
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 
 ORDERS = [("contradiction", "neutral", "entailment"), ("ENTAILMENT", "NEUTRAL", "CONTRADICTION")]

@@ -12,12 +12,12 @@ import pytest
 
 from curate.core.calls import Table
 from curate.core.store import Store
-from curate.judge.contradiction import AnswerPair
 from curate.judge.equivalence import DECLINES, NO_JUDGEMENT, SAME_WORDS, judge_equivalence
 from curate.judge.knowledge import KnowledgeStage
 from curate.judge.openrehearsal import is_open
 from curate.judge.rehearsal import knowledge_prompts
 from curate.llm.ask import EngineClient
+from curate.llm.compare import AnswerPair
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.judge.clearruns import EngineRun, judge_stage, use

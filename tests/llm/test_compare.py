@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from curate.judge.compare import PreferenceScore, compare_pairs, compare_prompts
-from curate.judge.contradiction import AnswerPair
 from curate.llm.ask import EngineClient
+from curate.llm.compare import AnswerPair, PreferenceScore, compare_pairs, compare_prompts
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 
 GOOD, BAD = "a good response", "a bad response"

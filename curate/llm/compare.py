@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from curate.core.jsontypes import JSON
-from curate.judge.clear import BETA, REFLECTIONS, certainty, reflection
-from curate.judge.contradiction import AnswerPair, alike
+from curate.core.rows import normalise
 from curate.llm.ask import EngineClient
 from curate.llm.asking import ask_all, seed_of, shorten_middle
 from curate.llm.prompts import MethodPrompts
+from curate.llm.reflections import BETA, REFLECTIONS, certainty, reflection
 from curate.llm.requests import Request, Sampling, chat
 from curate.llm.structured import Answer
 
@@ -42,6 +42,15 @@ SCHEMA: Mapping[str, JSON] = {
     "required": ["reason", "better"],
     "additionalProperties": False,
 }
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """Two answers to a question."""
+
+    question: str
+    one: str
+    other: str
 
 
 @dataclass(frozen=True)
@@ -139,3 +148,8 @@ def _prefer(ahead: Answers, behind: Answers) -> PreferenceScore:
 
 def _votes(answers: Sequence[Answer]) -> list[float]:
     return [VOTES[answer.value["better"]] for answer in answers if answer.ok]
+
+
+def alike(one: str, other: str) -> bool:
+    """Return whether two texts are the same but for white space and case."""
+    return normalise(one).casefold() == normalise(other).casefold()
