@@ -13,8 +13,9 @@ Cost: 2 k judgements and 4 short calls a pair; none for equal texts. A model tha
 agrees with every statement, comes out at 0.5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -97,22 +98,35 @@ def compare_pairs(
     Raises:
         UserError: the engine no longer answers.
     """
-    orders = [
-        (pair.question, *responses)
+    requests = [
+        request
         for pair in pairs
-        if not alike(pair.one, pair.other)
-        for responses in ((pair.one, pair.other), (pair.other, pair.one))
+        for request in comparison_requests(pair, prompts, samples, seed, criteria)
     ]
-    requests = [r for order in orders for r in _requests(order, prompts, samples, seed, criteria)]
-    answers = ask_all(client, requests, stage)
-    size = 1 + len(REFLECTIONS)
-    answers_by_order = iter([answers[i : i + size] for i in range(0, len(answers), size)])
+    answers = iter(ask_all(client, requests, stage))
+    return [read_preference(pair, answers) for pair in pairs]
+
+
+def comparison_requests(
+    pair: AnswerPair, prompts: MethodPrompts, samples: int, seed: int, criteria: str = CRITERIA
+) -> list[Request]:
+    """Return what is asked of a pair, one order after the other; nothing of equal texts."""
+    if alike(pair.one, pair.other):
+        return []
+    orders = (pair.one, pair.other), (pair.other, pair.one)
     return [
-        PreferenceScore(0.5, 0.5, 0.5)
-        if alike(pair.one, pair.other)
-        else _prefer(next(answers_by_order), next(answers_by_order))
-        for pair in pairs
+        request
+        for order in orders
+        for request in _requests((pair.question, *order), prompts, samples, seed, criteria)
     ]
+
+
+def read_preference(pair: AnswerPair, answers: Iterator[Sequence[Answer]]) -> PreferenceScore:
+    """Return the preference of a pair; the answers to its requests come next among those given."""
+    if alike(pair.one, pair.other):
+        return PreferenceScore(0.5, 0.5, 0.5)
+    size = 1 + len(REFLECTIONS)
+    return _prefer(list(islice(answers, size)), list(islice(answers, size)))
 
 
 def _requests(
@@ -131,7 +145,7 @@ def _requests(
     return [judged, *(reflection(prompts[name].fill(**slots)) for name in REFLECTIONS)]
 
 
-Answers = Sequence[Sequence["Answer"]]
+Answers = Sequence[Sequence[Answer]]
 
 
 def _prefer(ahead: Answers, behind: Answers) -> PreferenceScore:
