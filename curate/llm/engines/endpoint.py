@@ -29,13 +29,17 @@ from curate.llm.engines.bodies import (
     UnknownEncoding,
     read_body,
 )
+from curate.llm.engines.congestion import CongestionWindow
 from curate.llm.engines.parameters import EndpointParams, OpenAIParams
 from curate.llm.engines.rates import Rate
 from curate.llm.engines.redact import Redactor
 
+LOG = logging.getLogger("curate")
 # Another try may succeed: time-out, conflict, too early, too many; and all of the server's own faults.
 PASSING = frozenset({408, 409, 425, 429})
 REFUSALS = frozenset({401, 403, 404})
+# The server has more calls than it takes at one time: too many, unavailable, overloaded.
+OVERLOADED = frozenset({429, 503, 529})
 MOST_DOUBLINGS = 64
 QUOTA = "insufficient_quota"
 # The codes by which servers say that this prompt, and no other, is against their policy.
@@ -78,6 +82,7 @@ class Endpoint:
         self._key = _read_key(params)
         self.redactor = Redactor(self._key, self.place)
         self._calls, self._tokens = Rate(params.calls_per_minute), Rate(params.tokens_per_minute)
+        self.window = CongestionWindow(params.concurrency)
         self._quiet_until = 0.0
         self._refusals = 0
         self.answered = 0
@@ -144,7 +149,7 @@ class Endpoint:
         Raises:
             Fault: there is none.
         """
-        limit = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens
+        limit, sent_in = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens, self.window.round
         try:
             async with asyncio.timeout(self._whole.timeout):
                 status, headers, content = await _post(
@@ -168,8 +173,12 @@ class Endpoint:
         except UnknownEncoding as error:
             raise EndpointError(f"{self.place}: {error}") from None
         if not 200 <= status < 300:
-            raise self._fault(status, headers, content)
+            fault = self._fault(status, headers, content)
+            if status in OVERLOADED and fault.kind == "passing":
+                self._shrink(sent_in, status)
+            raise fault
         self._refusals = 0
+        self.window.grow()
         return self._parse(content)
 
     def _parse(self, body: bytes) -> dict[str, Any]:
@@ -203,6 +212,14 @@ class Endpoint:
         if wait is not None:
             self._rest(wait)
         return EndpointError(sentence, wait=wait)
+
+    def _shrink(self, sent_in: int, status: int) -> None:
+        """Send less at one time to a server that has too much."""
+        if self.window.shrink(sent_in) and sent_in == 0 and self.window.most > 1:
+            LOG.info(
+                "%s turns calls away (HTTP %s) with %s under way: %s from now on, and more as it "
+                "takes them", self.place, status, self.window.most, self.window.size,
+            )  # fmt: skip
 
     def _refusal(self, status: int, sentence: str) -> EndpointError:
         """Return the fault of a call that another key, model or account is needed for.

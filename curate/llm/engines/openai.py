@@ -1,8 +1,9 @@
 """A model behind one or several servers that speak OpenAI's protocol.
 
-Each server has as many workers as calls may be under way there; all take from one queue, so a faster
-server does more. A call that got no answer goes back into the queue, and any server may take it. Every
-sample is a call of its own with its own seed, so each is stored as soon as it comes.
+Each server has as many workers as calls may be under way there, fewer of them at work while it turns
+calls away (curate.llm.engines.congestion); all take from one queue, so a faster server does more. A call
+that got no answer goes back into the queue, and any server may take it. Every sample is a call of its
+own with its own seed, so each is stored as soon as it comes.
 """
 
 import asyncio
@@ -274,9 +275,14 @@ class _Dispatcher:
             line = ServerConnection(endpoint, connection)
             while True:
                 await endpoint.wait_until_available()
-                work = await self._queue.get()
-                await endpoint.wait_until_available()
-                await self._send(line, work)
+                async with endpoint.window.slot():
+                    work = await self._queue.get()
+                    await endpoint.wait_until_available()
+                    if endpoint.window.exceeded:
+                        # The server has turned calls away while this one came out of the queue.
+                        self._queue.put_nowait(work)
+                        continue
+                    await self._send(line, work)
 
     async def _send(self, line: ServerConnection, work: _QueuedCall) -> None:
         request, sampling = work.call.request, work.call.sampling

@@ -78,7 +78,11 @@ class EndpointParams(Params):
     api_key_env: str | None = Field(
         None, description="environment variable that holds the key", examples=["SERVER_API_KEY"]
     )
-    concurrency: int = Field(8, ge=1, description="calls under way at one time")
+    concurrency: int = Field(
+        8,
+        ge=1,
+        description="most calls under way at one time; fewer while the server turns calls away",
+    )
     calls_per_minute: int | None = Field(None, ge=1, description="no limit if null", examples=[600])
     tokens_per_minute: int | None = Field(
         None, ge=1, description="of requests and answers; no limit if null", examples=[200000]

@@ -134,7 +134,7 @@ class FakeServer:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        wait = act.seconds if act.kind == "slow" else self.delay
+        wait = act.seconds if act.kind == "slow" else self.delay * (act.status == 200)
         if wait and not await _patient(reader, wait):
             return False
         reply_body = act.body if act.body is not None else reply(body)
