@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 import regex
 
+from curate.answers.arithmetic import false_equation, find_value
 from curate.answers.expressions import is_expression, same_expression
 from curate.answers.jsonanswers import read_json
 from curate.answers.quantities import find_quantity, same_quantity
@@ -31,7 +32,7 @@ class AnswerVerdict(StrEnum):
     UNPARSABLE = "unparsable"
 
 
-CheckerName = Literal["numeric", "math", "choice", "exact", "json", "regex"]
+CheckerName = Literal["numeric", "math", "arithmetic", "choice", "exact", "json", "regex"]
 LETTER = regex.compile(
     r"^\W*(?:(?i:option)\s+)?\(?(?P<alone>[A-Z])\)?[^\w?+#-]*$"  # B, (B), B., option B
     r"|^\W*(?:(?i:option|choice)\s+)?\(?(?P<listed>[A-Z])[).:]\s"  # B) text
@@ -54,6 +55,8 @@ def is_gold(name: CheckerName, text: str) -> bool:
         return find_quantity(text) is not None
     if name == "math":
         return is_expression(text)
+    if name == "arithmetic":
+        return find_value(text) is not None
     if name == "choice":
         return find_choice(text) is not None
     if name == "json":
@@ -73,6 +76,14 @@ def check_numeric(answer: str, gold: str) -> AnswerVerdict:
 def check_math(answer: str, gold: str) -> AnswerVerdict:
     """Compare final expressions by their values: numbers exactly, all else by math-verify."""
     return _verdict(same_expression(gold, answer))
+
+
+def check_arithmetic(answer: str, gold: str) -> AnswerVerdict:
+    """Compare final numbers exactly, whatever their units; a false equation on the way is wrong."""
+    expected, value = find_value(gold), find_value(answer)
+    if expected is None or value is None:
+        return AnswerVerdict.UNPARSABLE
+    return _verdict(value == expected and false_equation(answer) is None)
 
 
 def _verdict(same: bool | None) -> AnswerVerdict:
@@ -154,6 +165,7 @@ def check_regex(answer: str, gold: str) -> AnswerVerdict:
 CHECKERS: dict[CheckerName, Callable[[str, str], AnswerVerdict]] = {
     "numeric": check_numeric,
     "math": check_math,
+    "arithmetic": check_arithmetic,
     "choice": check_choice,
     "exact": check_exact,
     "json": check_json,

@@ -217,7 +217,7 @@ def guess_rate(checker: CheckerName, example: SeedExample) -> float:
     """Return the chance to hit the gold answer of a row without a thought; 0 where there is none."""
     if checker == "choice":
         return 1 / max(len(split_options(example.prompt)[1]) or OPTIONS, 2)
-    if checker in ("numeric", "math"):
+    if checker in ("numeric", "math", "arithmetic"):
         gold = find_number(example.response)
         small = gold is not None and gold.denominator == 1 and abs(gold) <= Fraction(SMALL)
         return 1 / SMALL if small else 0.0
