@@ -44,9 +44,9 @@ from curate.llm.grading import read_rubric
 from curate.llm.prompts import PromptFiles
 from curate.llm.reflections import REFLECTIONS
 
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 10_000
-SCHEMA = pl.Schema({"row_id": pl.String(), "score": pl.Float64(), "told": pl.String()})
+SCHEMA = pl.Schema({"row_id": pl.String(), "score": pl.Float64(), "reason": pl.String()})
 
 
 @method
@@ -100,7 +100,7 @@ class PairwiseStage(CutParams, Stage):
         table = record.table("preferences").drop_nulls().sort("score", "row_id").head(WORST)
         passages = {
             row_id: PassagePart("What the judge said", (("", words),))
-            for row_id, words in table.select("row_id", "told").collect().iter_rows()
+            for row_id, words in table.select("row_id", "reason").collect().iter_rows()
         }
         return scored_section(record, lead=lead, score="confidence", ends=(0, 1), passages=passages)
 
@@ -118,7 +118,7 @@ def preference_scores(
     samples: int,
     seed: int,
 ) -> Counted[pl.DataFrame]:
-    """Return row_id, score and what the judge told, of the rows with a rejected response.
+    """Return row_id, score and the judge's reason, of the rows with a rejected response.
 
     Raises:
         UserError: the engine no longer answers.
@@ -140,7 +140,7 @@ def preference_scores(
             lines = {
                 "row_id": rows["row_id"],
                 "score": [preference.confidence for preference in preferences],
-                "told": [preference.reason for preference in preferences],
+                "reason": [preference.reason for preference in preferences],
             }
             parts.append(pl.DataFrame(lines, schema=SCHEMA))
         spent = llm_counts(client)

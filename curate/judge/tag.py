@@ -89,18 +89,18 @@ class TagStage(Stage):
     def decide(self, data: StageData) -> StageResult:
         """Drop the rows that have come back with the marker; duplicate_of is the new row."""
         new = data.prepared[APPENDED].scan()
-        parents = new.select(pl.col("parents").list.first().alias("parent"), made="row_id")
+        parents = new.select(pl.col("parents").list.first().alias("parent"), new_id="row_id")
         joined = data.rows.select("row_id").join(
             parents, left_on="row_id", right_on="parent", how="left", maintain_order="left"
         )
-        replaced = pl.col("made").is_not_null()
+        replaced = pl.col("new_id").is_not_null()
         evidence = joined.select(
             "row_id",
             keep=~replaced,
             reason=pl.when(replaced).then(pl.lit(Reason.TAGGED.value)),
             score=pl.lit(None, dtype=pl.Float64),
             threshold=pl.lit(None, dtype=pl.Float64),
-            duplicate_of="made",
+            duplicate_of="new_id",
         )
         return StageResult(evidence.collect())
 

@@ -78,7 +78,7 @@ def _damage(bins: pl.DataFrame) -> Iterator[Block]:
         "#Probed",
         "#Wrong after",
         "#Rate",
-        "Rate",
+        "",
         "#Drawn",
     )
     yield DataTable(columns, tuple(_line(*line) for line in bins.iter_rows()))

@@ -58,7 +58,7 @@ def test_rows_whose_rejected_response_is_better_go(store: Store, monkeypatch: An
     scores = [score for _, score, _ in evidence]
     assert scores[:2] == pytest.approx([1.0, 0.0]) and scores[2:] == [None, None, 0.5]
     assert evidence[1][2] == "low_confidence"
-    assert preferences.read()["told"].to_list() == ["it is true", "it is true", None]
+    assert preferences.read()["reason"].to_list() == ["it is true", "it is true", None]
     # The same two responses the other way round are asked about once, equal ones not at all.
     assert len(engine.calls) == 6 and PairwiseStage().cost(2).calls == 12
     assert read_rubric("response").criteria[0].description in texts_of(engine.calls[0])[0]
