@@ -47,6 +47,7 @@ class RejectReason(StrEnum):
     INCONSISTENT = "inconsistent"
     OVER_QUOTA = "over_quota"
     OTHER_KIND = "other_kind"
+    GIVES_LABEL = "gives_label"
 
 
 REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
@@ -82,6 +83,7 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
     RejectReason.INCOMPLETE: "speaks of something that it does not hold",
     RejectReason.OVER_QUOTA: "is one more than its group may have",
     RejectReason.OTHER_KIND: "is of another kind than it was asked for",
+    RejectReason.GIVES_LABEL: "gives its label away instead of reasons",
 }
 
 
