@@ -40,20 +40,27 @@ class StartParams(Generator):
         return (self.start,)
 
 
-def choose_starts(run: Generation, params: StartParams) -> list[SeedExample]:
-    """Return the rows to start from, in their order.
+def choose_starts(
+    run: Generation, params: StartParams, most_words: int | None = None
+) -> list[SeedExample]:
+    """Return the rows to start from, in their order; those with a longer response are none.
 
     Raises:
         UserError: there is none.
     """
     if params.start == "pool":
-        starts = _draw_of_pool(run, params.rows)
+        starts = _draw_of_pool(run, params.rows, most_words)
     else:
-        single = _single_of(run, params.start)
+        single = [
+            example
+            for example in _single_of(run, params.start)
+            if most_words is None or len(example.response.split()) <= most_words
+        ]
         starts = [single[i] for i in _draw(run, len(single), params.rows)]
     if not starts:
         raise UserError(
-            f"{run.method}: there is no row with one user turn and a response to start from; "
+            f"{run.method}: there is no row with one user turn and a response"
+            f"{'' if most_words is None else f' of at most {most_words} words'} to start from; "
             + (
                 "add `target:`, or `start: pool`"
                 if params.start == "target"
@@ -71,9 +78,12 @@ def _single_of(run: Generation, start: str) -> list[SeedExample]:
     return [example for example in run.target if is_single(example.messages)]
 
 
-def _draw_of_pool(run: Generation, count: int) -> list[SeedExample]:
+def _draw_of_pool(run: Generation, count: int, most_words: int | None) -> list[SeedExample]:
     roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
     single = (roles.list.count_matches("user") == 1) & (roles.list.last() == "assistant")
+    if most_words is not None:
+        response = pl.col("messages").list.last().struct.field("content")
+        single &= response.str.count_matches(r"\S+") <= most_words
     ids = run.pool.filter(single).select("row_id").collect()["row_id"].sort()
     drawn = ids.gather(_draw(run, len(ids), count))
     rows = run.pool.filter(pl.col("row_id").is_in(drawn.implode())).collect().sort("row_id")

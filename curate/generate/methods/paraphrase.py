@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-import regex
 from pydantic import Field, model_validator
 
 from curate.answers.options import OPTION, split_options
@@ -33,6 +32,7 @@ from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, SeedExample
 from curate.generate.novelty import RougeIndex, words_of
+from curate.generate.particulars import CODE, NEGATION, count_names
 from curate.generate.sift import Filters, numbers_of
 from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, with_prompt
@@ -42,13 +42,6 @@ from curate.llm.structured import Answer
 VERSION = 1
 Axis = Literal["register", "length", "voice", "perspective", "format"]
 AXES: tuple[Axis, ...] = ("register", "length", "voice", "perspective", "format")
-WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*")
-# What stands before the first word of a sentence, a line, a quotation or an item.
-OPENS = regex.compile(r"(?:^|[.!?:\n])[\s\"'“‘«(\[*#-]*$")
-NEGATION = regex.compile(
-    r"\b(?:no|not|never|none|nobody|nothing|nowhere|neither|nor|without|cannot)\b|n['’]t\b", regex.I
-)
-CODE = regex.compile(r"```.*?```|`[^`\n]+`|https?://[^\s)>\]]+", regex.S)
 
 
 class ParaphraseFilters(Filters):
@@ -157,29 +150,6 @@ def find_change(
         reason = RejectReason.TOO_SHORT if ratio < length[0] else RejectReason.TOO_LONG
         return reason, f"{ratio:.2f} times as long"
     return None
-
-
-def count_names(source: str, paraphrase: str) -> tuple[Counter[str], Counter[str]]:
-    """Return how often each name of either text is in both, wherever in a sentence it stands."""
-    names = find_names(source) | find_names(paraphrase)
-    counted = [
-        Counter(word for word in WORD.findall(text) if word in names)
-        for text in (source, paraphrase)
-    ]
-    return counted[0], counted[1]
-
-
-def find_names(text: str) -> set[str]:
-    """Return the words with a capital that do not open a sentence, and those with one inside."""
-    names = set()
-    for match in WORD.finditer(text):
-        word = match.group()
-        inner = regex.search(r"\p{Lu}", word[1:]) is not None
-        opens = OPENS.search(text, max(match.start() - 8, 0), match.start()) is not None
-        within = word[0].isupper() and len(word) > 1 and not word.startswith(("I'", "I’"))
-        if inner or (within and not opens):
-            names.add(word)
-    return names
 
 
 def _differing(source: Counter[str], paraphrase: Counter[str]) -> str:

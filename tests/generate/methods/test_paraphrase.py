@@ -15,10 +15,9 @@ from curate.generate.generation import Generation
 from curate.generate.methods.paraphrase import (
     AXES,
     ParaphraseGenerator,
-    count_names,
     find_change,
-    find_names,
 )
+from curate.generate.particulars import count_names, find_names
 from curate.llm.requests import Call
 from tests.generate.generations import TARGET, example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
