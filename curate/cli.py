@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_cache import cache_commands
 from curate.cli_running import running_commands
 from curate.cli_runs import AsJson, RunPath, run_commands
 from curate.cli_store import store_commands
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 # From a recipe to a run, then looking at it, changing it, taking it along, and what there is.
 ORDER = (
     "init", "check", "run", "ls", "report", "view", "rows", "explain", "diff", "plan", "rethreshold",
-    "label", "export", "push", "track", "methods", "models", "store",
+    "label", "export", "push", "track", "methods", "models", "store", "cache",
 )  # fmt: skip
 
 
@@ -76,6 +77,7 @@ app.add_typer(running_commands)
 app.add_typer(run_commands)
 app.add_typer(view_commands)
 app.add_typer(store_commands, name="store")
+app.add_typer(cache_commands, name="cache")
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]
 Overrides = Annotated[

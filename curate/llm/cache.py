@@ -64,7 +64,7 @@ class Cache:
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._database = _connect(path)
+            self._database = open_database(path)
         except sqlite3.DatabaseError as error:
             raise UserError(
                 f"the response cache {path} cannot be opened ({error}); move it away or name another"
@@ -118,7 +118,8 @@ class Cache:
             yield self._database
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file of completions, which is made if it does not exist."""
     # Every statement is a transaction of its own; the lock above lets threads take turns.
     database = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False

@@ -72,7 +72,7 @@ class Segments:
 
 def write_segment(answers: Sequence[SharedAnswer], folder: Path) -> Path:
     """Write a segment of these answers to a folder; return its path."""
-    lines = b"".join(orjson.dumps(asdict(answer)) + b"\n" for answer in answers)
+    lines = b"".join(map(answer_line, answers))
     data = gzip.compress(lines, mtime=0)
     path = folder / (_digest(data) + END)
     path.write_bytes(data)
@@ -88,16 +88,27 @@ def read_segment(path: Path) -> list[SharedAnswer]:
     data = path.read_bytes()
     if _digest(data) + END != path.name:
         raise ValueError("it is not as it was written")
+    return [read_answer(line) for line in gzip.decompress(data).splitlines()]
+
+
+def answer_line(answer: SharedAnswer) -> bytes:
+    """Return an answer as a line of JSON."""
+    return orjson.dumps(asdict(answer)) + b"\n"
+
+
+def read_answer(line: bytes) -> SharedAnswer:
+    """Return the answer of a line of JSON.
+
+    Raises:
+        ValueError: it is none, or one of a later version.
+    """
     try:
-        answers = [
-            SharedAnswer(**orjson.loads(line)) for line in gzip.decompress(data).splitlines()
-        ]
-        for answer in answers:
-            if answer.completion is not None:
-                read_completion(orjson.dumps(answer.completion))
+        answer = SharedAnswer(**orjson.loads(line))
+        if answer.completion is not None:
+            read_completion(orjson.dumps(answer.completion))
     except (KeyError, TypeError) as error:
         raise ValueError(f"a later version wrote it: {error}") from error
-    return answers
+    return answer
 
 
 def shared_bytes(bucket: str) -> int:
