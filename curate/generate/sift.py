@@ -278,6 +278,21 @@ class CandidateFilter:
         fresh = RougeIndex() if seen is None else seen
         return [self._screen(candidate, fresh) for candidate in candidates]
 
+    def check_turns(self, candidate: Candidate) -> Candidate:
+        """Return a candidate that foreign text was put around after `filter`, with why it goes for that.
+
+        Marks of reasoning, markup of templates and the base model's template are looked at alone.
+        """
+        if candidate.reject_reason is not None:
+            return candidate
+        markup = self.leaks.find(candidate.prompt)
+        rejection = _find_reasoning(candidate.prompt)
+        if rejection is None and markup:
+            rejection = RejectReason.PROMPT_LEAK, f"prompt: {markup}"
+        if rejection is None and self._by_template is not None:
+            rejection = self._by_template(candidate.messages)
+        return candidate.drop(*rejection) if rejection else candidate
+
     def _screen(self, candidate: Candidate, fresh: RougeIndex) -> Candidate:
         if candidate.reject_reason is not None:
             return candidate

@@ -10,7 +10,9 @@ arXiv:2509.10708.
 
 The answer is kept if it is said to be there, if the passages it names were given, and if enough of its
 words and all of its numbers are in them or in the question. The row is the question and the answer; the
-passages are named in its notes, not shown.
+passages are named in its notes, not shown. With `context: true` numbered passages stand in the row, some
+of them irrelevant, and some rows lack the one with the answer and decline (curate.generate.context).
+Common filters see question and answer there, without the passages: `prompt_words` does not count these.
 
 Calls: 1 / 5 for a question, 1 for its query and 1 for its answer; with the prompts of the last being
 long. So about 2.2 / yield for each kept row.
@@ -26,28 +28,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.core.jsontypes import JSON
 from curate.core.methods import method
 from curate.core.rows import Message
+from curate.core.section import Section
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
+from curate.generate.context import ContextShares, ContextWriter, corpus_table
 from curate.generate.corpus import Corpus, Passage, read_passages
+from curate.generate.corpus_section import corpus_blocks
 from curate.generate.drafts import ask_each, find_truncation, mark_of
 from curate.generate.generation import Generation, reject_reason_of, was_sent
-from curate.generate.novelty import RougeIndex, words_of
+from curate.generate.generator_section import GeneratorRecord, generator_section
+from curate.generate.grounding import unsupported
+from curate.generate.novelty import RougeIndex
 from curate.generate.retrieve import Hit, Retriever
 from curate.generate.shots import Shots, ShotSettings
-from curate.generate.sift import numbers_of
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
 VERSION = 1
 QUESTION_LETTERS, QUERY_LETTERS = 300, 120
-# Words so short say little about what an answer holds.
-TELLING = 4
+CONTEXT = ("context", "distractors", "unanswerable")
 
 
 @method
@@ -57,6 +62,7 @@ class SearchInstructGenerator(ShotSettings):
     version: ClassVar[int] = VERSION
     needs: ClassVar[tuple[str, ...]] = ("target",)
     reads: ClassVar[tuple[str, ...]] = ("corpus",)
+    later: ClassVar[tuple[str, ...]] = (*ShotSettings.later, *CONTEXT)
 
     method: Literal["search_instruct"] = "search_instruct"
     corpus: Corpus = Field(
@@ -78,6 +84,23 @@ class SearchInstructGenerator(ShotSettings):
     question_temperature: float = Field(0.7, ge=0, description="of new questions")
     answer_temperature: float = Field(0.1, ge=0, description="of answers")
     max_tokens: int = Field(512, ge=64, description="of an answer")
+    context: bool = Field(
+        False, description="keep passages in the row, numbered, before the question"
+    )
+    distractors: int = Field(
+        4, ge=0, le=50, description="passages near the query in a row that do not hold the answer"
+    )
+    unanswerable: float = Field(
+        0.2, ge=0, le=1, description="share of rows without the answer's passage, which decline"
+    )
+
+    @model_validator(mode="after")
+    def _check_context(self) -> "SearchInstructGenerator":
+        fields = type(self).model_fields
+        alone = [name for name in CONTEXT[1:] if getattr(self, name) != fields[name].default]
+        if alone and not self.context:
+            raise ValueError(f"{alone[0]} says what is in a row's passages: give context: true")
+        return self
 
     def generate(self, run: Generation) -> None:
         """Ask for questions, find passages for each, and have them answered."""
@@ -85,7 +108,15 @@ class SearchInstructGenerator(ShotSettings):
         search = PassageSearch(run, self, passages)
         drafts = ask_each(run, "query", search.ask_questions(), search.ask_query, take_query)
         drafts = search.find(drafts)
-        run.filter(ask_each(run, "answer", drafts, search.ask_answer, search.take_answer))
+        drafts = ask_each(run, "answer", drafts, search.ask_answer, search.take_answer)
+        if not self.context:
+            run.filter(drafts)
+            return
+        rows = search.add_context(run.candidate_filter.filter(drafts))
+        run.tables["corpus"] = corpus_table(
+            search.ids, [row for row in rows if row.reject_reason is None]
+        )
+        run.record(rows)
 
     def cost(self, targets: int, pool_rows: int) -> Workload:
         """Return what it asks and makes at most."""
@@ -93,6 +124,11 @@ class SearchInstructGenerator(ShotSettings):
         return Workload(
             calls=calls, answer_tokens=self.max_tokens, rows=self.rounds * self.questions
         )
+
+    def section(self, record: GeneratorRecord) -> Section | None:
+        """Return what the report tells of every method, and what of the corpus the rows cover."""
+        section = generator_section(record)
+        return section and replace(section, blocks=(*section.blocks, *corpus_blocks(record)))
 
 
 class PassageSearch:
@@ -197,6 +233,13 @@ class PassageSearch:
             )
         return grounded
 
+    def add_context(self, drafts: Sequence[Candidate]) -> list[Candidate]:
+        """Return the drafts, those that are kept with passages before their question."""
+        params = self.params
+        shares = ContextShares(params.distractors, params.unanswerable, params.support)
+        writer = ContextWriter(self.run, shares, self.texts, self.retriever)
+        return writer.add(drafts, params.passages)
+
     def ask_answer(self, draft: Candidate) -> Request:
         """Return the request for an answer; the passages come last."""
         passages = [self.texts[passage_id] for passage_id in draft.notes["evidence"]]
@@ -242,20 +285,6 @@ class PassageSearch:
             self.params.support,
         )
         return answered.drop(RejectReason.UNSUPPORTED, fault) if fault else answered
-
-
-def unsupported(answer: str, evidence: str, least: float) -> str | None:
-    """Return what of an answer its evidence lacks, None if it bears the answer out.
-
-    All numbers have to be in it, and of the answer's words of four letters or more at least a share.
-    """
-    source_numbers = set(numbers_of(evidence))
-    strange = [number for number in numbers_of(answer) if number not in source_numbers]
-    if strange:
-        return f"the number {strange[0]} is not in the passages"
-    telling = {word for word in words_of(answer) if len(word) >= TELLING}
-    share = len(telling & set(words_of(evidence))) / len(telling) if telling else 1.0
-    return None if share >= least else f"{share:.0%} of its words are in the passages"
 
 
 def take_query(draft: Candidate, answer: Answer) -> Candidate:

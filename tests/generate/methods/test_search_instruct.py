@@ -13,7 +13,8 @@ import pytest
 
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation
-from curate.generate.methods.search_instruct import SearchInstructGenerator, unsupported
+from curate.generate.grounding import unsupported
+from curate.generate.methods.search_instruct import SearchInstructGenerator
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
