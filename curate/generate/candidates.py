@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.core.preferences import pair_note
 from curate.core.rows import SCHEMA, Message, content_hash, prompt_text, response_text, text_hash
 
 
@@ -48,6 +49,8 @@ class RejectReason(StrEnum):
     OVER_QUOTA = "over_quota"
     OTHER_KIND = "other_kind"
     GIVES_LABEL = "gives_label"
+    UNDECIDED = "undecided"
+    LESS_PREFERRED = "less_preferred"
 
 
 REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
@@ -84,6 +87,8 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
     RejectReason.OVER_QUOTA: "is one more than its group may have",
     RejectReason.OTHER_KIND: "is of another kind than it was asked for",
     RejectReason.GIVES_LABEL: "gives its label away instead of reasons",
+    RejectReason.UNDECIDED: "was not judged clearly better or worse than another answer",
+    RejectReason.LESS_PREFERRED: "is the worse answer of a pair, which rides with the better one",
 }
 
 
@@ -100,7 +105,8 @@ class Candidate:
     """A possible row: messages may be incomplete (an instruction alone) where it is dropped early.
 
     `parents` are row ids, of pool or target rows or of other candidates; `notes` hold what else a
-    reader wants to know: operator, topic, attribute, grade, evidence ids.
+    reader wants to know: operator, topic, attribute, grade, evidence ids. `rejected` are the turns of a
+    worse answer to the same prompt.
     """
 
     messages: Sequence[Message]
@@ -110,6 +116,7 @@ class Candidate:
     notes: Mapping[str, Any] = field(default_factory=dict)
     reject_reason: RejectReason | None = None
     detail: str = ""
+    rejected: Sequence[Message] | None = None
 
     @property
     def row_id(self) -> str:
@@ -137,6 +144,16 @@ class Candidate:
         """Return the candidate with further notes."""
         return replace(self, notes={**self.notes, **notes})
 
+    def over(self, other: "Candidate", margin: float) -> "Candidate":
+        """Return the candidate as the chosen one of a pair, whose `rejected` is the other's answer.
+
+        Args:
+            other: an answer to the same prompt.
+            margin: how much surer than not it is that this one is better, from 0 to 1.
+        """
+        chosen = replace(self, rejected=list(other.messages[-1:]))
+        return chosen.add_notes(pair=pair_note(self.method, other.row_id, margin))
+
 
 def pair(prompt: str, response: str, system: str | None = None) -> list[Message]:
     """Return the turns of a prompt and its response."""
@@ -156,7 +173,7 @@ def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
             "row_id": list(kept),
             "messages": [list(c.messages) for c in kept.values()],
             "tools": [None] * len(kept),
-            "rejected": [None] * len(kept),
+            "rejected": [c.rejected for c in kept.values()],
             "content_hash": [content_hash(c.messages) for c in kept.values()],
             "text_hash": [text_hash(c.messages) for c in kept.values()],
             "source": [source] * len(kept),

@@ -224,6 +224,7 @@ class Generator(Method):
         reads: the parameters that are paths of files, whose contents then count, not their names.
         later: the parameters that came after its results were first stored; they are no part of what
             these are stored under while they have their defaults.
+        templates: the folder of its prompts, if that is not called as the method is.
     """
 
     family: ClassVar[str] = "generator"
@@ -231,6 +232,7 @@ class Generator(Method):
     needs: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
     later: ClassVar[tuple[str, ...]] = ()
+    templates: ClassVar[str] = ""
 
     filters: Filters = Filters()
     least_yield: float = Field(

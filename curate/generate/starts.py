@@ -23,7 +23,7 @@ class StartParams(Generator):
 
     start: Literal["target", "pool", "prompts"] = Field(
         "target",
-        description="whose rows to start from; evolve and refine can do with prompts alone",
+        description="whose rows to start from; evolve, refine and prefer can do with prompts alone",
     )
     rows: int = Field(100, ge=1, description="to start from at most; drawn where there are more")
 

@@ -166,7 +166,8 @@ def method_source(params: Mapping[str, JSON], folder: str | None) -> MethodSourc
 def _prompts(
     method: str, folder: str | None, digests: Mapping[str, str] | None = None
 ) -> MethodPrompts:
-    return MethodPrompts(method, Path(folder) if folder else None, digests)
+    templates = find_method(Generator, method).templates or method
+    return MethodPrompts(templates, Path(folder) if folder else None, digests)
 
 
 def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]]:

@@ -90,7 +90,7 @@ def generation(
             for i, (pair, meta) in enumerate(zip(pool, records, strict=True), start=1)
         ]
     )
-    files = MethodPrompts(method, prompts)
+    files = MethodPrompts(generator.templates or method, prompts)
     candidate_filter = CandidateFilter(
         generator.filters, embed, PromptFragments(files[name].fixed_text for name in files.names())
     )

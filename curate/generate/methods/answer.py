@@ -113,7 +113,7 @@ class AnswerGenerator(ShotSettings):
         requests = [self._ask(run, *two) for two in zip(prompts, shot_lists, strict=True)]
         answer_lists = run.ask("answer", requests)
         for prompt, examples, answers in zip(prompts, shot_lists, answer_lists, strict=True):
-            candidates = [_take(run, prompt, examples, a) for a in answers if was_sent(a)]
+            candidates = [take_answer(run, prompt, examples, a) for a in answers if was_sent(a)]
             judged, share = self._judge(candidates)
             kept = run.filter(judged)
             state = ("answered" if kept else "dropped") if candidates else "unsent"
@@ -148,7 +148,7 @@ class AnswerGenerator(ShotSettings):
 
     def _judge(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], float | None]:
         """Return a prompt's answers, dropped what is not to be kept, and the share that agree."""
-        distinct = _without_repeats(candidates)
+        distinct = without_repeats(candidates)
         if self.checker is None:
             return distinct, None
         votes = votes_of(self.checker, [c for c in candidates if c.reject_reason is None])
@@ -202,7 +202,7 @@ def votes_of(checker: CheckerName, candidates: Sequence[Candidate]) -> dict[str,
     }
 
 
-def _take(
+def take_answer(
     run: Generation, prompt: SeedExample, shots: Sequence[SeedExample], answer: Answer
 ) -> Candidate:
     """Return an answer behind its prompt, as a candidate; the shots are parents, and no turns."""
@@ -213,7 +213,7 @@ def _take(
     return candidate.drop(reason, answer.reason) if reason else candidate
 
 
-def _without_repeats(candidates: Sequence[Candidate]) -> list[Candidate]:
+def without_repeats(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return a prompt's answers, dropped those that say what an earlier one says."""
     texts: set[str] = set()
     distinct = []
