@@ -141,11 +141,20 @@ def check_pool(pool: Sequence[RowFile], generators: Sequence[Generator]) -> None
 
 
 def check_generators(
-    method_params: Sequence[Generator], target: Target | None, prompts: Sequence[RowFile]
+    method_params: Sequence[Generator],
+    target: Target | None,
+    prompts: Sequence[RowFile],
+    unanswered: bool = False,
 ) -> None:
     """Fail where a method needs target examples or prompts and there are none, or stands twice.
 
     Prompts that no method starts from are a fault as well.
+
+    Args:
+        method_params: the generators.
+        target: the target examples.
+        prompts: files of prompts.
+        unanswered: whether rows of the pool without a response are prompts too (ingest.prompts).
     """
     methods = [params.method for params in method_params]
     for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
@@ -154,13 +163,18 @@ def check_generators(
             instead = ", or `subjects`" if hasattr(params, "subjects") else ""
             instead = ", or `start: pool`" if isinstance(params, StartParams) else instead
             raise KeyFault(place, f"{method!r} needs target examples: give `target`{instead}")
-        if "prompts" in params.needed() and not prompts:
-            raise KeyFault(place, f"{method!r} needs prompts without a response: give `prompts`")
+        if "prompts" in params.needed() and not (prompts or unanswered):
+            raise KeyFault(
+                place,
+                f"{method!r} needs prompts without a response: give `prompts`, or `ingest: {{prompts: "
+                "true}` where rows of the pool lack theirs",
+            )
         if method in methods[:i]:
             raise KeyFault(place, f"{method!r} stands here twice; its rows could not be told apart")
-    if prompts and not any("prompts" in params.needed() for params in method_params):
+    starts = any("prompts" in params.needed() for params in method_params)
+    if (prompts or unanswered) and not starts:
         raise KeyFault(
-            ("prompts",),
+            ("prompts",) if prompts else ("ingest", "prompts"),
             "no generator starts from them: add one to generate.methods, such as {method: answer} or "
             "{method: evolve, start: prompts}",
         )

@@ -81,6 +81,10 @@ class IngestSettings(Params):
     max_rejected: float = Field(
         0.05, ge=0, le=1, description="share of bad records that stops a run"
     )
+    prompts: bool = Field(
+        False,
+        description="rows of the pool without a response are prompts for generators, and no rejects",
+    )
 
 
 class GenerateSection(GenerationSettings):
@@ -321,7 +325,7 @@ class Config(Params):
         check_eval_sets(self.stages, self.example_sets)
         generators = self.generate.methods if self.generate else []
         check_pool(self.pool, generators)
-        check_generators(generators, self.target, self.prompts)
+        check_generators(generators, self.target, self.prompts, self.ingest.prompts)
         check_survivors(self.stages)
         check_scores(self.stages)
         check_markers(self.stages)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.config.recipe import Config
+from curate.pool.entries import Leaves
 from curate.pool.rowset import RowSet, row_set
 from curate.pool.settings import RowFile
 from curate.proof.settings import ArmFile
@@ -20,8 +21,10 @@ def input_sets(config: Config) -> dict[str, RowSet]:
         UserError: as row_set.
     """
     entries: dict[str, Sequence[RowFile]] = {"pool": config.pool}
-    if config.prompts:
-        entries["prompts"] = config.prompts
+    if config.prompts or config.ingest.prompts:
+        # Rows of the pool without a response are read by themselves, from the same files.
+        unanswered = config.pool if config.ingest.prompts else []
+        entries["prompts"] = [*config.prompts, *unanswered]
     if config.target is not None:
         entries["target"] = [config.target]
         if config.target.eval:
@@ -42,14 +45,27 @@ def input_sets(config: Config) -> dict[str, RowSet]:
             seed=config.seed,
             max_rejected=limits.get(name, 0.0),
             prompts=name in prompts,
-            keys=_entry_keys(name, len(files)),
+            keys=_entry_keys(name, files, config),
+            leaves=_leaves(name, config),
         )
         for name, files in entries.items()
     }
 
 
-def _entry_keys(name: str, count: int) -> list[str]:
-    """Return the recipe's key of each of so many entries of an input."""
+def _leaves(name: str, config: Config) -> dict[str, Leaves]:
+    """Return which rows of the pool's entries an input leaves to another, by their sources."""
+    left: dict[str, Leaves] = {"pool": "unanswered", "prompts": "answered"}
+    if not config.ingest.prompts or name not in left:
+        return {}
+    return {entry.source_name: left[name] for entry in config.pool}
+
+
+def _entry_keys(name: str, files: Sequence[RowFile], config: Config) -> list[str]:
+    """Return the recipe's key of each entry of an input."""
+    if name == "prompts":
+        own = len(config.prompts)
+        return [f"prompts.{i}" if i < own else f"pool.{i - own}" for i in range(len(files))]
+    count = len(files)
     key = {"eval": "target.eval", "watch": "prove.watch", "prior": REHEARSED}.get(name, name)
     lone = name in ("target", "prior") or (name == "eval" and count == 1)
     return [key] if lone else [f"{key}.{number}" for number in range(count)]

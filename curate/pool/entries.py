@@ -7,7 +7,7 @@ commit makes the same key with and without a network.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
@@ -18,6 +18,9 @@ from curate.pool.hubrepo import HubFiles, find_hub_files
 from curate.pool.layouts.template import check_template
 from curate.pool.linecuts import LineRange, cut_file
 from curate.pool.settings import FieldNames, RowFile, TemplateSource
+
+# Which rows of an entry are read elsewhere: those with a response, or those without one.
+Leaves = Literal["answered", "unanswered"]
 
 
 class RangeIdentity(TypedDict):
@@ -59,6 +62,7 @@ class EntryIdentity(TypedDict):
     sample: int | None
     split: str | None
     prompts: NotRequired[bool]
+    leaves: NotRequired[Leaves]
     template: NotRequired[TemplateSource]
     hub: NotRequired[HubIdentity]
     files: list[FileIdentity]
@@ -159,6 +163,7 @@ def entry_files(
     *,
     prompts: bool,
     seed: int,
+    leaves: Leaves | None = None,
 ) -> FilesOfEntry:
     """Return the files of an entry as the keys of the calls that read them know them.
 
@@ -169,6 +174,8 @@ def entry_files(
     read = {url: cut for url, cut in cuts.items() if cut}
     files = [replace(f, digest=read[f.url].digest) if f.url in read else f for f in files]
     identity = identity_of(entry, files, prompts, seed, hub)
+    if leaves:
+        identity["leaves"] = leaves
     ranges = {url: cut.ranges for url, cut in read.items()}
     return FilesOfEntry(identity, [file.url for file in files], ranges)
 

@@ -33,8 +33,8 @@ def ingest(
 
     Also, where there are some: `empty`, the files without any record; `repeated` and `repeated_keys`,
     the first of the records that have a key twice and how many there are; `preferences`, how many
-    records are pairs. `own` are names and versions of the layouts that are not the package's, which
-    the key knows.
+    records are pairs; `left`, how many rows are read elsewhere. `own` are names and versions of the
+    layouts that are not the package's, which the key knows.
 
     Raises:
         UserError: a file's format is unknown, or it is not the one that the key speaks of.
@@ -62,6 +62,7 @@ class _Counts:
     empty: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     preferences: int = 0
+    left: int = 0
 
     def add(self, batch: RecordBatch) -> None:
         """Count the records of a batch."""
@@ -69,6 +70,7 @@ class _Counts:
         self.rejected.update(reject["reason"] for reject in batch.rejects)
         self.empty += [batch.file] if batch.empty else []
         self.repeated += batch.repeated
+        self.left += batch.left
         self.preferences += sum(
             count for (layout, _), count in batch.layouts.items() if layout == "preference"
         )
@@ -83,5 +85,6 @@ class _Counts:
             "repeated": self.repeated[:MOST_REPEATED],
             "repeated_keys": len(self.repeated),
             "preferences": self.preferences,
+            "left": self.left,
         }
         return {**counts, "rejected": rejected, **{name: one for name, one in more.items() if one}}

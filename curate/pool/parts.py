@@ -40,7 +40,8 @@ class ReaderSource:
         """
         entry, reader = self.entry, _reader_of(self.entry, self.head, self.file)
         prompts = entry.get("prompts", False)
-        return FileReader(entry["source"], self.file.name, entry["strip_end"], prompts, reader)
+        name, end, leaves = self.file.name, entry["strip_end"], entry.get("leaves")
+        return FileReader(entry["source"], name, end, prompts, reader, leaves)
 
 
 @dataclass(frozen=True)
@@ -242,4 +243,11 @@ def _reader_of(
     if template:
         template["labels"] = {**class_labels(file), **template["labels"]}
     prompts = entry.get("prompts", False)
-    return file_reader(values, entry["fields"], file.url, prompts=prompts, template=template)
+    return file_reader(
+        values,
+        entry["fields"],
+        file.url,
+        prompts=prompts,
+        template=template,
+        unanswered="leaves" in entry,
+    )

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import Reason
-from curate.core.rows import find_fault
+from curate.core.rows import Message, find_fault
 from curate.pool.containers.jsonvalue import (
     has_repeated_key,
     is_not_finite,
     parse_record,
     repeated_key,
 )
+from curate.pool.entries import Leaves
 from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
 from curate.pool.layouts.plain import PlainReader
 from curate.pool.records import BEGINNING, LONGEST, Record
@@ -46,6 +47,7 @@ class RecordBatch:
     layouts: how many records are in which layout, with the fields that tell it.
     empty: the file has no record at all.
     repeated: where records are that have a key twice.
+    left: how many rows are read elsewhere, with a response or without.
     """
 
     file: str
@@ -54,6 +56,7 @@ class RecordBatch:
     layouts: Counter[tuple[str, tuple[str, ...]]]
     empty: bool
     repeated: list[str]
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class FileReader:
     """What the records of a file are read by: settings of its entry, and what its first records say.
 
     reader: reads a record's value; None if the file has no record with one.
+    leaves: rows that are read elsewhere, and are no rows here; rejects are those of the answered ones.
     """
 
     source: str
@@ -68,6 +72,7 @@ class FileReader:
     strip_end: str | None
     prompts: bool
     reader: RecordReader | None
+    leaves: Leaves | None = None
 
     def read(self, records: Iterable[Record], *, empty: bool = False) -> RecordBatch:
         """Return what records become."""
@@ -75,8 +80,15 @@ class FileReader:
         for record in records:
             rows.add(record)
         rows.note_repeated_keys()
-        table = rows_table(rows.rows, self.source)
-        return RecordBatch(self.file, table, rows.rejects, rows.layouts, empty, rows.repeated)
+        return RecordBatch(
+            self.file,
+            rows_table(rows.rows, self.source),
+            [] if self.leaves == "answered" else rows.rejects,
+            rows.layouts,
+            empty,
+            rows.repeated,
+            rows.left,
+        )
 
     @cached_property
     def plain(self) -> PlainReader | None:
@@ -102,6 +114,7 @@ class _RowsOfRecords:
     rejects: list[Reject] = field(default_factory=list)
     layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     repeated: list[str] = field(default_factory=list)
+    left: int = 0
     _plain: list[tuple[Record, Any]] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
@@ -116,7 +129,7 @@ class _RowsOfRecords:
         self.layouts[parsed.layout, parsed.fields] += 1
         for row_id, conversation in _named(self.by.row_id(record), parsed):
             try:
-                self.rows.append(_row_of(conversation, row_id, self.by, file))
+                self._add_row(_row_of(conversation, row_id, self.by, file))
             except RecordFault as fault:
                 self.rejects.append(_reject(fault, record, self.by.source, file))
 
@@ -136,8 +149,16 @@ class _RowsOfRecords:
         self.layouts[row.layout, row.fields] += 1
         origin = row.origin or file.split(".")[0]
         row_id = self.by.row_id(record)
-        self.rows.append(SourceRow(row_id, row.messages, None, None, origin, row.meta))
+        self._add_row(SourceRow(row_id, row.messages, None, None, origin, row.meta))
         return True
+
+    def _add_row(self, row: SourceRow) -> None:
+        """Add a row, unless rows of its kind are read elsewhere."""
+        answered = row.messages[-1]["role"] == "assistant"
+        if self.by.leaves == ("answered" if answered else "unanswered"):
+            self.left += 1
+        else:
+            self.rows.append(row)
 
     def _parsed(self, record: Record, file: str) -> ParsedRecord:
         value = value_of(record)
@@ -239,6 +260,8 @@ def _row_of(conversation: Conversation, row_id: str, by: FileReader, file: str) 
     if by.strip_end:
         last = messages[-1]
         last["content"] = last["content"].removesuffix(by.strip_end)
+    if by.leaves and messages and _is_empty_answer(messages[-1]):
+        messages = messages[:-1]
     fault = find_fault(messages)
     if fault and not (by.prompts and fault[0] is Reason.LAST_TURN_NOT_ASSISTANT):
         raise RecordFault(*fault)
@@ -251,3 +274,8 @@ def _row_of(conversation: Conversation, row_id: str, by: FileReader, file: str) 
         conversation.origin or file.split(".")[0],
         _meta(conversation.meta),
     )
+
+
+def _is_empty_answer(message: Message) -> bool:
+    empty = not message["content"].strip() and not message.get("tool_calls")
+    return message["role"] == "assistant" and empty

@@ -9,7 +9,7 @@ JSON Lines is several (curate.pool.ranges).
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from curate.core.calls import CachedCall, CallRunner, Table
@@ -18,7 +18,7 @@ from curate.core.reasons import EXPLAINED, Reason
 from curate.core.run import StepRun
 from curate.core.store import Artifact
 from curate.core.tables import scan_table
-from curate.pool.entries import FilesOfEntry, PoolEntries, entry_files, find_entry
+from curate.pool.entries import FilesOfEntry, Leaves, PoolEntries, entry_files, find_entry
 from curate.pool.ingest import ingest
 from curate.pool.join import write_tables
 from curate.pool.layouts import own_layouts
@@ -28,6 +28,14 @@ from curate.pool.settings import RowFile
 
 LOG = logging.getLogger("curate")
 MAX_LISTED_NAMES, MAX_LISTED_FILES = 5, 50
+POOL = "pool"
+# What rows are rejected for that lack nothing but their response.
+UNANSWERED = frozenset({Reason.LAST_TURN_NOT_ASSISTANT, Reason.EMPTY_RESPONSE})
+UNANSWERED_OR_ELSE = UNANSWERED | {Reason.MISSING_FIELD}
+ADVICE = (
+    "Rows that lack their response alone can be answered: `ingest: {prompts: true}` with "
+    "`generate: {methods: [{method: answer}]}`"
+)
 
 
 @dataclass(frozen=True)
@@ -66,17 +74,19 @@ class RowSet:
         rows = sum(part.counts["rows_out"] for part in parts)
         if fault := self._no_record(parts):
             raise UserError(fault)
-        total = rows + rejected.total()
-        if rejected.total() > self.max_rejected * total or (parts and not rows):
-            raise UserError(_too_many(rejected, total, self.max_rejected, parts))
-        _log_remarks(parts)
+        left = sum(part.counts.get("left", 0) for part in parts)
+        total = rows + left + rejected.total()
+        if rejected.total() > self.max_rejected * total or (parts and not rows + left):
+            advice = self.name == POOL and not UNANSWERED_OR_ELSE.isdisjoint(rejected)
+            raise UserError(_too_many(rejected, total, self.max_rejected, parts, advice))
+        _log_remarks(parts, self.name)
         return write_tables.call([Table(part, "rows") for part in parts]).named(self.name)
 
     def _no_record(self, parts: Sequence[Artifact]) -> str | None:
         """Return what is to be said where nothing was read: from all of a pool, or one example set."""
         records = [0] * len(self.entries.files)
         for number, part in zip(self.numbers, parts, strict=True):
-            records[number] += part.counts["rows_in"]
+            records[number] += part.counts["rows_in"] + part.counts.get("left", 0)
         lacking = [number for number, count in enumerate(records) if not count]
         keys = self.entries.keys
         if not lacking or (keys[lacking[0]].startswith("pool") and any(records)):
@@ -96,6 +106,7 @@ def row_set(
     max_rejected: float,
     prompts: bool = False,
     keys: Sequence[str] = (),
+    leaves: Mapping[str, Leaves] | None = None,
 ) -> RowSet:
     """Return what is read of entries; the keys of its calls hold the digest of every file's bytes.
 
@@ -106,6 +117,7 @@ def row_set(
         max_rejected: share of records that may make no row.
         prompts: read prompts without an answer as well.
         keys: of the entries in the recipe, for errors; the name if none are given.
+        leaves: which rows of an entry of this source are read elsewhere; others are no rejects there.
 
     Raises:
         UserError: an entry's path leads to no file, or two entries share a source name.
@@ -121,7 +133,11 @@ def row_set(
     entry_keys = keys or [name] * len(entries)
     for entry, key in zip(entries, entry_keys, strict=True):
         with named_key(key):
-            files.append(entry_files(entry, *find_entry(entry), prompts=prompts, seed=seed))
+            left = (leaves or {}).get(entry.source_name)
+            both = prompts or left is not None
+            files.append(
+                entry_files(entry, *find_entry(entry), prompts=both, seed=seed, leaves=left)
+            )
     own = own_layouts()
     steps = [(number, step) for number, one in enumerate(files) for step in entry_steps(one)]
     calls = [ingest.call(step, seed, own) for _, step in steps]
@@ -148,7 +164,7 @@ def _sum(counts: Iterator[dict[str, int]]) -> Counter[str]:
     return total
 
 
-def _log_remarks(parts: Sequence[Artifact]) -> None:
+def _log_remarks(parts: Sequence[Artifact], name: str) -> None:
     """Log what is odd about files, and what became of pairs."""
     if empty := [file for part in parts for file in part.counts.get("empty", [])]:
         listed = _listed(empty, MAX_LISTED_FILES)
@@ -162,6 +178,10 @@ def _log_remarks(parts: Sequence[Artifact]) -> None:
             repeated,
             _listed(named, count=repeated),
         )
+    rejected = _sum(part.counts["rejected"] for part in parts)
+    lacking = sum(rejected[reason] for reason in UNANSWERED)
+    if lacking and name == POOL:
+        LOG.info("records without a response, rejected: %d. %s", lacking, ADVICE)
     if pairs := sum(part.counts.get("preferences", 0) for part in parts):
         LOG.info(
             "preference records: %d; the chosen answer is the row, the other its `rejected`", pairs
@@ -174,13 +194,17 @@ def _listed(names: Sequence[str], most: int = MAX_LISTED_NAMES, count: int | Non
     return ", ".join(names[:most]) + more
 
 
-def _too_many(rejected: Counter[str], total: int, limit: float, parts: Sequence[Artifact]) -> str:
+def _too_many(
+    rejected: Counter[str], total: int, limit: float, parts: Sequence[Artifact], advice: bool
+) -> str:
     lines = [
         f"{rejected.total()} of {total} records make no row; at most {limit:.0%} may "
         "(ingest.max_rejected sets that for the pool; targets and eval sets allow none)."
     ]
     for reason, count in rejected.most_common(3):
         lines.append(f"  {count} x {reason}: the record {EXPLAINED[Reason(reason)]}")
+    if advice:
+        lines.append(f"  {ADVICE}")
     rejects = scan_table([part.file("rejects.parquet") for part in parts])
     for bad in rejects.head(3).collect().to_dicts():
         lines.append(f"  {bad['file']}:{bad['position']}: {bad['reason']} ({bad['field']})")

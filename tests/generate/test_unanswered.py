@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from curate.config.loading import load_config
@@ -61,6 +62,49 @@ def test_answers_to_prompts_are_all_rows_of_a_recipe_without_a_pool(
     )
 
 
+@pytest.fixture
+def mixed(recipe: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Return a recipe of a pool in which two rows of four lack their response, and one is no row."""
+    records = [
+        {"prompt": "Name a river.", "completion": "The Elbe."},
+        {"prompt": "Name a lake.", "completion": None},
+        {"prompt": "Name a sea.", "completion": "The North Sea."},
+        {"prompt": "Name a bay.", "completion": ""},
+        {"completion": "The Alps."},
+    ]
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, records)))
+    pool = {"path": str(tmp_path / "pool.jsonl"), "source": "mixed"}
+    return {**recipe, "pool": pool, "ingest": {"prompts": True, "max_rejected": 0.3}}
+
+
+def test_rows_of_a_pool_without_a_response_are_answered_beside_the_prompts(
+    mixed: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run_curation(Config.model_validate(mixed), tmp_path / "run")
+    parents = result.selected["parents"].explode().drop_nulls().sort().to_list()
+    lacking = [f"mixed/pool.jsonl:{i}" for i in (2, 4)]
+    assert parents == [*(f"asks/prompts.jsonl:{i}" for i in (1, 2, 3)), *lacking]
+    read = {f"mixed/pool.jsonl:{i}" for i in (1, 3)}
+    generated = {row_id for row_id in result.ledger["row_id"] if row_id.startswith("answer/")}
+    assert set(result.ledger["row_id"]) == read | generated
+    assert len(generated) == 5
+    rejects = open_run(tmp_path / "run").table("rejects").collect()
+    assert rejects.select("position", "reason").rows() == [(5, "missing_field")]
+    row_id = result.selected.filter(pl.col("parents").list.contains(lacking[0]))["row_id"].item()
+    assert f"from {lacking[0]}: Name a lake." in "\n".join(
+        explain_row(open_run(tmp_path / "run"), row_id)
+    )
+    lines = {line.stage: line for line in estimate(Config.model_validate(mixed))}
+    assert (lines["pool"].rows, lines["prompts"].rows, lines["generate"].rows) == (2, 5, 5)
+
+
+def test_a_pool_may_be_all_that_lacks_responses(mixed: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text('{"prompt": "Name a lake.", "completion": ""}\n')
+    mixed["prompts"] = []
+    result = run_curation(Config.model_validate(mixed), tmp_path / "run")
+    assert result.selected["parents"].explode().to_list() == ["mixed/pool.jsonl:1"]
+
+
 def test_check_counts_the_answers(recipe: dict[str, Any]) -> None:
     lines = {line.stage: line for line in estimate(Config.model_validate(recipe))}
     assert (lines["pool"].rows, lines["prompts"].rows, lines["generate"].rows) == (0, 3, 3)
@@ -98,6 +142,11 @@ def test_instructions_without_an_answer_can_be_made_harder(
     ("change", "sentence"),
     [
         ({"prompts": []}, "'answer' needs prompts without a response: give `prompts`"),
+        ({"prompts": []}, "or `ingest: {prompts: true}` where rows of the pool lack theirs"),
+        (
+            {"prompts": [], "pool": "x", "ingest": {"prompts": True}, "generate": None},
+            "ingest.prompts: no generator starts from them",
+        ),
         ({"generate": None}, "pool: there are no rows"),
         ({"generate": None, "pool": "x.jsonl"}, "prompts: no generator starts from them"),
         ({"pool": {"path": "x", "source": "asks"}}, "the name 'asks' is that of pool.0 as well"),

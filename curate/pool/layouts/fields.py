@@ -22,7 +22,10 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class FieldsLayout:
-    """Paths of the fields that hold the turns; what a recipe does not name goes to meta."""
+    """Paths of the fields that hold the turns; what a recipe does not name goes to meta.
+
+    unanswered: the response may be missing.
+    """
 
     name = "fields"
     messages: str | None = None
@@ -33,6 +36,7 @@ class FieldsLayout:
     origin: str | None = None
     tools: str | None = None
     rejected: str | None = None
+    unanswered: bool = False
 
     def matched_fields(self, record: Record) -> tuple[str, ...]:
         """Return the names that a recipe gives; they hold for every record."""
@@ -50,7 +54,10 @@ class FieldsLayout:
         )
         values = {path: find_value(record, path) for path in paths if path}
         for path in self.matched_fields(record):
-            if values[path] in (ABSENT, None):
+            if values[path] not in (ABSENT, None):
+                continue
+            values[path] = ABSENT
+            if path != self.response or not self.unanswered:
                 raise RecordFault(Reason.MISSING_FIELD, path)
         given = {path: value for path, value in values.items() if value is not ABSENT}
         if self.messages:
@@ -74,7 +81,7 @@ class FieldsLayout:
         example = read_prompt(
             given, PairLayout(self.name, self.prompt, self.response or "", contexts), roles
         )
-        if self.response:
+        if self.response and self.response in given:
             add_response(example, given, self.response, roles)
         return example
 

@@ -170,6 +170,7 @@ def file_reader(
     *,
     prompts: bool = False,
     template: TemplateSource | None = None,
+    unanswered: bool = False,
 ) -> RecordReader:
     """Return the reader of a file, given its first records and the fields that a recipe names.
 
@@ -179,6 +180,7 @@ def file_reader(
         where: what the file is called in errors.
         prompts: read prompts without an answer as well.
         template: the templates that a recipe names, by which all records are read.
+        unanswered: the response that the recipe names may be missing.
 
     Raises:
         UserError: not one of the records is in a known layout.
@@ -198,6 +200,7 @@ def file_reader(
             origin,
             named.get("tools"),
             named.get("rejected"),
+            unanswered,
         )
         return RecordReader((layout,), roles, origin, by_name=True)
     layouts = (*all_layouts(), *([PromptLayout()] if prompts else []))
