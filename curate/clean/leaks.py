@@ -9,6 +9,8 @@ many rows hold are a template and tell nothing (`curate.overlap.template`).
 A prompt with few words of its own, a short question or a short slot in a template, leaks where almost
 all of it is held: its sentences and lines, symbols included, in any order, or its slot from end to end.
 
+Of a preference pair both answers are looked through, and if either leaks the row goes with both.
+
 `any_ngram: 13` adds the rule of GPT-3 (Brown et al. 2020, arXiv:2005.14165, appendix C): any shared
 run of 13 words is a leak, if no part of it is template. `warn` lists paraphrases, and keeps them.
 """

@@ -4,6 +4,7 @@
 
 Rows are streamed past an index of all prompts once: the time is that of reading their words, whatever
 the number of prompts. What is found is judged at the end, when it is known how many rows hold it.
+A rejected answer is part of its row: the pair leaks if either answer does.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from curate.overlap.coverage import SCHEMA, measure_pairs
 from curate.overlap.prompts import index_prompts
 from curate.overlap.search import PromptSearch, RowCounts
 
-VERSION = 8
+VERSION = 9
 BATCH_ROWS = 4_096
 
 
@@ -33,8 +34,8 @@ def write_overlaps(
     tells instead.
     """
     search = PromptSearch(index_prompts(read_eval_rows(data), ngram))
-    for batch in data.survivor_batches(["row_id", "messages"], BATCH_ROWS):
-        search.add(batch)
+    for batch in data.survivor_batches(["row_id", "messages", "rejected"], BATCH_ROWS):
+        search.add(with_rejected(batch))
     counts = _read_counts(counted) if counted else search.count()
     _write_counts(out, counts)
     pairs = 0
@@ -44,6 +45,14 @@ def write_overlaps(
             writer.write_table(part.to_arrow())
             pairs += part.height
     return {"rows_in": search.rows, "pairs": pairs, "counted": counts.rows}
+
+
+def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows whose rejected answer follows their turns, as further ones."""
+    both = pl.concat_list("messages", "rejected")
+    return rows.with_columns(
+        messages=pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
+    )
 
 
 def _write_counts(out: Path, counts: RowCounts) -> None:

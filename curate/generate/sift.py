@@ -10,6 +10,7 @@ Each rejection is counted by its reason; nothing is repaired.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,10 @@ class CandidateFilter:
             for i, vector in zip(present, self.embed(texts), strict=True):
                 results[i] = self._compare(results[i], vector)
         return results
+
+    def fits(self, candidate: Candidate) -> bool:
+        """Return whether a candidate passes all that looks at it by itself, whatever it went for."""
+        return self._judge(replace(candidate, reject_reason=None)).reject_reason is None
 
     def screen(
         self, candidates: Sequence[Candidate], seen: RougeIndex | None = None

@@ -12,7 +12,8 @@ is dropped, also where the new response says the same: in its words, or, for sho
 `checker` is named for, by its value. Rows above the threshold, and those without a
 score, stay as they are.
 
-A correction is a new row with the old one as its parent, which is dropped for it. The table
+A correction is a new row with the old one as its parent, which is dropped for it; the old response rides
+with it as its `rejected`, a preference pair whose margin is that of the comparison (ours). The table
 `corrections` has old and new response, the confidence in the old one, that of the comparison, and the
 decision.
 
@@ -25,6 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import orjson
 import polars as pl
 from pydantic import Field
 
@@ -35,6 +37,7 @@ from curate.core.errors import UserError
 from curate.core.keyed import EngineSource
 from curate.core.ledger import evidence_of
 from curate.core.methods import method
+from curate.core.preferences import PAIR, pair_note
 from curate.core.reasons import Reason
 from curate.core.rows import response_text
 from curate.core.run import StepRun
@@ -65,6 +68,7 @@ from curate.llm.requests import Sampling, chat
 from curate.models.finetune import ADAPTER
 
 VERSION = 2
+ROWS_VERSION = 3
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
 NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
 
@@ -326,7 +330,7 @@ def comparisons(
     return Counted(table.with_columns(columns), figures)
 
 
-@cached_files(version=VERSION, name="correct-made", title="Make the corrected rows")
+@cached_files(version=ROWS_VERSION, name="correct-made", title="Make the corrected rows")
 def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: float) -> Counts:
     """Write corrections.parquet, with decision and made_id, and made.parquet: the new rows."""
     decision = (
@@ -343,14 +347,26 @@ def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: fl
     ]
     table = table.with_columns(made_id=pl.Series(ids, dtype=pl.String))
     table.write_parquet(out / "corrections.parquet")
-    replaced = dict(table.filter(decision=REPLACED).select("row_id", "new").rows())
-    parents = rows.scan().filter(pl.col("row_id").is_in(list(replaced))).collect()
+    replaced = table.filter(decision=REPLACED).select("row_id", "new", "confidence")
+    parents = rows.scan().join(replaced.lazy(), on="row_id", maintain_order="left").collect()
+    corrected_rows(parents).write_parquet(out / f"{APPENDED}.parquet")
+    return {"rows_in": table.height, "rows_out": replaced.height}
+
+
+def corrected_rows(parents: pl.DataFrame) -> pl.DataFrame:
+    """Return the new rows of the old ones, which have `new` and its `confidence`, and are rejected."""
     messages = [
-        [*turns[:-1], {"role": "assistant", "content": replaced[row_id]}]
-        for row_id, turns in parents.select("row_id", "messages").rows()
+        [*turns[:-1], {"role": "assistant", "content": new}]
+        for turns, new in parents.select("messages", "new").rows()
     ]
-    derive_rows(parents, messages, "correct").write_parquet(out / f"{APPENDED}.parquet")
-    return {"rows_in": table.height, "rows_out": len(replaced)}
+    metas = [
+        {**orjson.loads(meta), PAIR: pair_note("correct", row_id, 2 * confidence - 1)}
+        for row_id, meta, confidence in parents.select("row_id", "meta", "confidence").rows()
+    ]
+    return derive_rows(parents, messages, "correct").with_columns(
+        rejected=parents["messages"].list.tail(1),
+        meta=pl.Series([orjson.dumps(meta).decode() for meta in metas], dtype=pl.String),
+    )
 
 
 def _reason(params: CorrectStage) -> pl.Expr:

@@ -29,6 +29,7 @@ from curate.pipeline.files import (
     drop_sentences,
     language_sentences,
     run_files,
+    write_pairs,
 )
 from curate.pipeline.inputs import input_sets, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
@@ -103,7 +104,7 @@ def _run_into(folder: Path, lock: FolderLock, run: Run, provenance: Provenance) 
         files = run_files(run, results)
         for name, source in files.items():
             copy_file(source, staging / name)
-        names = sorted([*files, REPORT, MANIFEST, SBOM])
+        names = sorted([*files, *write_pairs(staging), REPORT, MANIFEST, SBOM])
         write_json(staging / SBOM, describe_materials(run))
         manifest = describe_run(run, provenance.end(), names, warnings)
         write_json(staging / MANIFEST, manifest)

@@ -4,14 +4,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from curate.clean.nearest_drops import find_drops
 from curate.core.calls import Table
+from curate.core.preferences import pairs_of
 from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.pipeline.run import Run
 from curate.proof.keep import ADAPTER_FOLDER
 from curate.selectors.languages import language_warning, read_shares
 from curate.selectors.selection import SelectionResult
+
+SELECTED, PAIRS = "selected.parquet", "pairs.parquet"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def run_files(run: Run, results: FinalArtifacts) -> dict[str, Path]:
     own = next(iter(run.selections.values()))
     files = {
         "ledger.parquet": results.ledger.path,
-        "selected.parquet": own.selection.file("selected.parquet"),
+        SELECTED: own.selection.file("selected.parquet"),
         "rejects.parquet": run.rows.artifact.file("rejects.parquet"),
         "evidence/select.parquet": own.ranking.path,
         "evidence/scores.parquet": own.scores.path,
@@ -103,6 +108,15 @@ def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
             target = file if file == f"{finding}.parquet" else f"{finding}-{file}"
             files[f"evidence/{target}"] = artifact.file(file)
     return files
+
+
+def write_pairs(folder: Path) -> list[str]:
+    """Write the table of pairs beside the selected rows; return its name, none if no row is a pair."""
+    pairs = pairs_of(pl.scan_parquet(folder / SELECTED)).collect()
+    if not pairs.height:
+        return []
+    pairs.write_parquet(folder / PAIRS)
+    return [PAIRS]
 
 
 def copy_file(source: Path, target: Path) -> None:

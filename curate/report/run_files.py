@@ -8,6 +8,7 @@ from curate.runs.folder import RunFolder, inside, listed_files
 WORDS = {
     "ledger.parquet": "what became of every row, and why",
     "selected.parquet": "the selected rows",
+    "pairs.parquet": "the selected rows with a rejected answer, as pairs",
     "rejects.parquet": "records that made no row",
     "proof.json": "every figure of the proof",
     "manifest.json": "recipe, versions, costs and warnings",

@@ -785,6 +785,24 @@ def test_another_threshold_or_target_searches_no_text_anew(store: Store) -> None
     assert run.executed_steps == ["leaks-overlaps", "leaks"] * 2
 
 
+def test_a_pair_leaks_by_either_of_its_answers(store: Store) -> None:
+    clean, leaking = turns("", "Take the ferry.")[1:], turns("", f"You ask: {PROMPT}")[1:]
+    rows = [
+        row("chosen", turns("Hi", f"You ask: {PROMPT}"), rejected=clean),
+        row("rejected", turns("Hi", "Take the ferry."), rejected=leaking),
+        row("later", turns("Hi", "Hm."), rejected=[*clean, *turns(PROMPT, "720")]),
+        row("neither", turns("Hi", "Take the tram."), rejected=clean),
+        row("alone", turns("Hi", "Take the tram.")),
+    ]
+    examples = {"eval": rows_of(store, "eval", {"e": (PROMPT, "720")}, "eval")}
+    artifact = run_stage(
+        StoreRun(store), {"kind": "leaks"}, stored_rows(store, "pool", rows), examples
+    )
+    verdicts = table(artifact, "evidence")
+    assert verdicts["row_id"].to_list() == [one["row_id"] for one in rows]
+    assert verdicts["reason"].to_list() == ["leak_ngram", "leak_ngram", "leak_exact", None, None]
+
+
 def test_overlaps_are_listed_for_kept_rows_too(store: Store) -> None:
     run = StoreRun(store)
     pool = {"a": (" ".join(PROMPT.split()[:13]), "x"), "b": ("clean", "x")}

@@ -114,6 +114,9 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
         "correct",
         1,
     )
+    assert plain_messages(new_rows[0]["rejected"]) == turns("2?", "wrong two")[1:]
+    note = {"how": "correct", "rejected_id": "r1", "margin": pytest.approx(1.0)}
+    assert json.loads(new_rows[0]["meta"])["pair"] == note
 
 
 def test_both_confidences_and_the_decision_are_written_down(

@@ -13,6 +13,10 @@ arXiv:2407.13690. A query is a row with a checkable answer, which is its gold:
 An answer that was cut is wrong whatever it says; one with nothing to compare is not wrong but is counted
 by itself. Identical solutions count once. What is correct beyond the target is recorded and not kept.
 
+Pairs (ours): each kept solution takes a wrong trial of its query along as its `rejected`, in the order
+of the trials and none of them twice, for as long as there are any that end by themselves and pass the
+filters. The checker has judged both, so the margin is 1.
+
 Guard: among many trials lucky guesses pass for solutions: of 200 at one of four letters about 50. Where
 a gold answer can be guessed (an option, yes or no, a whole number up to ten), a query that is solved no
 more often than by guesses (binomial, 5 %) keeps nothing.
@@ -27,7 +31,8 @@ own). Wrong gold answers look like hard
 queries and take most trials: look at those with none correct in the table of queries.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, exp, lgamma, log
@@ -64,7 +69,7 @@ from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
 
-VERSION = 2
+VERSION = 3
 MORE = 1.1
 # The least share of correct trials that a plan reckons with.
 LEAST_SHARE = 0.005
@@ -80,6 +85,7 @@ QUERY_SCHEMA = pl.Schema(
         "unparsable": pl.Int64(),
         "wanted": pl.Int64(),
         "kept": pl.Int64(),
+        "pairs": pl.Int64(),
         "difficulty": pl.Float64(),
         "guess": pl.Float64(),
         "state": pl.String(),
@@ -153,7 +159,7 @@ class RejectGenerator(StartParams):
                     break
                 sampling.try_each(number, planned)
             for query in queries:
-                run.filter(judge(query))
+                run.filter(judge(query, run.candidate_filter.fits))
         finally:
             run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
 
@@ -328,10 +334,14 @@ class RejectionSampler:
                 query.failed.append(trial.drop(RejectReason.NOT_NEW, "the same solution again"))
 
 
-def judge(query: Query) -> list[Candidate]:
-    """Return all trials of a query in their order, those dropped that are not to be kept."""
+def judge(query: Query, fits: Callable[[Candidate], bool]) -> list[Candidate]:
+    """Return all trials of a query in their order, those dropped that are not to be kept.
+
+    Those kept have a wrong trial as their rejected answer, as long as there are any that fit.
+    """
     trials = list(query.failed)
     lucky = query.is_lucky()
+    wrong = filter(fits, wrong_trials(query))
     for place, candidate in enumerate(query.solutions.values()):
         if lucky:
             odds = f"where 1 of {1 / query.guess:.0f} guesses is"
@@ -341,15 +351,25 @@ def judge(query: Query) -> list[Candidate]:
             candidate = candidate.drop(
                 RejectReason.OVER_QUOTA, f"{query.quota} solutions are wanted"
             )
+        elif worse := next(wrong, None):
+            candidate = candidate.over(worse, 1.0)
         trials.append(candidate)
     return sorted(trials, key=lambda candidate: candidate.notes["trial"])
 
 
+def wrong_trials(query: Query) -> list[Candidate]:
+    """Return the trials with a wrong answer, each text once, in their order."""
+    wrong = [trial for trial in query.failed if trial.reject_reason is RejectReason.WRONG_ANSWER]
+    trials: dict[str, Candidate] = {}
+    for trial in wrong:
+        trials.setdefault(normalise(trial.response).casefold(), trial)
+    return list(trials.values())
+
+
 def queries_of(queries: Sequence[Query], run: Generation) -> pl.DataFrame:
     """Return a table of the queries: trials, what was correct and kept, and why it ended there."""
-    kept: dict[str, int] = {}
-    for candidate in run.kept:
-        kept[candidate.parents[0]] = kept.get(candidate.parents[0], 0) + 1
+    kept = Counter(candidate.parents[0] for candidate in run.kept)
+    pairs = Counter(candidate.parents[0] for candidate in run.kept if candidate.rejected)
     rows = [
         {
             "row_id": query.example.row_id,
@@ -358,7 +378,8 @@ def queries_of(queries: Sequence[Query], run: Generation) -> pl.DataFrame:
             "distinct": len(query.solutions),
             "unparsable": query.unparsable,
             "wanted": query.quota,
-            "kept": kept.get(query.example.row_id, 0),
+            "kept": kept[query.example.row_id],
+            "pairs": pairs[query.example.row_id],
             "difficulty": query.difficulty,
             "guess": query.guess,
             "state": state_of(query),

@@ -82,6 +82,36 @@ def test_uniform_as_many_of_each() -> None:
     assert engine.batches[0] == 3 * 16
 
 
+def test_kept_solutions_take_wrong_trials_along_each_text_once() -> None:
+    said = [
+        "It is 17.", GOLD, "it is  17.", "So it is 42.", Reply("It is 17, as I", "truncated"),
+        "[INST] It is 18.", "It is 19.", "Now 42.", "No idea.",
+    ]  # fmt: skip
+    run = reject(
+        script(lambda call: said[call.sample]), queries("apples"), plan="uniform", pilot=9, trials=9
+    )
+    trials = run.candidates
+    notes = [c.notes.get("pair") for c in trials]
+    ids = [trials[0].row_id, trials[6].row_id]
+    assert [c.rejected for c in run.kept] == [
+        trials[0].messages[-1:],
+        trials[6].messages[-1:],
+        None,
+    ]
+    assert [note for note in notes if note] == [
+        {"how": "reject", "rejected_id": row_id, "margin": 1.0} for row_id in ids
+    ]
+    assert reject_reasons(trials)[0] == reject_reasons(trials)[6] == "wrong_answer"
+    assert table(run)["apples"]["pairs"] == 2
+
+
+def test_guessed_solutions_make_no_pairs() -> None:
+    engine = script(lambda call: "It is 3." if call.sample % 10 == 0 else "It is 4.")
+    run = reject(engine, queries("apples", gold="The answer is 3."), pilot=20, trials=20)
+    assert table(run)["apples"]["state"] == "guessable"
+    assert not any(c.rejected for c in run.candidates)
+
+
 def test_difficulty_gives_hard_queries_more_and_none_nothing() -> None:
     engine = script(bernoulli(sure=1.0, half=0.5, hard=0.1))
     run = reject(engine, queries("sure", "half", "hard"), solutions=20, trials=2_000)
@@ -110,7 +140,7 @@ def test_what_is_never_solved_stops_at_the_cap() -> None:
     rows_by_query = table(run)
     assert rows_by_query["never"] | {"guess": 0} == {
         "row_id": "target/never", "trials": 60, "correct": 0, "distinct": 0, "unparsable": 0,
-        "wanted": 5, "kept": 0, "difficulty": 1 - 0.5 / 17, "guess": 0, "state": "unsolved",
+        "wanted": 5, "kept": 0, "pairs": 0, "difficulty": 1 - 0.5 / 17, "guess": 0, "state": "unsolved",
     }  # fmt: skip
     assert rows_by_query["sure"]["trials"] == 16
     generator = RejectGenerator(trials=60)

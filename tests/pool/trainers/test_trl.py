@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,19 @@ def test_dpo_trainer_takes_preferences(tiny: Path, tmp_path: Path) -> None:
     [path] = (tmp_path / "preference").glob("*.parquet")
     trainer = trl.DPOTrainer(
         model=str(tiny),
-        args=trl.DPOConfig(output_dir=str(tmp_path / "t"), bf16=False, report_to="none"),
+        args=trl.DPOConfig(
+            output_dir=str(tmp_path / "t"),
+            max_steps=1,
+            logging_steps=1,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+        ),
         train_dataset=load_dataset("parquet", data_files=str(path), split="train"),
         processing_class=tokenizer,
     )
     first = trainer.train_dataset[0]
     assert tokenizer.decode(first["chosen_ids"]).rstrip() == "It is 4.<|im_end|>"
     assert tokenizer.decode(first["rejected_ids"]).rstrip() == "It is 5.<|im_end|>"
+    # Before its first step the model is its own reference: the loss is that of an even chance.
+    assert trainer.train().training_loss == pytest.approx(log(2), abs=1e-4)
