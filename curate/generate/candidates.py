@@ -48,6 +48,7 @@ class RejectReason(StrEnum):
     INCONSISTENT = "inconsistent"
     OVER_QUOTA = "over_quota"
     OTHER_KIND = "other_kind"
+    NOTHING_ASKED = "nothing_asked"
     GIVES_LABEL = "gives_label"
     UNDECIDED = "undecided"
     LESS_PREFERRED = "less_preferred"
@@ -86,6 +87,7 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
     RejectReason.INCOMPLETE: "speaks of something that it does not hold",
     RejectReason.OVER_QUOTA: "is one more than its group may have",
     RejectReason.OTHER_KIND: "is of another kind than it was asked for",
+    RejectReason.NOTHING_ASKED: "has a user turn that asks for nothing",
     RejectReason.GIVES_LABEL: "gives its label away instead of reasons",
     RejectReason.UNDECIDED: "was not judged clearly better or worse than another answer",
     RejectReason.LESS_PREFERRED: "is the worse answer of a pair, which rides with the better one",
