@@ -44,6 +44,7 @@ class RejectReason(StrEnum):
     NOT_EVOLVED = "not_evolved"
     MEANING_CHANGED = "meaning_changed"
     UNSUPPORTED = "unsupported"
+    BAD_TOOL_CALL = "bad_tool_call"
     NOT_COMPOSABLE = "not_composable"
     INCONSISTENT = "inconsistent"
     OVER_QUOTA = "over_quota"
@@ -82,6 +83,7 @@ REJECT_REASONS_EXPLAINED: dict[RejectReason, str] = {
     RejectReason.NOT_EVOLVED: "asks for nothing that its parent does not",
     RejectReason.MEANING_CHANGED: "does not mean what its parent means",
     RejectReason.UNSUPPORTED: "is not supported by its evidence",
+    RejectReason.BAD_TOOL_CALL: "calls a tool in a way that cannot be right",
     RejectReason.NOT_COMPOSABLE: "is no sound composition of its parents",
     RejectReason.INCONSISTENT: "has answers that do not agree",
     RejectReason.INCOMPLETE: "speaks of something that it does not hold",
@@ -108,7 +110,8 @@ class Candidate:
 
     `parents` are row ids, of pool or target rows or of other candidates; `notes` hold what else a
     reader wants to know: operator, topic, attribute, grade, evidence ids. `rejected` are the turns of a
-    worse answer to the same prompt.
+    worse answer to the same prompt. `tools` are the schemas of the functions that it declares, as those
+    of a row (curate.pool.layouts.calls).
     """
 
     messages: Sequence[Message]
@@ -119,12 +122,25 @@ class Candidate:
     reject_reason: RejectReason | None = None
     detail: str = ""
     rejected: Sequence[Message] | None = None
+    tools: str | None = None
 
     @property
     def row_id(self) -> str:
         """Return an id made from parents, method, hop and text: the same whenever it is made again."""
-        identity = [self.method, self.hop, sorted(self.parents), content_hash(self.messages)]
+        identity = [
+            self.method,
+            self.hop,
+            sorted(self.parents),
+            content_hash(self.messages, self.tools),
+        ]
         return f"{self.method}/{hashlib.blake2b(orjson.dumps(identity), digest_size=8).hexdigest()}"
+
+    @property
+    def conversation(self) -> Sequence[Message]:
+        """Return its turns as a model is to read them, the first one with the tools."""
+        if self.tools is None or not self.messages:
+            return self.messages
+        return [{**self.messages[0], "tools": self.tools}, *self.messages[1:]]
 
     @property
     def prompt(self) -> str:
@@ -174,10 +190,10 @@ def rows_of(candidates: Sequence[Candidate], source: str) -> pl.DataFrame:
         {
             "row_id": list(kept),
             "messages": [list(c.messages) for c in kept.values()],
-            "tools": [None] * len(kept),
+            "tools": [c.tools for c in kept.values()],
             "rejected": [c.rejected for c in kept.values()],
-            "content_hash": [content_hash(c.messages) for c in kept.values()],
-            "text_hash": [text_hash(c.messages) for c in kept.values()],
+            "content_hash": [content_hash(c.messages, c.tools) for c in kept.values()],
+            "text_hash": [text_hash(c.messages, c.tools) for c in kept.values()],
             "source": [source] * len(kept),
             "origin": [c.method for c in kept.values()],
             "meta": [orjson.dumps(dict(c.notes)).decode() for c in kept.values()],

@@ -321,7 +321,7 @@ class CandidateFilter:
             return candidate
         rejection = find_rejection(candidate, self.filters, self.leaks)
         if rejection is None and self._by_template is not None:
-            rejection = self._by_template(candidate.messages)
+            rejection = self._by_template(candidate.conversation)
         return candidate.drop(*rejection) if rejection else candidate
 
     def _compare(self, candidate: Candidate, vector: NDArray[np.float32]) -> Candidate:
