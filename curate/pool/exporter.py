@@ -53,11 +53,15 @@ class Exporter(Method):
 
 
 class RecordExporter(Exporter):
-    """A form with one JSON object a row: train-DIGEST.jsonl in a folder named after the method."""
+    """A form with JSON objects, one a row unless `records` says otherwise: METHOD/train-DIGEST.jsonl."""
 
     def record(self, row: Row) -> Record:
         """Return the object of a row that the format can hold."""
         raise NotImplementedError
+
+    def records(self, row: Row) -> list[Record]:
+        """Return the objects of a row that the format can hold."""
+        return [self.record(row)]
 
     def arrow_schema(self, rows: pl.DataFrame) -> pa.Schema | None:
         """Return Arrow's schema of the objects, for a Parquet file beside them; None for none."""
@@ -101,7 +105,10 @@ class RecordExporter(Exporter):
     def _batches(self, rows: pl.DataFrame) -> Iterator[list[Record]]:
         for part in rows.iter_slices(BATCH_ROWS):
             yield [
-                self.record(row) for row in part.iter_rows(named=True) if self.unfit(row) is None
+                record
+                for row in part.iter_rows(named=True)
+                if self.unfit(row) is None
+                for record in self.records(row)
             ]
 
     def remarks(self, rows: pl.DataFrame) -> list[str]:
