@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.version import __version__
 
 if TYPE_CHECKING:
+    from curate.api.evalset import evalset
     from curate.api.finishedrun import FinishedRun
     from curate.api.proof import Proof, prove
     from curate.api.recipes import run
@@ -32,6 +33,7 @@ __all__ = [
     "Verdicts",
     "__version__",
     "dedup",
+    "evalset",
     "leaks",
     "prove",
     "read",
@@ -45,6 +47,7 @@ MODULES = {
     "selection": ("Selection", "select"),
     "proof": ("Proof", "prove"),
     "recipes": ("run",),
+    "evalset": ("evalset",),
     "finishedrun": ("FinishedRun",),
     "viewing": ("RunViewer",),
 }

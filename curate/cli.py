@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # From a recipe to a run, then looking at it, changing it, taking it along, and what there is.
 ORDER = (
-    "init", "check", "run", "ls", "report", "view", "rows", "explain", "diff", "plan", "rethreshold",
-    "label", "export", "push", "track", "methods", "models", "store", "cache",
+    "init", "check", "evalset", "run", "ls", "report", "view", "rows", "explain", "diff", "plan",
+    "rethreshold", "label", "export", "push", "track", "methods", "models", "store", "cache",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command that runs a recipe: what it says meanwhile on stderr, and what came of it on stdout."""
+"""The commands that run a recipe or write its eval set: meanwhile on stderr, the outcome on stdout."""
 
 import os
 import shlex
@@ -17,6 +17,7 @@ from curate.core.lazy import lazy_module
 
 if TYPE_CHECKING:
     from curate import terminal
+    from curate.api import evalset as evalsets
     from curate.config import loading
     from curate.config.recipe import Config
     from curate.orchestration import engines, flowrun
@@ -26,6 +27,7 @@ else:
     terminal, loading = lazy_module("curate.terminal"), lazy_module("curate.config.loading")
     engines, flowrun = (lazy_module(f"curate.orchestration.{n}") for n in ("engines", "flowrun"))
     closing = lazy_module("curate.pipeline.closing")
+    evalsets = lazy_module("curate.api.evalset")
 
 running_commands = typer.Typer()
 
@@ -84,6 +86,32 @@ def run(
         say(*([result.folder] if quiet else closing.closing_lines(result, width)))
     proof = result.proof or {}
     raise typer.Exit(2 if proof.get("verdict") in ("refused", "not measured") else 0)
+
+
+@running_commands.command(epilog="Example: curate evalset recipe.yaml --out data/eval.jsonl")
+def evalset(
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file, JSON Lines.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the recipe; repeatable.",
+            autocompletion=completion.recipe_keys,
+        ),
+    ] = None,
+) -> None:
+    """Write an eval set from the documents that generators hold out of their corpus."""
+    recipe = loading.load_config(config, overrides or [])
+    terminal.show_log()
+    written = evalsets.evalset(recipe, out)
+    say(*written.lines, *evalsets.advice(written))
 
 
 def _verbosity(quiet: bool, verbose: bool) -> "terminal.Verbosity":

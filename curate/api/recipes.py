@@ -30,11 +30,15 @@ def run(
     Raises:
         UserError: an input, the recipe or the run folder is at fault.
     """
-    if isinstance(recipe, dict):
-        config = recipe_of(**{"store": STORE, **recipe})
-    else:
-        config = recipe if isinstance(recipe, Config) else load_config(Path(recipe))
+    config = config_of(recipe)
     folder = None if out is None else Path(out)
     with open_engine(config.run, open_store(config.store)) as submit, showing_in_notebook():
         result = run_curation(config, folder, executing(submit), overwrite=overwrite)
     return FinishedRun.of(result)
+
+
+def config_of(recipe: str | Path | dict[str, Any] | Config) -> Config:
+    """Return a recipe of a file, of its content, or read already."""
+    if isinstance(recipe, dict):
+        return recipe_of(**{"store": STORE, **recipe})
+    return recipe if isinstance(recipe, Config) else load_config(Path(recipe))

@@ -11,6 +11,7 @@ from curate.core.methods import methods_in
 from curate.core.selector import Selector
 from curate.core.selectparams import SelectParams
 from curate.core.stage import Stage
+from curate.generate.corpus import CorpusFiles
 from curate.generate.generation import Generator
 from curate.generate.starts import StartParams
 from curate.judge.tag import COLUMNS, TagStage
@@ -178,6 +179,25 @@ def check_generators(
             "no generator starts from them: add one to generate.methods, such as {method: answer} or "
             "{method: evolve, start: prompts}",
         )
+
+
+def check_corpora(generators: Sequence[Generator]) -> None:
+    """Fail where documents that one method holds out for an eval set make rows by another."""
+    first_by_path: dict[str, CorpusFiles] = {}
+    for i, params in enumerate(generators):
+        for name in params.reads:
+            corpus, place = getattr(params, name), ("generate", "methods", i, name)
+            if not isinstance(corpus, CorpusFiles):
+                continue
+            if corpus.part != "kept":
+                raise KeyFault((*place, "part"), "`curate evalset` alone reads what is held out")
+            first = first_by_path.setdefault(corpus.path, corpus)
+            if corpus.held_out_by != first.held_out_by:
+                raise KeyFault(
+                    place,
+                    f"another method holds out other documents of {corpus.path}: give both the same "
+                    "held_out and held_out_seed",
+                )
 
 
 def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:

@@ -6,15 +6,20 @@ notes/tides.txt                                                      a plain tex
 A passage is named corpus/FILE:LINE for a record and corpus/FILE for a text file, with #2, #3 ... after
 it from its second passage on. What a file is gets decided by its content: it is JSON if it opens with {
 or [. Passages end where a sentence does, as long as that leaves them at least half full.
+
+A share of the documents can be held out for an eval set (`held_out`). Which ones is drawn by a digest of
+their texts under a seed: whatever a document is called, wherever it stands, its copies share its fate.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 import regex
 from pydantic import BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from curate.core.errors import UserError, named_key
 from curate.core.jsontext import JsonLimit
@@ -54,6 +59,29 @@ class CorpusFiles(Params):
     revision: str | None = Field(
         None, description="branch, tag or commit of a data set of the hub", examples=["v1.0"]
     )
+    held_out: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="share of the documents that make no rows: `curate evalset` writes from them",
+        examples=[0.2],
+    )
+    held_out_seed: int = Field(0, ge=0, lt=2**63, description="by which these are drawn")
+    # No key of a recipe: `curate evalset` alone reads the other part.
+    part: SkipJsonSchema[Literal["kept", "held_out"]] = "kept"
+
+    def reads(self, document: str) -> bool:
+        """Return whether a document is of the part that is read."""
+        if not self.held_out:
+            return self.part == "kept"
+        identity = orjson.dumps([self.held_out_seed, document])
+        draw = int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big") / 2**64
+        return (draw < self.held_out) == (self.part == "held_out")
+
+    @property
+    def held_out_by(self) -> tuple[float, int]:
+        """Return what determines which documents are held out."""
+        return self.held_out, self.held_out_seed
 
 
 Corpus = Annotated[
@@ -88,8 +116,14 @@ def read_passages(
         Passage(name if k == 0 else f"{name}#{k + 1}", text)
         for file in files
         for name, document in _documents(file)
+        if corpus.reads(document)
         for k, text in enumerate(cut(document, words))
     ]
+    if not passages and corpus.held_out:
+        raise UserError(
+            f"corpus: of {corpus.path} no document is {corpus.part.replace('_', ' ')} with "
+            f"held_out: {corpus.held_out}; give another share, or a corpus of more documents"
+        )
     if not passages:
         raise UserError(f"corpus: {corpus.path} has no text at all")
     return passages

@@ -95,6 +95,8 @@ class MethodSource:
             "prompts": self.prompts,
             "version": generator.version,
         }
+        parts = [part for name in generator.reads if (part := _held_out(self.params[name]))]
+        identity |= {"held_out": parts} if parts else {}
         return {**identity, "fault": self.fault} if self.fault else identity
 
     def load_prompts(self) -> MethodPrompts:
@@ -178,6 +180,13 @@ def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]
         name: [(file.name, file.digest or digest_url(file)) for file in find_corpus(corpus)]
         for name, corpus in zip(sources, map(_corpus, sources.values()), strict=True)
     }
+
+
+def _held_out(value: JSON) -> list[JSON]:
+    """Return which part of a corpus is read, nothing where that is all of it."""
+    if not isinstance(value, Mapping) or not value.get("held_out"):
+        return []
+    return [value["held_out"], value["held_out_seed"], value["part"]]
 
 
 def _corpus(value: JSON) -> CorpusFiles:

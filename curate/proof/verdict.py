@@ -12,6 +12,7 @@ import polars as pl
 from curate.core.calls import Table, TableGroup, cached_files
 from curate.core.store import Artifact, Counts, write_json
 from curate.models.finetune import ADAPTER
+from curate.pool.synthetic import synthetic_sentence
 from curate.proof.ablation import copy_ablation
 from curate.proof.arms import CONTROLS
 from curate.proof.contamination import describe_leaks
@@ -173,6 +174,10 @@ def describe_proof(
     if design.shared_control is not None:
         proof["shared_control"] = design.shared_control
     proof["detail"] = detail_of(proof)
+    synthetic = synthetic_sentence(tables.eval.read())
+    if synthetic:
+        proof["synthetic"] = synthetic
+        proof["detail"] += f" {synthetic}"
     proof["sentence"] = sentence_of(proof)
     return proof
 

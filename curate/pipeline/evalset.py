@@ -1,0 +1,165 @@
+"""An eval set from the documents that a recipe's generators leave out: marked, and never in the pool.
+
+The recipe's own method, with its own engine and limits, asks and answers from the held-out part of its
+corpus (`corpus: {path, held_out: 0.2}`), under another seed, so that its questions are others. Each row
+has `synthetic` in its record, which a proof says in its verdict.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.config.recipe import Config
+from curate.core.bucket import open_store
+from curate.core.errors import UserError
+from curate.core.store import Artifact
+from curate.core.turntext import plain_messages
+from curate.generate.corpus import CorpusFiles
+from curate.generate.generation import Generator
+from curate.generate.outcome import outcome_line, outcomes_of
+from curate.generate.settings import GenerationSettings
+from curate.generate.step import generate_rows
+from curate.pipeline.inputs import input_sets
+from curate.pipeline.run import ExecuteAll, Run
+from curate.pool.rowset import read_sets
+from curate.pool.synthetic import KEY, SyntheticMark
+from curate.runs.housekeeping import at_work
+
+# What a proof can tell apart from chance.
+ENOUGH = 100
+SEED_STEP = 0x5EED
+KEPT_NOTES = ("question", "answerable", "cited", "document")
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """An eval set as it was written.
+
+    path: of the file, JSON Lines.
+    rows: how many examples it has.
+    documents: from how many held-out documents they were written.
+    lines: a sentence for each method.
+    """
+
+    path: Path
+    rows: int
+    documents: int
+    lines: Sequence[str]
+
+
+def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> EvalSet:
+    """Write an eval set by a recipe's methods from what they hold out of their corpora.
+
+    Raises:
+        UserError: no method holds anything out, the file is another one, an input is at fault, or
+            nothing at all was kept.
+    """
+    methods = held_out_methods(config)
+    _check_file(out)
+    with at_work(store := open_store(config.store)):
+        run = Run(_other_seed(config), store, execute_all)
+        artifact = _generate(run, config, methods)
+    bill = orjson.loads(artifact.file("bill.json").read_bytes())
+    rows = pl.read_parquet(artifact.file("rows.parquet"))
+    records = list(_records(rows, _marks(methods, bill["engine"])))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}")
+    draft.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+    draft.replace(out)
+    outcomes = outcomes_of(bill, [method.method for method in methods])
+    documents = {name for record in records for name in record[KEY]["documents"]}
+    return EvalSet(out, len(records), len(documents), [outcome_line(one) for one in outcomes])
+
+
+def held_out_methods(config: Config) -> list[Generator]:
+    """Return the methods that hold a part of their corpus out, reading that part.
+
+    Raises:
+        UserError: none does.
+    """
+    generators = config.generate.methods if config.generate else []
+    methods = [
+        generator.model_copy(update={"corpus": corpus.model_copy(update={"part": "held_out"})})
+        for generator in generators
+        if (corpus := _corpus(generator)) and corpus.held_out
+    ]
+    if not methods:
+        raise UserError(
+            "evalset: no generator of the recipe holds documents out; give one that reads a corpus a "
+            "share, e.g. {method: search_instruct, corpus: {path: docs/, held_out: 0.2}}"
+        )
+    return methods
+
+
+def _corpus(generator: Generator) -> CorpusFiles | None:
+    corpus = getattr(generator, "corpus", None)
+    return corpus if isinstance(corpus, CorpusFiles) else None
+
+
+def _other_seed(config: Config) -> Config:
+    """Return a recipe under whose seed methods ask other questions than under its own."""
+    return config.model_copy(update={"seed": (config.seed + SEED_STEP) % 2**63})
+
+
+def _generate(run: Run, config: Config, methods: Sequence[Generator]) -> Artifact:
+    """Return what the methods write; the eval set itself may not be there yet."""
+    target = config.target and config.target.model_copy(update={"eval": None})
+    without: dict[str, Any] = {"target": target, "protected": [], "prove": None, "rehearse": None}
+    sets = input_sets(config.model_copy(update=without))
+    read = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
+    assert config.generate is not None
+    settings = config.generate
+    generate = GenerationSettings.model_construct(
+        engine=settings.engine, limits=settings.limits, prompts=settings.prompts, methods=methods
+    )
+    system = config.models.system if config.reads_base else None
+    return generate_rows(
+        run, generate, read["pool"], read.get("target"), read.get("prompts"), system=system
+    )
+
+
+def _check_file(out: Path) -> None:
+    """Fail where the file is no eval set of ours: it would be lost."""
+    if out.suffix != ".jsonl":
+        raise UserError(f"{out}: an eval set is JSON Lines; give a name that ends in .jsonl")
+    if not out.exists():
+        return
+    with out.open("rb") as file:
+        first = file.readline()
+    if f'"{KEY}":'.encode() not in first:
+        raise UserError(f"{out} is no eval set that was written here; give the name of a new file")
+
+
+def _marks(methods: Sequence[Generator], engine: Mapping[str, Any]) -> dict[str, SyntheticMark]:
+    """Return the mark of each method's rows."""
+    marks = {}
+    for method in methods:
+        corpus = _corpus(method)
+        assert corpus is not None
+        marks[method.method] = SyntheticMark(
+            writer=str(engine.get("model")),
+            engine=str(engine["engine"]),
+            method=method.method,
+            corpus=corpus.path,
+            held_out=corpus.held_out,
+            seed=corpus.held_out_seed,
+        )
+    return marks
+
+
+def _records(rows: pl.DataFrame, marks: Mapping[str, SyntheticMark]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the file: turns, and the mark with the documents that an answer is from."""
+    for row in rows.iter_rows(named=True):
+        notes = orjson.loads(row["meta"])
+        passages = notes.get("cited") or [notes[name] for name in ("document",) if name in notes]
+        # In one field: of others, layouts may think that they are part of the conversation.
+        mark = {
+            **marks[row["method"]].record(),
+            "documents": sorted({passage.partition("#")[0] for passage in passages}),
+            **{name: notes[name] for name in KEPT_NOTES if name in notes},
+        }
+        yield {"messages": plain_messages(row["messages"]), KEY: mark}
