@@ -65,7 +65,9 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> EvalSe
         artifact = _generate(run, config, methods)
     bill = orjson.loads(artifact.file("bill.json").read_bytes())
     rows = pl.read_parquet(artifact.file("rows.parquet"))
-    records = list(_records(rows, _marks(methods, bill["engine"])))
+    writer = bill["engine"]
+    marks = _marks(methods, str(writer.get("model")), writer["engine"])
+    records = list(_records(rows, marks))
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}")
     draft.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
@@ -134,15 +136,15 @@ def _check_file(out: Path) -> None:
         raise UserError(f"{out} is no eval set that was written here; give the name of a new file")
 
 
-def _marks(methods: Sequence[Generator], engine: Mapping[str, Any]) -> dict[str, SyntheticMark]:
-    """Return the mark of each method's rows."""
+def _marks(methods: Sequence[Generator], writer: str, engine: str) -> dict[str, SyntheticMark]:
+    """Return the mark of each method's rows, by the model and the engine that wrote them."""
     marks = {}
     for method in methods:
         corpus = _corpus(method)
         assert corpus is not None
         marks[method.method] = SyntheticMark(
-            writer=str(engine.get("model")),
-            engine=str(engine["engine"]),
+            writer=writer,
+            engine=engine,
             method=method.method,
             corpus=corpus.path,
             held_out=corpus.held_out,

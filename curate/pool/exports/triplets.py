@@ -1,8 +1,9 @@
 """Triplets: a question, a passage that answers it and a near one that does not, for embedders."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import orjson
 import polars as pl
@@ -59,7 +60,13 @@ class TripletsExporter(RecordExporter):
         yield from ()
 
 
-def _retrieval(row: Row) -> tuple[str, Sequence[Mapping[str, Any]]]:
+@dataclass(frozen=True)
+class _Passage:
+    text: str
+    cited: bool
+
+
+def _retrieval(row: Row) -> tuple[str, list[_Passage]]:
     """Return the question and the passages of a row's record; an empty list where they have no form."""
     record = orjson.loads(row["meta"] or b"{}")
     question, passages = record.get("question"), record.get("passages")
@@ -67,8 +74,9 @@ def _retrieval(row: Row) -> tuple[str, Sequence[Mapping[str, Any]]]:
         isinstance(p, dict) and isinstance(p.get("text"), str) and isinstance(p.get("cited"), bool)
         for p in passages
     )
-    return question if isinstance(question, str) else "", passages if whole else []
+    read = [_Passage(p["text"], p["cited"]) for p in passages] if whole else []
+    return question if isinstance(question, str) else "", read
 
 
-def _texts(passages: Sequence[Mapping[str, Any]], *, cited: bool) -> list[str]:
-    return [passage["text"] for passage in passages if passage["cited"] is cited]
+def _texts(passages: Sequence[_Passage], *, cited: bool) -> list[str]:
+    return [passage.text for passage in passages if passage.cited is cited]
