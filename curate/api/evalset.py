@@ -8,10 +8,10 @@ from curate.api.recipes import config_of
 from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.pipeline.engine import executing, inline
-from curate.pipeline.evalset import ENOUGH, EvalSet, write_eval_set
+from curate.pipeline.evalset import ENOUGH, WrittenEvalSet, write_eval_set
 
 
-def evalset(recipe: str | Path | dict[str, Any] | Config, out: str | Path) -> EvalSet:
+def evalset(recipe: str | Path | dict[str, Any] | Config, out: str | Path) -> WrittenEvalSet:
     """Write questions and answers from the documents that a recipe's generators hold out.
 
     Args:
@@ -26,7 +26,7 @@ def evalset(recipe: str | Path | dict[str, Any] | Config, out: str | Path) -> Ev
         return write_eval_set(config, Path(out), executing(inline(open_store(config.store))))
 
 
-def advice(written: EvalSet) -> list[str]:
+def advice(written: WrittenEvalSet) -> list[str]:
     """Return what the command line says of an eval set: its size, and how a recipe uses it."""
     lines = [
         f"{written.path}: {written.rows:,} examples from {written.documents:,} held-out documents",

@@ -149,7 +149,7 @@ def check_generators(
 ) -> None:
     """Fail where a method needs target examples or prompts and there are none, or stands twice.
 
-    Prompts that no method starts from are a fault as well.
+    So are prompts that no method starts from, and documents that one method alone holds out.
 
     Args:
         method_params: the generators.
@@ -157,6 +157,7 @@ def check_generators(
         prompts: files of prompts.
         unanswered: whether rows of the pool without a response are prompts too (ingest.prompts).
     """
+    check_corpora(method_params)
     methods = [params.method for params in method_params]
     for i, (method, params) in enumerate(zip(methods, method_params, strict=True)):
         place = ("generate", "methods", i, "method")

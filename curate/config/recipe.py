@@ -26,7 +26,6 @@ from pydantic import (
 from curate.config.checks import (
     check_ablation,
     check_arms,
-    check_corpora,
     check_eval_sets,
     check_generators,
     check_markers,
@@ -327,7 +326,6 @@ class Config(Params):
         generators = self.generate.methods if self.generate else []
         check_pool(self.pool, generators)
         check_generators(generators, self.target, self.prompts, self.ingest.prompts)
-        check_corpora(generators)
         check_survivors(self.stages)
         check_scores(self.stages)
         check_markers(self.stages)

@@ -36,7 +36,7 @@ KEPT_NOTES = ("question", "answerable", "cited", "document")
 
 
 @dataclass(frozen=True)
-class EvalSet:
+class WrittenEvalSet:
     """An eval set as it was written.
 
     path: of the file, JSON Lines.
@@ -51,7 +51,7 @@ class EvalSet:
     lines: Sequence[str]
 
 
-def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> EvalSet:
+def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> WrittenEvalSet:
     """Write an eval set by a recipe's methods from what they hold out of their corpora.
 
     Raises:
@@ -74,7 +74,9 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> EvalSe
     draft.replace(out)
     outcomes = outcomes_of(bill, [method.method for method in methods])
     documents = {name for record in records for name in record[KEY]["documents"]}
-    return EvalSet(out, len(records), len(documents), [outcome_line(one) for one in outcomes])
+    return WrittenEvalSet(
+        out, len(records), len(documents), [outcome_line(one) for one in outcomes]
+    )
 
 
 def held_out_methods(config: Config) -> list[Generator]:

@@ -140,10 +140,10 @@ def test_no_held_out_document_makes_a_row_of_the_pool(
 ) -> None:
     result = curate.evalset(recipe, tmp_path / "eval.jsonl")
     records = written(result.path)
-    asked = len(engine.calls)
-    assert result.rows == len(records) == asked
-    assert 0 < asked < len(DOCUMENTS)
-    assert [record["messages"][0]["role"] for record in records] == ["user"] * asked
+    eval_calls = len(engine.calls)
+    assert result.rows == len(records) == eval_calls
+    assert 0 < eval_calls < len(DOCUMENTS)
+    assert [record["messages"][0]["role"] for record in records] == ["user"] * eval_calls
     mark = {
         "writer": "scripted",
         "engine": "scripted",
@@ -156,12 +156,12 @@ def test_no_held_out_document_makes_a_row_of_the_pool(
         {name for record in records for name in record["synthetic"]["documents"]}
     )
     run = run_curation(Config.model_validate(recipe), tmp_path / "run")
-    asked_for_pool = [text_of(call) for call in engine.calls[asked:]]
-    assert len(asked_for_pool) == len(DOCUMENTS) - asked
+    requests_for_pool = [text_of(call) for call in engine.calls[eval_calls:]]
+    assert len(requests_for_pool) == len(DOCUMENTS) - eval_calls
     held = [next(n for n in NAMES if n in record["messages"][0]["content"]) for record in records]
-    assert not any(f"Document {name}:" in text for name in held for text in asked_for_pool)
+    assert not any(f"Document {name}:" in text for name in held for text in requests_for_pool)
     ledger = pl.read_parquet(run.folder / "ledger.parquet")
-    assert ledger.filter(source="generated").height == len(DOCUMENTS) - asked
+    assert ledger.filter(source="generated").height == len(DOCUMENTS) - eval_calls
     # Written once more it is the same file, and nothing is paid for.
     before = result.path.read_bytes()
     assert curate.evalset(recipe, tmp_path / "eval.jsonl").path.read_bytes() == before
@@ -198,9 +198,9 @@ def test_the_verdict_and_the_report_say_that_it_is_synthetic(
 
 def test_what_a_verdict_says_of_synthetic_rows() -> None:
     plain = [row("a", turns("x", "y")), row("b", turns("z", "y"), meta='{"synthetic": false}')]
-    made = row("c", turns("w", "y"), meta='{"synthetic": {"writer": "qwen3"}}')
+    marked = row("c", turns("w", "y"), meta='{"synthetic": {"writer": "qwen3"}}')
     assert synthetic_sentence(frame(plain)) is None
-    sentence = synthetic_sentence(frame([*plain, made]))
+    sentence = synthetic_sentence(frame([*plain, marked]))
     assert sentence is not None
     assert sentence.startswith(
         "The eval set is partly synthetic: 1 of 3 examples were written by qwen3"
