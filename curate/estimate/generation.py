@@ -31,8 +31,10 @@ def _method_line(
     limits, work = settings.limits, generator.cost(targets, pool_rows)
     calls = work.calls if limits.calls is None else min(work.calls, limits.calls)
     rows = work.calls if work.rows is None else work.rows
+    if not work.calls:
+        return EstimateLine("generate", rows, f"{generator.method}, no calls", 0, up_to=True)
     # Where the limit cuts calls off, no more rows can come than those calls would bring.
-    rows = min(rows, -(-rows // max(work.calls, 1)) * calls)
+    rows = min(rows, -(-rows // work.calls) * calls)
     tokens = calls * work.answer_tokens
     summary = f"{generator.method}, at most {calls:,} calls"
     cut = f" (limits.calls; {work.calls:,} without)"

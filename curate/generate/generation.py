@@ -38,6 +38,7 @@ from curate.llm.structured import Answer
 
 Name = str | int
 EncodeTokens = Callable[[Sequence[str]], Iterable[NDArray[np.float32]]]
+CountTokens = Callable[[Sequence[Sequence[Message]]], list[int]]
 FLAWS: Mapping[str, RejectReason] = {
     "truncated": RejectReason.TRUNCATED,
     "repetition": RejectReason.REPEATS_ITSELF,
@@ -78,7 +79,7 @@ class Generation:
     `unanswered` are the recipe's prompts without a response. `tables` are written beside the rows, for
     the report. `digests` are those of the files that the method reads, by the parameter that names them
     and by their names. `encoder` returns unit vectors of the tokens of texts, where the method compares
-    these.
+    these, and `token_counter` the lengths of rows as the base model reads them, where it counts these.
     """
 
     method: str
@@ -95,6 +96,7 @@ class Generation:
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unanswered: Sequence[SeedExample] = ()
     encoder: EncodeTokens | None = None
+    token_counter: CountTokens | None = None
 
     @property
     def stopped(self) -> bool:
@@ -126,6 +128,16 @@ class Generation:
                 f"{self.method}: there is no encoder of tokens; let `reads_tokens` be True"
             )
         return self.encoder(texts)
+
+    def count_tokens(self, rows: Sequence[Sequence[Message]]) -> list[int]:
+        """Return the length of each row in tokens, in the base model's chat template.
+
+        Raises:
+            UserError: the run has no tokenizer, since the method does not say that it `counts_tokens`.
+        """
+        if self.token_counter is None:
+            raise UserError(f"{self.method}: there is no tokenizer; let `counts_tokens` be True")
+        return self.token_counter(rows)
 
     def request(
         self,
@@ -256,6 +268,16 @@ class Generator(Method):
     def reads_tokens(self) -> bool:
         """Return whether it compares texts token by token."""
         return False
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Return whether it counts tokens of the base model."""
+        return False
+
+    @property
+    def asks(self) -> bool:
+        """Return whether it asks the engine anything; where no method does, none is loaded."""
+        return True
 
     def needed(self) -> tuple[str, ...]:
         """Return what it cannot do without under its parameters."""

@@ -34,7 +34,7 @@ FAVOURED = (
 
 def generation_sections(
     run: RunTables,
-    writer: RowWriter,
+    writer: RowWriter | None,
     outcomes: Sequence[MethodOutcome],
     generators: Mapping[str, Generator | None],
     stage_label: Callable[[str], str],
@@ -43,7 +43,7 @@ def generation_sections(
 
     Args:
         run: the finished run.
-        writer: the engine that wrote the rows.
+        writer: the engine that wrote the rows, None if no model did.
         outcomes: what each method came to.
         generators: the methods by their names, None for those that are no longer here.
         stage_label: what the run calls a stage, by its name there.
@@ -60,11 +60,14 @@ def generation_sections(
 
 
 def _overview(
-    run: RunTables, writer: RowWriter, outcomes: Sequence[MethodOutcome]
+    run: RunTables, writer: RowWriter | None, outcomes: Sequence[MethodOutcome]
 ) -> Iterator[Block]:
     fates = fates_by_method(run)
     yield paragraph(_lead(sum(outcome.generated for outcome in outcomes), fates))
-    yield note(*_writer(writer), " ", *_unchecked([one.method for one in outcomes]))
+    if writer is None:
+        yield note("Written by programs, whose answers are exact: no model was asked.")
+    else:
+        yield note(*_writer(writer), " ", *_unchecked([one.method for one in outcomes]))
     yield _costs(outcomes)
     if any(outcome.cached for outcome in outcomes):
         yield note(

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from curate.llm.engines.absent import ABSENT
 from curate.llm.limits import SAMPLES_FOLLOW
 
 BILL, CANDIDATES = "generated/bill.json", "generated/candidates"
@@ -71,9 +72,11 @@ def read_bill(run: Path) -> dict[str, Any] | None:
     return dict(orjson.loads(path.read_bytes())) if path.is_file() else None
 
 
-def writer_of(bill: dict[str, Any], config: dict[str, Any]) -> RowWriter:
-    """Return who wrote the rows, from the bill and the recipe as resolved."""
+def writer_of(bill: dict[str, Any], config: dict[str, Any]) -> RowWriter | None:
+    """Return who wrote the rows, from the bill and the recipe as resolved; None if no model did."""
     settings, identity = config["generate"]["engine"], bill["engine"]
+    if identity["engine"] == ABSENT:
+        return None
     facts = {name: identity.get(name) for name in ("revision", "dtype", "weights")}
     return RowWriter(
         model=str(identity.get("model") or settings["model"] or config["models"]["base"]),

@@ -37,10 +37,12 @@ from curate.generate.sift import (
 )
 from curate.llm.ask import EngineClient, manifest_of
 from curate.llm.engines import engine_of, engine_wants
+from curate.llm.engines.absent import AbsentEngine
 from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
 from curate.llm.sharedcache import open_cache
 from curate.models.acceptance import find_lasting_fault
+from curate.models.chat import tokenise
 from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_source
 from curate.models.tokenvectors import encode_tokens
@@ -141,19 +143,25 @@ def generate_rows(
         target=target,
         prompts=prompts,
         methods=methods,
-        engine=run.engine(generate.engine),
+        engine=run.engine(generate.engine) if any(m.asks for m in generate.methods) else None,
         embedder=run.embedder(),
         limits=generate.limits.model_dump(mode="json"),
         seed=run.seed,
         system=system,
         encoder=run.embedder(ENCODER) if reads_tokens(generate.methods) else None,
         template=None if system is None else template_source(run.base),
+        tokenizer=template_source(run.base) if counts_tokens(generate.methods) else None,
     )
 
 
 def reads_tokens(methods: Sequence[Generator]) -> bool:
     """Return whether a method compares texts token by token."""
     return any(method.reads_tokens for method in methods)
+
+
+def counts_tokens(methods: Sequence[Generator]) -> bool:
+    """Return whether a method counts tokens of the base model."""
+    return any(method.counts_tokens for method in methods)
 
 
 def method_source(params: Mapping[str, JSON], folder: str | None) -> MethodSource:
@@ -199,7 +207,7 @@ def write_generated(
     out: Path,
     pool: Table,
     methods: Sequence[MethodSource],
-    engine: EngineSource,
+    engine: EngineSource | None,
     embedder: EmbedderSource,
     limits: Mapping[str, JSON],
     seed: int,
@@ -208,6 +216,7 @@ def write_generated(
     system: str | None = None,
     template: ModelSource | None = None,
     encoder: EmbedderSource | None = None,
+    tokenizer: ModelSource | None = None,
 ) -> Counts:
     """Write what the methods make of `target`, `prompts` and `pool`.
 
@@ -215,12 +224,12 @@ def write_generated(
         UserError: nothing at all was kept, or the engine does not answer.
     """
     fault = find_template_fault(template, system)
-    surroundings = Surroundings(pool, target, embedder, seed, fault, prompts, encoder)
+    surroundings = Surroundings(
+        pool, target, embedder, seed, fault, prompts, encoder, tokenizer=tokenizer
+    )
     ends = MethodEndings()
     candidates: list[Candidate] = []
-    with EngineClient(
-        engine_of(engine), cache=open_cache(engine), limits=Limits.model_validate(limits)
-    ) as client:
+    with open_client(engine, Limits.model_validate(limits)) as client:
         for method in methods:
             run = None
             generator = find_method(Generator, method.name).model_validate(method.params)
@@ -241,6 +250,13 @@ def write_generated(
         client.warn_useless()
         bill, spent = manifest_of(client), client.counts()
     return {**_write(out, candidates, bill, ends), "llm": spent}
+
+
+def open_client(engine: EngineSource | None, limits: Limits) -> EngineClient:
+    """Return the client of an engine with its cache; None for methods that ask nothing."""
+    if engine is None:
+        return EngineClient(AbsentEngine(), limits=limits)
+    return EngineClient(engine_of(engine), cache=open_cache(engine), limits=limits)
 
 
 @dataclass
@@ -296,11 +312,14 @@ class Surroundings:
         template_fault: FindRejection | None,
         unanswered: Table | None = None,
         encoder: EmbedderSource | None = None,
+        *,
+        tokenizer: ModelSource | None = None,
     ) -> None:
         self.pool, self.target, self.unanswered = pool, target, unanswered
         self.embedder, self.seed = embedder, seed
         self.template_fault = template_fault
         self.encoder = partial(encode_tokens, name=encoder.name) if encoder else None
+        self.token_counter = partial(row_lengths, tokenizer) if tokenizer else None
         self.novelty_index = NoveltyIndex(self.embed)
         for table in [pool, *([target] if target else [])]:
             add_existing_rows(self.novelty_index, table)
@@ -334,6 +353,7 @@ class Surroundings:
             guard=YieldGuard(source.name, least=generator.least_yield, after=JUDGED_AFTER),
             digests={name: dict(files) for name, files in source.files.items()},
             encoder=self.encoder,
+            token_counter=self.token_counter,
         )
 
 
@@ -344,6 +364,12 @@ def add_existing_rows(novelty_index: NoveltyIndex, table: Table) -> None:
         prompts = [prompt_text(messages) for messages in rows]
         texts = [f"{p}\n{response_text(m)}" for p, m in zip(prompts, rows, strict=True)]
         novelty_index.add(prompts, texts)
+
+
+def row_lengths(model: ModelSource, rows: Sequence[Sequence[Message]]) -> list[int]:
+    """Return the length of each row in a model's chat template, in its tokens."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
+    return [len(ids) for ids in tokenise(tokenizer, rows, None)]
 
 
 def find_template_fault(model: ModelSource | None, system: str | None) -> FindRejection | None:

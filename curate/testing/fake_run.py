@@ -97,8 +97,15 @@ class FakeRun(StoreRunner):
         """Return the run of a generator on an engine, as a recipe starts it, before it makes rows."""
         source = method_source(generator.model_dump(mode="json"), None)
         encoder = self.embedder(ENCODER) if generator.reads_tokens else None
+        tokenizer = self.base if generator.counts_tokens else None
         surroundings = Surroundings(
-            self.rows, self.target, self.embedder(), self.seed, None, encoder=encoder
+            self.rows,
+            self.target,
+            self.embedder(),
+            self.seed,
+            None,
+            encoder=encoder,
+            tokenizer=tokenizer,
         )
         return surroundings.start(source, generator, EngineClient(engine, limits=limits))
 

@@ -9,9 +9,11 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from curate.core.methods import find_method
+from curate.core.rows import Message
 from curate.generate.candidates import Candidate, table_of
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.novelty import words_of
@@ -25,6 +27,7 @@ from curate.testing import check_candidates
 from tests.conftest import frame, row, turns
 
 WIDTH = 2_048
+SIGN = regex.compile(r"\d|[^\W\d]+|\S")
 TARGET = (
     ("Which river flows through Cologne?", "The Rhine flows through Cologne."),
     ("Why does the sea rise twice a day?", "The moon pulls at the water, and the earth turns."),
@@ -55,6 +58,11 @@ def word_tokens(texts: Sequence[str]) -> list[NDArray[np.float32]]:
         else np.zeros((0, WIDTH), dtype=np.float32)
         for text in texts
     ]
+
+
+def count_signs(rows: Sequence[Sequence[Message]]) -> list[int]:
+    """Count the digits, words and signs of rows, which stand for tokens."""
+    return [sum(len(SIGN.findall(turn["content"])) for turn in row) for row in rows]
 
 
 def example(row_id: str, prompt: str, response: str, system: str | None = None) -> SeedExample:
@@ -114,6 +122,7 @@ def generation(
         embed=embed,
         guard=YieldGuard(method, least=generator.least_yield, after=50),
         encoder=word_tokens if generator.reads_tokens else None,
+        token_counter=count_signs if generator.counts_tokens else None,
     )
     return run, generator
 

@@ -14,9 +14,9 @@ from curate.models.settings import ModelNames
 __all__ = ["EngineParams", "engine_of", "engine_wants", "identify_engine", "load_engine"]
 
 
-def engine_wants(engine: EngineSource, **_others: object) -> Wants:
+def engine_wants(engine: EngineSource | None, **_others: object) -> Wants:
     """Return what a call that asks an engine wants: a GPU for a model in this process."""
-    return Wants(gpus=int(engine.engine["kind"] != "openai"))
+    return Wants(gpus=int(engine is not None and engine.engine["kind"] != "openai"))
 
 
 def engine_of(source: EngineSource) -> Engine:
