@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from curate.config.recipe import Config
+from curate.llm.requests import Call
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
+from tests.generate.scripted import ScriptedEngine, text_of
 
 LEAK = "Which river flows through the old town of Cologne and on to the sea at Rotterdam?"
 PAIRS = [
@@ -30,9 +33,13 @@ def curated(folder: Path, pairs: list[tuple[str, str, str]]) -> RunResult:
         for i, pair in enumerate(pairs)
     ]
     lines.append({"id": "plain", "prompt": "What grows?", "completion": "A tree grows."})
+    return run_curation(Config.model_validate(base_recipe(folder, lines)), folder / "run")
+
+
+def base_recipe(folder: Path, lines: list[dict[str, str]]) -> dict[str, Any]:
     (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (folder / "eval.jsonl").write_text(json.dumps({"prompt": LEAK, "completion": "The Rhine."}))
-    recipe = {
+    return {
         "name": "pairs",
         "pool": [{"path": str(folder / "pool.jsonl"), "source": "pool"}],
         "protected": [{"path": str(folder / "eval.jsonl"), "source": "eval"}],
@@ -41,7 +48,6 @@ def curated(folder: Path, pairs: list[tuple[str, str, str]]) -> RunResult:
         "export": {"formats": ["messages", "preference", "sharegpt_preference"]},
         "store": str(folder / "store"),
     }
-    return run_curation(Config.model_validate(recipe), folder / "run")
 
 
 @pytest.mark.system
@@ -75,3 +81,50 @@ def test_a_run_without_pairs_has_no_table_of_them(tmp_path: Path) -> None:
     result = curated(tmp_path, [])
     assert not (result.folder / "pairs.parquet").exists()
     assert "pairs.parquet" not in result.manifest["files"]
+
+
+def scripted_reply(call: Call) -> str:
+    """Solve one sum of two, answer a question well or badly, and prefer boats to stones."""
+    text = text_of(call)
+    if "Which one, A, B or C?" in text:
+        return json.dumps({"answer": "A" if "boat" in text.split("Response 2:")[1] else "B"})
+    if "Response A:" in text:
+        a_is_better = "boat" in text.split("Response A:")[1].split("Response B:")[0]
+        return json.dumps({"reason": "it floats", "better": "A" if a_is_better else "B"})
+    if "float" in text:
+        return ["A boat does.", "Stones, I think."][call.sample % 2]
+    answer = ["The sum is 23.", "The sum is 24."][call.sample % 2]
+    return f"{answer} {LEAK}" if "19 + 4" in text and call.sample == 1 else answer
+
+
+@pytest.mark.system
+def test_made_pairs_are_pairs_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ScriptedEngine([(lambda call: True, scripted_reply)])
+    monkeypatch.setattr("curate.llm.engines.load_engine", lambda params, models: engine)
+    prompts = ["Does a boat float, or what does?", "How much is 20 + 3?", "How much is 19 + 4?"]
+    answers = ["Boats.", "It is 23.", "It is 23."]
+    lines = [{"prompt": p, "completion": a} for p, a in zip(prompts, answers, strict=True)]
+    recipe = base_recipe(tmp_path, lines)
+    recipe["generate"] = {
+        "methods": [
+            {"method": "prefer", "start": "pool", "samples": 2, "rows": 9},
+            {"method": "reject", "start": "pool", "plan": "uniform", "solutions": 1, "pilot": 2,
+             "trials": 2},
+        ]
+    }  # fmt: skip
+    recipe["models"] = {"embedder": "static"}
+    result = run_curation(Config.model_validate(recipe), tmp_path / "run")
+    pairs = pl.read_parquet(result.folder / "pairs.parquet")
+    made = pl.read_parquet(result.folder / "generated" / "candidates.parquet")
+    reasons = dict(made.select("row_id", "flaw").rows())
+    assert set(pairs["how"]) == {"prefer", "reject"}
+    assert set(pairs["margin"]) == {1.0}
+    assert {reasons[row_id] for row_id in pairs["chosen_id"]} == {None}
+    assert {reasons[row_id] for row_id in pairs["rejected_id"]} == {
+        "less_preferred",
+        "wrong_answer",
+    }
+    # The wrong trial of the other sum holds an eval prompt, so its pair is dropped as one.
+    assert "19 + 4" not in str(pairs.to_dicts())
+    dropped = result.ledger.filter(pl.col("reason").str.starts_with("leak"))
+    assert dropped["row_id"].str.starts_with("reject/").to_list() == [True]
