@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from curate.core.calls import cached_files
+from curate.core.preferences import with_rejected
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.tables import read_table
@@ -45,14 +46,6 @@ def write_overlaps(
             writer.write_table(part.to_arrow())
             pairs += part.height
     return {"rows_in": search.rows, "pairs": pairs, "counted": counts.rows}
-
-
-def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows whose rejected answer follows their turns, as further ones."""
-    both = pl.concat_list("messages", "rejected")
-    return rows.with_columns(
-        messages=pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
-    )
 
 
 def _write_counts(out: Path, counts: RowCounts) -> None:

@@ -1,8 +1,9 @@
 """Personal data in rows: email and IP addresses, phone, card and account numbers, SSN, keys, tokens.
 
 Found by their form and, where the form has one, by its checksum (curate.clean.heuristics.personal). All
-turns are searched. `mask` puts the name of its kind in the place of each ("write to [EMAIL]") in a new
-row whose parent is the old one; the old one is dropped, and names it in duplicate_of.
+turns are searched, and those of a rejected answer. `mask` puts the name of its kind in the place of each
+("write to [EMAIL]") in a new row whose parent is the old one; the old one is dropped, and names it in
+duplicate_of.
 
 What has no form is not found: street addresses, dates of birth, words about someone's health. Names of
 people are with `names: en_core_web_sm`, a pipeline of spaCy's that you install together with
@@ -44,6 +45,7 @@ from curate.core.calls import Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.jsontext import dump_json, parse_json
 from curate.core.methods import method
+from curate.core.preferences import with_rejected
 from curate.core.reasons import Reason
 from curate.core.rows import SCHEMA, Message, turn_text
 from curate.core.run import StepRun
@@ -55,7 +57,7 @@ from curate.core.store import Counts
 from curate.core.tableparts import SurvivorPart, concatenated, survivor_parts
 from curate.core.turntext import plain_messages, text_of_turn
 
-VERSION = 4
+VERSION = 5
 SPAN_TABLE = "found"
 SPAN_SCHEMA = pl.Schema(
     {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}
@@ -183,15 +185,17 @@ def write_spans(
 ) -> Counts:
     """Write found.parquet: row_id, turn, kind, start and end in characters, in the order of rows.
 
+    The turns of a rejected answer are counted on from those of the row.
+
     `names` are the pipeline that finds names of people, and its version.
     """
     detectors = detectors_of(find, regions, names[0] if names else None)
     count = pieces = 0
     arrow = SPAN_SCHEMA.to_frame().to_arrow().schema
     with pq.ParquetWriter(out / f"{SPAN_TABLE}.parquet", arrow, compression="zstd") as writer:
-        for batch in rows.batches(["row_id", "messages"], BATCH_ROWS):
+        for batch in rows.batches(["row_id", "messages", "rejected"], BATCH_ROWS):
             count += batch.height
-            spans = find_pii(batch, detectors)
+            spans = find_pii(with_rejected(batch), detectors)
             pieces += spans.height
             writer.write_table(spans.to_arrow().cast(arrow))
     return {"rows_in": count, "rows_out": pieces, "found": pieces}
@@ -243,9 +247,21 @@ def write_masked(out: Path, data: StageInputs, spans: Table) -> Counts:
     places = spans.read()
     ids = places.select("row_id").unique().lazy()
     rows = data.survivors().join(ids, on="row_id", how="semi", maintain_order="left").collect()
-    masked_rows = derive_rows(rows, list(_masked(rows, places)), "pii")
+    masked_rows = _masked_rows(rows, places)
     pq.write_table(masked_rows.to_arrow().cast(SCHEMA), out / f"{APPENDED}.parquet")
     return {"rows_in": rows.height, "rows_out": masked_rows.height}
+
+
+def _masked_rows(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Return the new rows; of a pair both answers are masked."""
+    turns = list(_masked(with_rejected(rows), spans))
+    sizes = rows["messages"].list.len().to_list()
+    messages = [own[:size] for own, size in zip(turns, sizes, strict=True)]
+    rejected = [own[size:] or None for own, size in zip(turns, sizes, strict=True)]
+    masked_rows = derive_rows(rows, messages, "pii")
+    return masked_rows.with_columns(
+        rejected=pl.Series(rejected, dtype=masked_rows.schema["rejected"])
+    )
 
 
 def _masked(rows: pl.DataFrame, spans: pl.DataFrame) -> Iterator[list[Message]]:

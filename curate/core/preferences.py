@@ -51,3 +51,11 @@ def pairs_of(rows: pl.LazyFrame) -> pl.LazyFrame:
         margin=margin.cast(pl.Float64, strict=False),
         how=how.fill_null(DATA),
     )
+
+
+def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows whose rejected answer follows their turns, as further ones."""
+    both = pl.concat_list("messages", "rejected")
+    return rows.with_columns(
+        messages=pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
+    )

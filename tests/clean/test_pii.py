@@ -421,6 +421,30 @@ def test_masked_rows_are_children_of_the_old_ones(store: Store) -> None:
     assert masked_rows.columns == frame(ROWS).columns
 
 
+def test_of_a_pair_both_answers_are_masked_and_stay_a_pair(store: Store) -> None:
+    clean, personal = turns("", "I cannot say.")[1:], turns("", "Mail a_b@b-c.org.")[1:]
+    rows = [
+        row("rejected", turns("Where?", "Here."), rejected=personal),
+        row("chosen", turns("Where?", "Mail a_b@b-c.org."), rejected=clean),
+        row("neither", turns("Where?", "There."), rejected=clean),
+        row("alone", turns("Where?", "Mail a_b@b-c.org.")),
+    ]
+    artifact = run_stage(StoreRun(store), {"kind": "pii"}, stored_rows(store, "pool", rows), {})
+    assert table(artifact)["keep"].to_list() == [False, False, True, False]
+    masked_rows = pl.read_parquet(next(store.root.glob("pii-masked-*")) / "made.parquet")
+    answers = [
+        [[turn["content"] for turn in one[name][-1:]] if one[name] else None
+         for name in ("messages", "rejected")]
+        for one in masked_rows.to_dicts()
+    ]  # fmt: skip
+    assert answers == [
+        [["Here."], ["Mail [EMAIL]."]],
+        [["Mail [EMAIL]."], ["I cannot say."]],
+        [["Mail [EMAIL]."], None],
+    ]
+    assert [len(messages) for messages in masked_rows["messages"]] == [2, 2, 2]
+
+
 def test_what_was_found_is_not_written_down(store: Store) -> None:
     judged(store)
     span_table = pl.read_parquet(next(store.root.glob("pii-found-*")) / "found.parquet")
