@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from math import log
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -65,7 +67,9 @@ def test_the_pages_code_of_dpo_takes_a_step(
 ) -> None:
     pytest.importorskip("trl", reason="TRL is not installed: the extra `trl` brings it")
     rows = [row(f"s:{i}", turns("2 + 2?", f"{i}"), rejected=turns("", "5")[1:]) for i in range(8)]
-    export(frame(rows), ["messages", "preference"], tmp_path / "runs" / "mine" / "export")
+    split = ["train"] * 6 + ["validation"] * 2
+    pairs = frame(rows).with_columns(split=pl.Series(split))
+    export(pairs, ["messages", "preference"], tmp_path / "runs" / "mine" / "export")
     code = next(
         block for block in re.findall(r"```python\n(.*?)```", page("trl"), re.DOTALL)
         if "DPOTrainer" in block
@@ -74,3 +78,6 @@ def test_the_pages_code_of_dpo_takes_a_step(
     names: dict[str, Any] = {}
     exec(code.replace("HuggingFaceTB/SmolLM2-135M-Instruct", str(tiny)), names)
     assert names["trainer"].state.global_step == 1
+    # One step at the default rate leaves it next to an even chance.
+    assert names["held_out"]["eval_loss"] == pytest.approx(log(2), abs=0.02)
+    assert 0 <= names["held_out"]["eval_rewards/accuracies"] <= 1
