@@ -98,7 +98,7 @@ def generator_section(record: GeneratorRecord) -> Section | None:
         return None
     growth = growth_of(record.run, outcome.method)
     columns = (_reasons(outcome), hop_table(growth), drift(growth))
-    blocks: list[Block] = [paragraph(_yield(outcome)), *_side_by_side(columns)]
+    blocks: list[Block] = [paragraph(_yield(outcome) + _pairs(record)), *_side_by_side(columns)]
     if growth and growth.trees:
         blocks.append(tree_details(growth, outcome.method))
     if outcome.kept:
@@ -120,6 +120,14 @@ def _yield(outcome: MethodOutcome) -> str:
     were = "was" if outcome.kept == 1 else "were"
     kept = f"{number(outcome.kept)} of {counted(outcome.generated, 'candidate')}"
     return f"{kept} ({percent(outcome.share)}) {were} kept."
+
+
+def _pairs(record: GeneratorRecord) -> str:
+    """Return how many kept rows have a rejected answer, in a sentence if any has."""
+    paired = pl.col("notes").str.json_path_match("$.pair.how").is_not_null()
+    kept = record.candidates().filter(pl.col("flaw").is_null())
+    count = kept.select(paired.sum()).collect().item()
+    return f" Preference pairs among them: {number(count)}." if count else ""
 
 
 def _reasons(outcome: MethodOutcome) -> tuple[Block, ...]:

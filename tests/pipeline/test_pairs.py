@@ -124,6 +124,9 @@ def test_made_pairs_are_pairs_of_the_run(tmp_path: Path, monkeypatch: pytest.Mon
         "less_preferred",
         "wrong_answer",
     }
+    page = " ".join(result.report.read_text().split())
+    assert "1 of 3 prompts (33.3 %) came to a pair, with a median confidence of 1.00." in page
+    assert "2 of 4 candidates (50.0 %) were kept. Preference pairs among them: 2." in page
     # The wrong trial of the other sum holds an eval prompt, so its pair is dropped as one.
     assert "19 + 4" not in str(pairs.to_dicts())
     dropped = result.ledger.filter(pl.col("reason").str.starts_with("leak"))

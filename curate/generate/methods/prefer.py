@@ -26,13 +26,16 @@ from pydantic import Field
 
 from curate.core.fixedpoint import cosines
 from curate.core.methods import method
+from curate.core.section import Section
 from curate.core.workload import Workload
 from curate.generate.aepo import choose_pair
 from curate.generate.candidates import Candidate, RejectReason
 from curate.generate.comparison import compare_responses, comparison_calls
 from curate.generate.generation import Generation, SeedExample, was_sent
+from curate.generate.generator_section import GeneratorRecord, generator_section
 from curate.generate.methods.answer import take_answer, without_repeats
 from curate.generate.methods.reject import RejectFilters
+from curate.generate.pairs_section import pairs_blocks
 from curate.generate.plain import ask_plainly
 from curate.generate.starts import StartParams, choose_starts, count_starts
 from curate.llm.asking import question_text
@@ -94,6 +97,11 @@ class PreferGenerator(StartParams):
         prompts = count_starts(self, targets, pool_rows)
         calls = prompts * (self.samples + comparison_calls(self.judgements))
         return Workload(calls=calls, rows=prompts, answer_tokens=self.max_tokens)
+
+    def section(self, record: GeneratorRecord) -> Section | None:
+        """Return what the report tells of every method, and what prompts came to."""
+        section = generator_section(record)
+        return section and replace(section, blocks=(*section.blocks, *pairs_blocks(record)))
 
     def _sample(self, run: Generation, starts: Sequence[SeedExample]) -> list["Contest"]:
         prompts = [_without_response(example) for example in starts]
