@@ -115,8 +115,8 @@ def test_made_pairs_are_pairs_of_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     recipe["models"] = {"embedder": "static"}
     result = run_curation(Config.model_validate(recipe), tmp_path / "run")
     pairs = pl.read_parquet(result.folder / "pairs.parquet")
-    made = pl.read_parquet(result.folder / "generated" / "candidates.parquet")
-    reasons = dict(made.select("row_id", "flaw").rows())
+    candidates = pl.read_parquet(result.folder / "generated" / "candidates.parquet")
+    reasons = dict(candidates.select("row_id", "flaw").rows())
     assert set(pairs["how"]) == {"prefer", "reject"}
     assert set(pairs["margin"]) == {1.0}
     assert {reasons[row_id] for row_id in pairs["chosen_id"]} == {None}
