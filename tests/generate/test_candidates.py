@@ -51,3 +51,14 @@ def test_every_candidate_is_in_the_table_with_its_flaw() -> None:
     assert table["detail"].to_list() == ["", "3 of 10", ""]
     assert table["response"].to_list() == ["4", "4", ""]
     assert table_of([]).schema == table.schema
+
+
+def test_tools_are_of_the_row_and_stand_in_the_first_turn_that_a_template_sees() -> None:
+    plain, declaring = candidate(), candidate(tools='[{"name": "add"}]')
+    assert plain.conversation == plain.messages
+    assert [turn.get("tools") for turn in declaring.conversation] == [declaring.tools, None]
+    assert "tools" not in declaring.messages[0]
+    frame = rows_of([plain, declaring], "generated")
+    assert frame["tools"].to_list() == [None, declaring.tools]
+    assert frame["content_hash"].n_unique() == frame["text_hash"].n_unique() == 2
+    assert plain.row_id != declaring.row_id
