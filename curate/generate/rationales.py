@@ -48,8 +48,9 @@ class Label:
         letter = regex.search(r"[A-Z]", answer)
         options = split_options(prompt)[1]
         self.names = [normalise(answer).casefold().strip(" .,;:!?\"'`*()[]")]
-        if form == "choice" and letter and letter[0] in LETTERS[: len(options)]:
-            self.names = [f"option {letter[0]}", options[LETTERS.index(letter[0])]]
+        if form == "choice" and letter:
+            place = LETTERS.index(letter[0])
+            self.names = [f"option {letter[0]}", *options[place : place + 1]]
         names = "|".join(regex.escape(name) for name in self.names if name)
         self._named = regex.compile(rf"(?<!\w)(?:{names})(?!\w)", regex.I)
         bare = regex.escape(letter[0] if form == "choice" and letter else self.names[0])

@@ -71,6 +71,13 @@ def test_what_gives_a_label_away(form: Form, answer: str, reasons: str, detail: 
     assert (giveaway is None) == (detail is None)
 
 
+def test_a_letter_without_a_list_of_options_is_no_article() -> None:
+    reasons = "Metal sinks. This is a cork, which is light."
+    bare = label("choice", "A", "Which floats: a cork (A) or a nail (B)")
+    assert cut_statement(f"{reasons} So it is A.", bare) == reasons
+    assert find_giveaway(reasons, bare) is None
+
+
 @given(st.lists(st.sampled_from([
     "So the answer is B.", "Bark is light.", "B", "thus it is a cork,", "Metal sinks\n", "a cork"
 ]), max_size=8))  # fmt: skip
