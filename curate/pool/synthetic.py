@@ -31,14 +31,14 @@ class SyntheticMark:
 
 def synthetic_sentence(rows: pl.DataFrame) -> str | None:
     """Return what a verdict by these eval rows has to say; None if a model wrote none of them."""
+    # A field of that name may be a user's own; the mark has these two.
     marks = rows.select(
-        mark=pl.col("meta").str.json_path_match(PATH),
-        writer=pl.col("meta").str.json_path_match(f"{PATH}.writer"),
-    ).filter(pl.col("mark").is_not_null() & ~pl.col("mark").is_in(["false", "null"]))
+        pl.col("meta").str.json_path_match(f"{PATH}.{name}").alias(name)
+        for name in ("writer", "held_out")
+    ).drop_nulls()
     if not marks.height:
         return None
-    writers = marks["writer"].drop_nulls().unique(maintain_order=True).to_list()
-    by = " and ".join(writers) or "a model"
+    by = " and ".join(marks["writer"].unique(maintain_order=True))
     whole = marks.height == rows.height
     how_many = f"all {rows.height:,}" if whole else f"{marks.height:,} of {rows.height:,}"
     return (

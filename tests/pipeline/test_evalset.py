@@ -197,8 +197,8 @@ def test_the_verdict_and_the_report_say_that_it_is_synthetic(
 
 
 def test_what_a_verdict_says_of_synthetic_rows() -> None:
-    plain = [row("a", turns("x", "y")), row("b", turns("z", "y"), meta='{"synthetic": false}')]
-    marked = row("c", turns("w", "y"), meta='{"synthetic": {"writer": "qwen3"}}')
+    plain = [row("a", turns("x", "y")), row("b", turns("z", "y"), meta='{"synthetic": true}')]
+    marked = row("c", turns("w", "y"), meta='{"synthetic": {"writer": "qwen3", "held_out": 0.2}}')
     assert synthetic_sentence(frame(plain)) is None
     sentence = synthetic_sentence(frame([*plain, marked]))
     assert sentence is not None
