@@ -48,6 +48,13 @@ class Method(Params):
 
     method: str
 
+    def check(self) -> None:
+        """Fail, before anything is run, if what the parameters name is not there or not installed.
+
+        Raises:
+            UserError: it is not; what to do.
+        """
+
 
 M = TypeVar("M", bound=Method)
 METHODS: dict[str, dict[str, type[Method]]] = {}

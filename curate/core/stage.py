@@ -123,13 +123,6 @@ class Stage(Method):
         """
         return scored_section(record)
 
-    def check(self) -> None:
-        """Fail, before anything is run, if what the parameters name is not installed.
-
-        Raises:
-            UserError: it is not; what to install.
-        """
-
     @property
     def asks(self) -> bool:
         """Return whether a language model is asked about rows."""

@@ -19,11 +19,13 @@ from curate.estimate.embedding import Embedding
 from curate.estimate.generation import generation_lines
 from curate.estimate.lines import EstimateLine
 from curate.estimate.proof import proof_lines
+from curate.estimate.references import reference_lines
 from curate.estimate.rehearsal import rehearsal_lines
 from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
 from curate.pipeline.inputs import input_sets, proof_sets
+from curate.pipeline.outside import check_generators, check_methods
 from curate.pool.rowset import RowSet, read_sets
 from curate.proof.halves import CHOICE, VERDICT, check_halves, half_call
 from curate.proof.inputs import check_proof
@@ -50,8 +52,9 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
     Raises:
         UserError: an input is at fault.
     """
-    for stage in config.stages:
-        stage.check()
+    check_methods(config)
+    if config.generate is not None:
+        check_generators(config.generate)
     place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
     with workspace(place) as folder:
         run = StoreRunner(Store(folder))
@@ -62,12 +65,13 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
         if config.race is not None:
             inputs |= _halves(inputs["eval"], config.seed, run)
         arms = {f"arm {name}": one.read(run) for name, one in proof_sets(config).items()}
+        references = list(reference_lines(config, run))
         refused = refused_remark(config, inputs, run) if config.reads_base else None
         imitations = imitation_remarks(inputs["pool"], config) if config.counts_tokens else []
         first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))
         scripts = script_remarks(inputs["pool"], config)
         beside = [*([refused] if refused else []), *imitations, *scripts]
-        lines = [replace(first, does="; ".join([first.does, *beside])), *others]
+        lines = [replace(first, does="; ".join([first.does, *beside])), *others, *references]
     with suppress(OSError):
         place.rmdir()
     return lines

@@ -46,7 +46,7 @@ from curate.models.chat import tokenise
 from curate.models.embed import embed_texts
 from curate.models.load import load_tokenizer, template_source
 from curate.models.tokenvectors import encode_tokens
-from curate.pool.files import digest_url
+from curate.pool.files import PoolFile, digest_url
 
 LOG = logging.getLogger("curate")
 VERSION = 2
@@ -182,12 +182,21 @@ def _prompts(
 
 def _read_digests(params: Mapping[str, JSON]) -> dict[str, list[tuple[str, str]]]:
     """Return name and digest of each file that a method reads, by the parameter that names it."""
+    return {
+        name: [(file.name, file.digest or digest_url(file)) for file in files]
+        for name, files in find_sources(params).items()
+    }
+
+
+def find_sources(params: Mapping[str, JSON]) -> dict[str, list[PoolFile]]:
+    """Return the files that a method reads, by the parameter that names them.
+
+    Raises:
+        UserError: nothing is there.
+    """
     reads = find_method(Generator, str(params["method"])).reads
     sources = {name: params[name] for name in reads if params[name] is not None}
-    return {
-        name: [(file.name, file.digest or digest_url(file)) for file in find_corpus(corpus)]
-        for name, corpus in zip(sources, map(_corpus, sources.values()), strict=True)
-    }
+    return {name: find_corpus(_corpus(source)) for name, source in sources.items()}
 
 
 def _held_out(value: JSON) -> list[JSON]:

@@ -146,6 +146,15 @@ class ClearStage(Stage):
         """Return how texts are compared."""
         return self.agreement or ("nli" if self.nli else "embedding")
 
+    def check(self) -> None:
+        """Fail if the file of labels cannot be read.
+
+        Raises:
+            UserError: it is not there, or a line is no label.
+        """
+        if self.labels is not None:
+            self.labels.check()
+
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Ask the model about all rows, then compare; labels are read where there are some."""
         engine, prompts = run.engine(self.engine), prompts_of(self.prompts)

@@ -99,6 +99,15 @@ class ConfidenceStage(CutParams, Stage):
             raise ValueError("isotonic calibration is fitted to labels: give labels too")
         return self
 
+    def check(self) -> None:
+        """Fail if the file of labels cannot be read.
+
+        Raises:
+            UserError: it is not there, or a line is no label.
+        """
+        if self.labels is not None:
+            self.labels.check()
+
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return the signals of all rows and any labels; these first, since they may be at fault."""
         tables = {}

@@ -51,6 +51,14 @@ class Labels(Params):
         examples=["checked.jsonl"],
     )
 
+    def check(self) -> None:
+        """Fail if the file cannot be read.
+
+        Raises:
+            UserError: it is not there, or a line is no label.
+        """
+        read_labels(Path(self.path))
+
 
 def label_survivors(run: StepRun, data: StageInputs, path: Path) -> Table:
     """Return which of a stage's rows are right, of those that a file labels.

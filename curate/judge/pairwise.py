@@ -70,6 +70,14 @@ class PairwiseStage(CutParams, Stage):
         None, description="folder whose compare/NAME.j2 come before ours", examples=["prompts/"]
     )
 
+    def check(self) -> None:
+        """Fail if the rubric cannot be read.
+
+        Raises:
+            UserError: it is not there, or is no rubric.
+        """
+        read_rubric(self.rubric)
+
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return how sure the engine is of each preference."""
         criteria = read_rubric(self.rubric).criteria

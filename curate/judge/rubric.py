@@ -74,6 +74,14 @@ class RubricStage(CutParams, Stage):
         None, description="folder whose judge/rate_each.j2 comes before ours", examples=["prompts/"]
     )
 
+    def check(self) -> None:
+        """Fail if the rubric cannot be read.
+
+        Raises:
+            UserError: it is not there, or is no rubric.
+        """
+        read_rubric(self.rubric)
+
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return the grades of all rows, and the rubric as it was read."""
         stored = run(

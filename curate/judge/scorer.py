@@ -101,6 +101,15 @@ class ScorerStage(RatingParams, ScoredStage):
             )
         return self
 
+    def check(self) -> None:
+        """Fail if the file of labels cannot be read.
+
+        Raises:
+            UserError: it is not there, or a line is no label.
+        """
+        if self.labels is not None:
+            self.labels.check()
+
     def prepare(self, run: StepRun, data: StageInputs) -> Mapping[str, Table]:
         """Return the scores and, with labels, what adapting to them did."""
         if self.labels is None:

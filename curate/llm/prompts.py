@@ -116,7 +116,7 @@ class MethodPrompts:
         self._digests = digests or {}
         self._folders = [f / method for f in (folder, BUILT_IN) if f is not None]
         if folder is not None and not folder.is_dir():
-            raise UserError(f"generate.prompts: {folder} is no folder")
+            raise UserError(f"prompts: {folder} is no folder; give one with {method}/NAME.j2")
         self._read: dict[str, Prompt] = {}
 
     def __getitem__(self, name: str) -> Prompt:

@@ -33,6 +33,7 @@ from curate.pipeline.files import (
 )
 from curate.pipeline.inputs import input_sets, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
+from curate.pipeline.outside import check_methods
 from curate.pipeline.proof import prove_selections
 from curate.pipeline.rehearse import export_rows, rehearse_rows
 from curate.pipeline.run import LOG, ExecuteAll, Run, RunResult, example_sets
@@ -175,8 +176,7 @@ def read_result(out: Path) -> RunResult:
 
 def _fetch_models(run: Run) -> None:
     """Find the models that the recipe is certain to use, so that one that is missing ends it at once."""
-    for stage in run.config.stages:
-        stage.check()
+    check_methods(run.config)
     if run.config.counts_tokens:
         run.find_base()
     choices = [params for _, params in run.config.choices]

@@ -51,7 +51,7 @@ from curate.core.fixedpoint import cosines
 from curate.core.methods import method
 from curate.core.run import ScoreRun
 from curate.models.embed import embed_rows
-from curate.pool.rowset import row_set
+from curate.pool.rowset import RowSet, row_set
 from curate.pool.settings import RowFile
 from curate.selectors.pool_target import (
     PoolAndTarget,
@@ -98,13 +98,31 @@ class GotSelector(VectorParams):
         embedded = embed_pool_and_target(run, self.compare, self.embedder)
         return run(scores, embedded, self.epsilon, self._embed_reference(run))
 
-    def _embed_reference(self, run: ScoreRun) -> Sequence[Table] | None:
+    def check(self) -> None:
+        """Fail if the files of the reference are not there.
+
+        Raises:
+            UserError: they are not.
+        """
+        self.reference_rows(0)
+
+    def reference_rows(self, seed: int) -> RowSet | None:
+        """Return the rows of the reference, where one is given.
+
+        Raises:
+            UserError: a file is not there.
+        """
         if self.reference is None:
             return None
         named = self.reference.model_copy(update={"source": self.reference.source or "reference"})
-        rows = row_set(
-            "got-reference", [named], seed=run.seed, max_rejected=0.0, keys=["select.reference"]
-        ).read(run)
+        keys = ["select.reference"]
+        return row_set("got-reference", [named], seed=seed, max_rejected=0.0, keys=keys)
+
+    def _embed_reference(self, run: ScoreRun) -> Sequence[Table] | None:
+        reference = self.reference_rows(run.seed)
+        if reference is None:
+            return None
+        rows = reference.read(run)
         return embed_rows(run, rows, np.arange(rows.height), self.compare, self.embedder)
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:

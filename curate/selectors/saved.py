@@ -70,6 +70,14 @@ class SavedSelector(Selector):
     )
     budget: ShortBudget = Budget(fraction=1)
 
+    def check(self) -> None:
+        """Fail if there is no saved selection.
+
+        Raises:
+            UserError: there is none, or it has no row ids.
+        """
+        find_saved(self.path)
+
     def score_rows(self, run: ScoreRun) -> Table:
         """Score rows by their place in the saved table."""
         saved = find_saved(self.path)

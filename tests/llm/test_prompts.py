@@ -72,7 +72,7 @@ def test_a_users_file_comes_before_ours(tmp_path: Path, monkeypatch: pytest.Monk
     assert overridden.names() == plain.names() == ["hop", "topic"]
     changed = {n for n in plain.names() if plain.digests()[n] != overridden.digests()[n]}
     assert changed == {"hop"}
-    with pytest.raises(UserError, match=r"generate\.prompts: .* is no folder"):
+    with pytest.raises(UserError, match=r"prompts: .* is no folder"):
         MethodPrompts("aide", tmp_path / "none")
 
 
