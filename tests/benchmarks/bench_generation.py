@@ -211,7 +211,9 @@ def recipe(
         pool.append({"path": str(out / f"{task.name}-truth.jsonl"), "source": SOURCE})
     further: Entry = {"generate": {"engine": engine, "methods": [entry]}} if entry else {}
     if entry and entry["method"] == "answer":
-        further["prompts"] = [{"path": str(out / f"{task.name}-prompts.jsonl"), "source": "prompts"}]
+        further["prompts"] = [
+            {"path": str(out / f"{task.name}-prompts.jsonl"), "source": "prompts"}
+        ]
     return Config.model_validate(
         {
             "name": f"{task.name}-{generator}".replace("+", "-"),
