@@ -58,7 +58,8 @@ class Share(Params):
     """How much of the budget groups of rows may or must take, as shares from 0 to 1."""
 
     by: str = Field(
-        description="what makes the groups: source, origin or STAGE.COLUMN", examples=["source"]
+        description="what makes the groups: source, origin, meta.FIELD or STAGE.COLUMN",
+        examples=["source"],
     )
     most: Annotated[float, Field(ge=0, le=1)] | dict[str, Annotated[float, Field(ge=0, le=1)]] = (
         Field(1.0, description="cap of every group, or of the groups named", examples=[0.4])
@@ -100,7 +101,7 @@ class SelectParams(Params):
     budget: ShortBudget
     filter: str | None = Field(
         None,
-        description="SQL condition on tokens, source, score, STAGE.COLUMN ... that rows must meet",
+        description="SQL condition on tokens, source, meta.FIELD, STAGE.COLUMN ... that rows must meet",
         examples=["tokens < 800"],
     )
     shares: list[Share] = Field(

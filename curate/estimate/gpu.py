@@ -97,6 +97,9 @@ def _engines(config: Config) -> Iterator[str]:
     engines: list[Any] = [
         getattr(maker, name, None) for maker in makers for name in ("engine", "judge")
     ]
+    for params in config.generate.methods if config.generate else ():
+        for value in (getattr(params, name) for name in params.own_engines):
+            engines += value if isinstance(value, list) else [value]
     for name in dict.fromkeys(e.model for e in engines if e is not None and e.kind == "vllm"):
         shape = _shape(config, name)
         yield (

@@ -7,6 +7,7 @@ request, and the pair given the other way round is asked about by the very same 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from curate.generate.engines import NamedEngine
 from curate.generate.generation import Generation, was_sent
 from curate.llm.compare import (
     CRITERIA,
@@ -26,6 +27,7 @@ def compare_responses(
     *,
     samples: int,
     criteria: str = CRITERIA,
+    engine: NamedEngine | None = None,
 ) -> list[PreferenceScore | None]:
     """Return for each pair how sure the model is that `other` is better; None behind a limit.
 
@@ -35,6 +37,7 @@ def compare_responses(
         pairs: questions with two responses.
         samples: judgements drawn in each order.
         criteria: what is weighed.
+        engine: that judges, the recipe's own if None.
     """
     requests = [
         [
@@ -43,7 +46,7 @@ def compare_responses(
         ]
         for pair in pairs
     ]
-    answers = iter(run.ask(stage, [request for of_pair in requests for request in of_pair]))
+    answers = iter(run.ask(stage, [request for of_pair in requests for request in of_pair], engine))
     preferences: list[PreferenceScore | None] = []
     for pair, of_pair in zip(pairs, requests, strict=True):
         answers_of_pair = [next(answers) for _ in of_pair]

@@ -28,6 +28,7 @@ from curate.core.section import Section
 from curate.core.turntext import plain_messages
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason
+from curate.generate.engines import NamedEngine
 from curate.generate.generator_section import GeneratorRecord, generator_section
 from curate.generate.sift import CandidateFilter, Embed, Filters
 from curate.llm.ask import EngineClient
@@ -78,8 +79,9 @@ class Generation:
 
     `unanswered` are the recipe's prompts without a response. `tables` are written beside the rows, for
     the report. `digests` are those of the files that the method reads, by the parameter that names them
-    and by their names. `encoder` returns unit vectors of the tokens of texts, where the method compares
-    these, and `token_counter` the lengths of rows as the base model reads them, where it counts these.
+    and by their names. `engines` are those of the method's own, by the parameters that name them.
+    `encoder` returns unit vectors of the tokens of texts, where the method compares these, and
+    `token_counter` the lengths of rows as the base model reads them, where it counts these.
     """
 
     method: str
@@ -97,11 +99,13 @@ class Generation:
     unanswered: Sequence[SeedExample] = ()
     encoder: EncodeTokens | None = None
     token_counter: CountTokens | None = None
+    engines: Mapping[str, Sequence[NamedEngine]] = field(default_factory=dict)
 
     @property
     def stopped(self) -> bool:
         """Return whether a limit was reached: keep what there is and ask no more."""
-        return self.client.stopped is not None
+        others = [engine.client for ones in self.engines.values() for engine in ones]
+        return any(client.stopped is not None for client in (self.client, *others))
 
     @property
     def kept(self) -> list[Candidate]:
@@ -163,11 +167,18 @@ class Generation:
         turns = self.prompts[prompt].fill(**slots)
         return chat(turns, sampling=seeded, schema=schema, prefix=prefix)
 
-    def ask(self, stage: str, requests: Sequence[Request]) -> list[list[Answer]]:
-        """Return the answers to each request, in their order; nothing is sent for an empty list."""
+    def ask(
+        self, stage: str, requests: Sequence[Request], engine: NamedEngine | None = None
+    ) -> list[list[Answer]]:
+        """Return the answers to each request, in their order; nothing is sent for an empty list.
+
+        What an engine of the method's own is asked has a line of the bill with its name.
+        """
         if not requests:
             return []
-        return self.client.ask(requests, stage=f"{self.method}.{stage}")
+        if engine is None:
+            return self.client.ask(requests, stage=f"{self.method}.{stage}")
+        return engine.client.ask(requests, stage=f"{self.method}.{stage} ({engine.name})")
 
     def ask_one(self, stage: str, requests: Sequence[Request]) -> list[Answer]:
         """Return the first answer to each request."""
@@ -237,6 +248,7 @@ class Generator(Method):
         later: the parameters that came after its results were first stored; they are no part of what
             these are stored under while they have their defaults.
         templates: the folder of its prompts, if that is not called as the method is.
+        own_engines: the parameters that are engines of its own, or lists of these.
     """
 
     family: ClassVar[str] = "generator"
@@ -245,6 +257,7 @@ class Generator(Method):
     reads: ClassVar[tuple[str, ...]] = ()
     later: ClassVar[tuple[str, ...]] = ()
     templates: ClassVar[str] = ""
+    own_engines: ClassVar[tuple[str, ...]] = ()
 
     filters: Filters = Filters()
     least_yield: float = Field(

@@ -8,6 +8,7 @@ killed pays for nothing twice, since answers are kept in a cache beside the stor
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,10 @@ from curate.core.rows import Message, prompt_text, response_text
 from curate.core.run import StepRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_batches
+from curate.core.wants import Wants
 from curate.generate.candidates import Candidate, RejectReason, rows_of, table_of
 from curate.generate.corpus import CorpusFiles, find_corpus
+from curate.generate.engines import Engines, NamedEngine, open_client, own_engines, wants_of
 from curate.generate.generation import Generation, Generator, read_examples
 from curate.generate.settings import GenerationSettings
 from curate.generate.sift import (
@@ -36,11 +39,8 @@ from curate.generate.sift import (
     count_reject_reasons,
 )
 from curate.llm.ask import EngineClient, manifest_of
-from curate.llm.engines import engine_of, engine_wants
-from curate.llm.engines.absent import AbsentEngine
 from curate.llm.limits import Limits, LowYield, YieldGuard
 from curate.llm.prompts import MethodPrompts
-from curate.llm.sharedcache import open_cache
 from curate.models.acceptance import find_lasting_fault
 from curate.models.chat import tokenise
 from curate.models.embed import embed_texts
@@ -66,6 +66,7 @@ class MethodSource:
     files: name and digest of each file that it reads, by the parameter that names it.
     prompts: the digests of its prompts, by their names.
     fault: why it cannot read them.
+    engines: of its own, by the parameters that name them.
     """
 
     params: Mapping[str, JSON]
@@ -73,6 +74,7 @@ class MethodSource:
     files: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
     fault: str | None = None
+    engines: Mapping[str, Sequence[EngineSource]] = field(default_factory=dict)
     reads: tuple[Artifact, ...] = ()
 
     @property
@@ -88,7 +90,7 @@ class MethodSource:
         params = {
             name: value
             for name, value in self.params.items()
-            if name not in generator.reads
+            if name not in (*generator.reads, *generator.own_engines)
             and not (name in generator.later and value == fields[name].default)
         }
         identity = {
@@ -99,6 +101,8 @@ class MethodSource:
         }
         parts = [part for name in generator.reads if (part := _held_out(self.params[name]))]
         identity |= {"held_out": parts} if parts else {}
+        engines = {name: [one.identity for one in ones] for name, ones in self.engines.items()}
+        identity |= {"engines": engines} if engines else {}
         return {**identity, "fault": self.fault} if self.fault else identity
 
     def load_prompts(self) -> MethodPrompts:
@@ -131,7 +135,11 @@ def generate_rows(
             engine does not answer.
     """
     methods = [
-        method_source(method.model_dump(mode="json"), generate.prompts)
+        method_source(
+            method.model_dump(mode="json"),
+            generate.prompts,
+            own_engines(run, method, method.own_engines),
+        )
         for method in generate.methods
     ]
     faults = [method.fault for method in methods]
@@ -164,11 +172,24 @@ def counts_tokens(methods: Sequence[Generator]) -> bool:
     return any(method.counts_tokens for method in methods)
 
 
-def method_source(params: Mapping[str, JSON], folder: str | None) -> MethodSource:
+def generation_wants(
+    engine: EngineSource | None, methods: Sequence[MethodSource], **_others: object
+) -> Wants:
+    """Return what the generation wants: a GPU if one of its engines is a model in this process."""
+    others = [one for method in methods for ones in method.engines.values() for one in ones]
+    return wants_of(engine, others)
+
+
+def method_source(
+    params: Mapping[str, JSON],
+    folder: str | None,
+    engines: Mapping[str, Sequence[EngineSource]] | None = None,
+) -> MethodSource:
     """Return a method with the digests of what it reads, or with why it cannot read it."""
     try:
         prompts = dict(_prompts(str(params["method"]), folder).digests())
-        return MethodSource(params, folder, _read_digests(params), prompts)
+        own = engines or {}
+        return MethodSource(params, folder, _read_digests(params), prompts, engines=own)
     except UserError as error:
         return MethodSource(params, folder, fault=str(error))
 
@@ -211,7 +232,7 @@ def _corpus(value: JSON) -> CorpusFiles:
     return CorpusFiles.model_validate({"path": value} if isinstance(value, str) else value)
 
 
-@cached_files(version=VERSION, name="generate", wants=engine_wants)
+@cached_files(version=VERSION, name="generate", wants=generation_wants)
 def write_generated(
     out: Path,
     pool: Table,
@@ -238,34 +259,29 @@ def write_generated(
     )
     ends = MethodEndings()
     candidates: list[Candidate] = []
-    with open_client(engine, Limits.model_validate(limits)) as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(open_client(engine, Limits.model_validate(limits)))
+        engines = Engines(engine, client, stack)
         for method in methods:
             run = None
             generator = find_method(Generator, method.name).model_validate(method.params)
             try:
-                run = surroundings.start(method, generator, client)
+                run = surroundings.start(method, generator, client, engines.of(method.engines))
                 generator.generate(run)
             except LowYield as error:
                 ends.stopped[method.name] = str(error)
             except UserError as error:
                 ends.failed[method.name] = str(error)
             candidates += _finish(out, run) if run else []
-            if not ends.note(method.name, client):
+            if not ends.note(method.name, engines.clients):
                 break
         if not any(candidate.reject_reason is None for candidate in candidates):
-            if not client.stopped:
-                client.forget_useless()
+            for one in () if client.stopped else engines.clients:
+                one.forget_useless()
             raise UserError(f"generate: {_explain_no_rows(client, candidates, ends, len(methods))}")
         client.warn_useless()
         bill, spent = manifest_of(client), client.counts()
     return {**_write(out, candidates, bill, ends), "llm": spent}
-
-
-def open_client(engine: EngineSource | None, limits: Limits) -> EngineClient:
-    """Return the client of an engine with its cache; None for methods that ask nothing."""
-    if engine is None:
-        return EngineClient(AbsentEngine(), limits=limits)
-    return EngineClient(engine_of(engine), cache=open_cache(engine), limits=limits)
 
 
 @dataclass
@@ -275,13 +291,15 @@ class MethodEndings:
     stopped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def note(self, method: str, client: EngineClient) -> bool:
+    def note(self, method: str, clients: Sequence[EngineClient]) -> bool:
         """Take note of how a method ended; return whether there is a next one's turn.
 
-        A fault of one method or of its calls ends that method; a limit ends all.
+        A fault of one method or of its calls ends that method; a limit ends all. The clients share
+        their faults.
         """
-        sentence = client.stopped
-        if sentence is not None and not client.resume():
+        client = clients[0]
+        sentence = next((one.stopped for one in clients if one.stopped is not None), None)
+        if sentence is not None and not all([one.resume() for one in clients]):
             self.stopped[method] = sentence
             self.failed.pop(method, None)
             return False
@@ -337,7 +355,13 @@ class Surroundings:
         """Return unit vectors [N, d] of texts."""
         return embed_texts(texts, self.embedder.name)
 
-    def start(self, source: MethodSource, generator: Generator, client: EngineClient) -> Generation:
+    def start(
+        self,
+        source: MethodSource,
+        generator: Generator,
+        client: EngineClient,
+        engines: Mapping[str, Sequence[NamedEngine]] | None = None,
+    ) -> Generation:
         """Return the run of a method; its filters know the target rows and the pool.
 
         Raises:
@@ -363,6 +387,7 @@ class Surroundings:
             digests={name: dict(files) for name, files in source.files.items()},
             encoder=self.encoder,
             token_counter=self.token_counter,
+            engines=engines or {},
         )
 
 

@@ -51,6 +51,7 @@ class EngineClient:
         cache: None to keep no answers.
         limits: hard ones, over all that is asked of this client.
         retries: for answers under a schema.
+        beside: another client, whose bill, limits and faults it shares.
     """
 
     def __init__(
@@ -60,17 +61,18 @@ class EngineClient:
         cache: Cache | None = None,
         limits: Limits | None = None,
         retries: Retries | None = None,
+        beside: "EngineClient | None" = None,
     ) -> None:
         self.engine = engine
-        self.bill = Bill()
+        self.bill: Bill = Bill() if beside is None else beside.bill
         self.stopped: str | None = None
         self._cache = cache
-        self._limits = limits or Limits()
+        self._limits: Limits = limits or (Limits() if beside is None else beside._limits)
         self._retries = retries or Retries()
         self._identity = engine.identity()
         self._failures_in_a_row = 0
         self._reached = False
-        self.faults = Faults()
+        self.faults: Faults = Faults() if beside is None else beside.faults
         self._useless: set[str] = set()
 
     def __enter__(self) -> "EngineClient":

@@ -22,6 +22,8 @@ from curate.core.errors import UserError
 from curate.core.reasons import Reason
 from curate.core.selectparams import SelectParams, Share
 from curate.core.sql import excerpt, parse_expression
+from curate.selectors.recordfields import NAME as RECORD
+from curate.selectors.recordfields import record_fields
 from curate.text.pairs import dominate_pairs, number_pairs
 
 # Pairs of similar rows are stored from here on, so that another plan can pass over more of them.
@@ -34,6 +36,8 @@ ROW_COLUMNS: Mapping[str, pl.Expr] = {
     "characters": pl.col("messages")
     .list.eval(pl.element().struct.field("content").str.len_chars().cast(pl.Int64))
     .list.sum(),
+    # Of a record its fields: curate.selectors.recordfields.
+    RECORD: pl.col(RECORD),
 }
 CODES = {reason: number for number, reason in enumerate(Reason)}
 OUTCOMES = {
@@ -165,7 +169,7 @@ def _meets_filter(ranking: pl.DataFrame, condition: str, context: PlanContext) -
     """Return which rows meet an SQL condition; what it cannot judge for a row (null) is not met."""
     expression = _parse("filter", condition)
     try:
-        column = look_up(ranking, expression, context).select(met=expression)["met"]
+        column = look_up(ranking, expression, context, condition).select(met=expression)["met"]
     except PolarsError as error:
         raise UserError(
             f"select.filter: {excerpt(condition)}: {str(error).splitlines()[0]}"
@@ -182,10 +186,13 @@ def _meets_filter(ranking: pl.DataFrame, condition: str, context: PlanContext) -
     return met
 
 
-def look_up(ranking: pl.DataFrame, expression: pl.Expr, context: PlanContext) -> pl.DataFrame:
+def look_up(
+    ranking: pl.DataFrame, expression: pl.Expr, context: PlanContext, text: str
+) -> pl.DataFrame:
     """Return the ranking, in its order, with the row columns and stages that an expression names.
 
-    A stage is a struct of its evidence, so that `fuzzy.score` is a field of it.
+    A stage is a struct of its evidence, so that `fuzzy.score` is a field of it, as `meta.topic` is one
+    of a row's record. `text` is the expression as it is written.
 
     Raises:
         UserError: there is no such column or stage.
@@ -195,6 +202,7 @@ def look_up(ranking: pl.DataFrame, expression: pl.Expr, context: PlanContext) ->
     for name in names:
         if name in ROW_COLUMNS:
             values = _row_column(context.rows, name)
+            values = record_fields(values, text) if name == RECORD else values
             table = table.join(values, on="row_id", how="left", maintain_order="left")
         elif name in context.evidence:
             fields = context.evidence[name].select(
@@ -289,9 +297,9 @@ def _groups(
     """Return the number of each row's group, and the names of the groups."""
     expression = _parse("shares", share.by)
     try:
-        groups = look_up(ranking, expression, context).select(group=expression.cast(pl.String))[
-            "group"
-        ]
+        groups = look_up(ranking, expression, context, share.by).select(
+            group=expression.cast(pl.String)
+        )["group"]
     except PolarsError as error:
         raise UserError(
             f"select.shares: {excerpt(share.by)}: {str(error).splitlines()[0]}"

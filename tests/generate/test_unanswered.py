@@ -105,6 +105,77 @@ def test_a_pool_may_be_all_that_lacks_responses(mixed: dict[str, Any], tmp_path:
     assert result.selected["parents"].explode().to_list() == ["mixed/pool.jsonl:1"]
 
 
+def server(model: str) -> dict[str, Any]:
+    return {"kind": "openai", "model": model, "endpoints": [{"url": "http://localhost:1/v1"}]}
+
+
+def test_two_engines_answer_and_a_third_one_judges(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = {
+        "small": ScriptedEngine([(lambda call: True, "A short answer.")], name="small"),
+        "large": ScriptedEngine([(lambda call: True, "A full answer, at length.")], name="large"),
+        "judge": ScriptedEngine(
+            [
+                ("Which one, A, B or C?", '{"answer": "C"}'),
+                (
+                    lambda call: "Response A:\nA full" in text_of(call),
+                    '{"reason": "it is full", "better": "A"}',
+                ),
+                (lambda call: True, '{"reason": "it is full", "better": "B"}'),
+            ],
+            name="judge",
+        ),
+    }
+    monkeypatch.setattr(
+        "curate.llm.engines.load_engine", lambda params, models: engines[params.model]
+    )
+    answer = {
+        "method": "answer",
+        "samples": 2,
+        "engines": [server("small"), server("large")],
+        "judge": server("judge"),
+    }
+    recipe["generate"] = {"engine": server("large"), "methods": [answer]}
+    recipe["select"] = {
+        "method": "random",
+        "filter": "meta.confidence > 0.8 AND meta.engine = 'large'",
+        "budget": {"rows": 9},
+    }
+    result = run_curation(Config.model_validate(recipe), tmp_path / "run")
+    assert result.selected["messages"].list.last().struct.field("content").unique().to_list() == [
+        "A full answer, at length."
+    ]
+    notes = [json.loads(meta) for meta in result.selected["meta"]]
+    # Both orders prefer it, and the judge is not sure of that: 0.7 + 0.3 / 2.
+    assert notes == [{"engine": "large", "confidence": 0.85}] * 3
+    bill = json.loads((tmp_path / "run/generated/bill.json").read_text())["bill"]["stages"]
+    assert {name: stage["calls"] for name, stage in bill.items()} == {
+        "answer.answer (small)": 3,
+        "answer.answer (large)": 3,
+        "answer.judge (judge)": 18,
+    }
+    line = next(one for one in estimate(Config.model_validate(recipe)) if one.stage == "generate")
+    assert (line.rows, "at most 24 calls" in line.does) == (3, True)
+
+
+def test_where_an_engine_stands_is_no_part_of_what_its_answers_are_stored_under(
+    recipe: dict[str, Any], engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    def answer(model: str, port: int) -> int:
+        endpoint = {"url": f"http://localhost:{port}/v1"}
+        engines = [{"kind": "openai", "model": model, "endpoints": [endpoint]}]
+        recipe["generate"]["methods"] = [{"method": "answer", "engines": engines}]
+        run_curation(Config.model_validate(recipe), tmp_path / "run", overwrite=True)
+        return len(engine.calls)
+
+    assert answer("one", 1) == 3
+    engine.rules = [(lambda call: True, "Another engine says this.")]
+    assert answer("one", 2) == 3
+    engine.name = "two"
+    assert answer("two", 2) == 6
+
+
 def test_check_counts_the_answers(recipe: dict[str, Any]) -> None:
     lines = {line.stage: line for line in estimate(Config.model_validate(recipe))}
     assert (lines["pool"].rows, lines["prompts"].rows, lines["generate"].rows) == (0, 3, 3)

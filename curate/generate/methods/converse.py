@@ -14,8 +14,7 @@ has both roles in calls of their own, and talks start from rows and not from top
 their reasons are ours.
 
 A talk that ends early stays with the turns that it has, if there is one behind the start; what ended it
-is on record with its reason. The row that it starts from is its parent and stays in the pool, so let
-`dedup` or a budget look after the two.
+is on record with its reason. The row that it starts from is its parent and stays in the pool.
 
 Calls: 2 a turn of a row. Pitfalls: the model asks what it can answer; a weak one asks the same again.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ import pytest
 
 from curate.core.errors import UserError
 from curate.core.rows import Message
+from curate.generate.engines import NamedEngine
 from curate.generate.generation import Generation, SeedExample
+from curate.generate.knockout import BestAnswer
 from curate.generate.methods.answer import AnswerGenerator
+from curate.llm.ask import EngineClient
+from curate.llm.limits import Limits
 from curate.llm.requests import Call
+from curate.testing import check_candidates
 from tests.conftest import turns
-from tests.generate.generations import generate, reject_reasons
-from tests.generate.scripted import ScriptedEngine, text_of
+from tests.generate.generations import generate, generation, reject_reasons
+from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_same, keeps_some
 
 
@@ -22,6 +28,7 @@ def prompt(name: str, *texts: str) -> SeedExample:
     return SeedExample(f"asks/{name}", turns(*texts))
 
 
+SERVER = {"kind": "openai", "model": "any", "endpoints": [{"url": "http://localhost:1/v1"}]}
 SUM = prompt("sum", "How much is 20 and 3?")
 RIVER = prompt("river", "Name the river of Cologne.")
 
@@ -57,9 +64,9 @@ def test_prompts_that_wait_for_no_answer_are_passed_over_and_counted(
     two = SeedExample("asks/two", [*turns("One?"), *turns("Two?")])
     run = answer(by_sample("The answer is 23."), two, SUM, prompt("had", "a", "b"))
     assert run.tables["prompts"].rows() == [
-        ("asks/two", "passed over", 0, None),
-        ("asks/sum", "answered", 1, None),
-        ("asks/had", "passed over", 0, None),
+        ("asks/two", "passed over", 0, None, None),
+        ("asks/sum", "answered", 1, None, None),
+        ("asks/had", "passed over", 0, None, None),
     ]
     assert "answer: 2 prompts with several user turns in a row" in caplog.text
     with pytest.raises(UserError, match="none of 1 prompts ends with one user turn"):
@@ -96,10 +103,118 @@ def test_answers_that_say_the_same_all_vote() -> None:
     assert run.kept[0].notes["agreement"] == pytest.approx(2 / 3, abs=1e-3)
 
 
-@pytest.mark.parametrize("params", [{"checker": "numeric"}, {"samples": 2, "checker": "regex"}])
-def test_parameters_that_make_no_sense_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="checker"):
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"checker": "numeric"}, "checker compares"),
+        ({"samples": 2, "checker": "regex"}, "checker: a regex"),
+        ({"judge": SERVER}, "judge chooses among several answers"),
+        ({"judge": SERVER, "samples": 2, "checker": "numeric"}, "and no checker"),
+        ({"engines": [SERVER, SERVER]}, "give samples of 2 or more"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(params: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         AnswerGenerator.model_validate(params)
+
+
+def with_engines(
+    *prompts: SeedExample, limits: Limits | None = None, samples: int = 3, **engines: ScriptedEngine
+) -> Generation:
+    """Return a run whose answers come from engines a and b, or from its own, and that c judges."""
+    names = [name for name in ("a", "b") if name in engines]
+    params = {
+        "samples": samples,
+        "engines": [SERVER] * len(names),
+        **({"judge": SERVER} if "c" in engines else {}),
+    }
+    run, generator = generation(
+        "answer",
+        engines.get("main", ScriptedEngine([])),
+        unanswered=prompts,
+        params=params,
+        limits=limits,
+    )
+    named = {n: NamedEngine(n, EngineClient(engines[n], beside=run.client)) for n in engines}
+    run.engines = {"engines": [named[name] for name in names]} if names else {}
+    run.engines = {**run.engines, **({"judge": [named["c"]]} if "c" in engines else {})}
+    generator.generate(run)
+    check_candidates(run)
+    return run
+
+
+def prefers(*best_first: str) -> ScriptedEngine:
+    """Return a judge by a list of answers, the best one first, who is never in doubt."""
+
+    def judge(call: Call) -> str:
+        text = text_of(call)
+        places = {answer: text.rindex(answer) for answer in best_first if answer in text}
+        best = next(answer for answer in best_first if answer in places)
+        second = places[best] == max(places.values())
+        if "Which one, A, B or C?" in text:
+            return json.dumps({"answer": "A" if second else "B"})
+        return json.dumps({"reason": "so it is", "better": "B" if second else "A"})
+
+    return ScriptedEngine([(lambda call: True, judge)])
+
+
+def bill_of(run: Generation) -> dict[str, int]:
+    return {name: one["calls"] for name, one in run.client.bill.to_dict()["stages"].items()}
+
+
+def test_engines_take_turns_and_the_row_has_the_name_of_its_own() -> None:
+    a = by_sample("The Rhine it is.", "It is the Rhine, says one.")
+    b = by_sample("That is the Elbe, surely.")
+    run = with_engines(RIVER, SUM, a=a, b=b)
+    assert [(c.notes["engine"], c.response) for c in run.kept if c.parents == ("asks/river",)] == [
+        ("a", "The Rhine it is."),
+        ("b", "That is the Elbe, surely."),
+        ("a", "It is the Rhine, says one."),
+    ]
+    assert bill_of(run) == {"answer.answer (a)": 4, "answer.answer (b)": 2}
+    assert run.client.counts()["calls"] == 6
+
+
+def test_a_judge_keeps_the_best_answer_with_its_confidence() -> None:
+    said = ("The Elbe.", "The Rhine.", "The Danube.")
+    main = by_sample(*said)
+    run = with_engines(RIVER, SUM, main=main, c=prefers("The Rhine.", "The Danube.", "The Elbe."))
+    assert [c.response for c in run.kept] == ["The Rhine."] * 2
+    assert reject_reasons(run.candidates) == ["over_quota", None, "over_quota"] * 2
+    assert run.kept[0].notes["confidence"] == 1.0
+    assert run.tables["prompts"].rows()[0] == ("asks/river", "answered", 3, None, 1.0)
+    assert bill_of(run) == {"answer.answer": 6, "answer.judge (c)": 24}
+    cost = AnswerGenerator(samples=3, judge=SERVER).cost(2, 0)
+    assert (cost.calls, cost.rows) == (30, 2)
+
+
+def test_the_confidence_is_the_least_of_the_comparisons() -> None:
+    best = BestAnswer()
+    for challenger, preference in ((1, 0.8), (2, 0.3), (3, 0.5)):
+        best.meet(challenger, preference)
+    assert (best.best, best.confidence) == (1, 0.5)
+    other = BestAnswer()
+    other.meet(1, 0.1)
+    assert (other.best, other.confidence) == (0, 0.9)
+
+
+def test_a_judge_of_no_use_keeps_nothing_and_one_answer_needs_none() -> None:
+    silent = ScriptedEngine([(lambda call: True, Reply("", "refused"))])
+    run = with_engines(RIVER, main=by_sample("The Rhine.", "The Elbe."), c=silent)
+    assert reject_reasons(run.candidates) == ["low_grade", "low_grade", "not_new"]
+    unasked = ScriptedEngine([])
+    alone = with_engines(RIVER, main=by_sample("The Rhine."), c=unasked)
+    assert reject_reasons(alone.candidates) == [None, "not_new", "not_new"]
+    assert "confidence" not in alone.kept[0].notes
+
+
+def test_limits_are_those_of_all_engines_together() -> None:
+    main, judge = by_sample("The Rhine.", "The Elbe."), prefers("The Rhine.", "The Elbe.")
+    run = with_engines(RIVER, SUM, main=main, c=judge, samples=2, limits=Limits(calls=12))
+    assert run.client.counts()["calls"] == 12
+    assert run.stopped
+    assert run.tables["prompts"]["state"].to_list() == ["answered", "unsent"]
+    assert {c.parents for c in run.candidates} == {("asks/river",)}
 
 
 def test_the_contract_holds_and_a_replay_changes_nothing(tmp_path: Path) -> None:
