@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
@@ -55,6 +56,7 @@ class EndpointError(Exception):
             for it).
         again: whether to send the call once more now.
         wait: seconds that the server asks to wait.
+        status: of the server's reply; 0 if there was none.
     """
 
     def __init__(
@@ -66,8 +68,21 @@ class EndpointError(Exception):
         wait: float | None = None,
     ) -> None:
         super().__init__(sentence)
-        self.kind, self.wait = kind, wait
+        self.kind, self.wait, self.status = kind, wait, 0
         self.again = kind == "passing" if again is None else again
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a request carries: its content type and its bytes."""
+
+    kind: str
+    content: bytes
+
+    @classmethod
+    def of(cls, body: Mapping[str, JSON]) -> "Payload":
+        """Return a body as JSON."""
+        return cls("application/json", orjson.dumps(body))
 
 
 class Endpoint:
@@ -147,18 +162,35 @@ class Endpoint:
         """Return the server's JSON answer to a call of so many tokens at most.
 
         Raises:
-            Fault: there is none.
+            EndpointError: there is none.
         """
-        limit, sent_in = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens, self.window.round
+        limit = BYTES_AN_ANSWER + BYTES_A_TOKEN * max_tokens
+        content = await self.exchange(connection, "POST", path, Payload.of(body), limit)
+        return self.parse(content)
+
+    async def exchange(
+        self,
+        connection: httpx.AsyncClient,
+        method: str,
+        path: str,
+        payload: Payload | None,
+        limit: int,
+        *,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Return the body of the server's answer, which has so many bytes at most.
+
+        Raises:
+            EndpointError: there is none.
+        """
+        sent_in, seconds = self.window.round, timeout or self._whole.timeout
         try:
-            async with asyncio.timeout(self._whole.timeout):
-                status, headers, content = await _post(
-                    connection, f"{self.params.url}{path}", orjson.dumps(body), limit
+            async with asyncio.timeout(seconds):
+                status, headers, content = await _exchange(
+                    connection, method, f"{self.params.url}{path}", payload, limit
                 )
         except (TimeoutError, httpx.TimeoutException):
-            raise EndpointError(
-                f"{self.place}: no answer within {self._whole.timeout:g} s"
-            ) from None
+            raise EndpointError(f"{self.place}: no answer within {seconds:g} s") from None
         except httpx.ConnectError as error:
             self._knock_later()
             said = self.redactor.excerpt(str(error))
@@ -173,15 +205,20 @@ class Endpoint:
         except UnknownEncoding as error:
             raise EndpointError(f"{self.place}: {error}") from None
         if not 200 <= status < 300:
-            fault = self._fault(status, headers, content)
+            fault = self.fault_of(status, headers, content)
             if status in OVERLOADED and fault.kind == "passing":
                 self._shrink(sent_in, status)
             raise fault
         self._refusals = 0
         self.window.grow()
-        return self._parse(content)
+        return content
 
-    def _parse(self, body: bytes) -> dict[str, Any]:
+    def parse(self, body: bytes) -> dict[str, Any]:
+        """Return the JSON object that an answer is.
+
+        Raises:
+            EndpointError: it is none.
+        """
         with contextlib.suppress(orjson.JSONDecodeError):
             reply = orjson.loads(body)
             if isinstance(reply, dict):
@@ -190,8 +227,13 @@ class Endpoint:
         said = self.redactor.excerpt(body.decode(errors="replace"), letters=80)
         raise EndpointError(f"{self.place}: the answer is no JSON object: {said!r}")
 
-    def _fault(self, status: int, headers: Mapping[str, str], body: bytes) -> EndpointError:
+    def fault_of(self, status: int, headers: Mapping[str, str], body: bytes) -> EndpointError:
         """Return what a status that is no success means for the call."""
+        fault = self._fault(status, headers, body)
+        fault.status = status
+        return fault
+
+    def _fault(self, status: int, headers: Mapping[str, str], body: bytes) -> EndpointError:
         text = _error_text(body)
         sentence = f"{self.place}: HTTP {status} {self.redactor.excerpt(text)}".rstrip()
         if 400 <= status < 500 and _is_against_policy(body):
@@ -255,12 +297,13 @@ class Endpoint:
         return f"check the variable {name}" if name else "name the key's variable in api_key_env"
 
 
-async def _post(
-    connection: httpx.AsyncClient, url: str, content: bytes, limit: int
+async def _exchange(
+    connection: httpx.AsyncClient, method: str, url: str, payload: Payload | None, limit: int
 ) -> tuple[int, httpx.Headers, bytes]:
     """Return status, headers and body; the body of an error is cut rather than refused."""
-    headers = {"Content-Type": "application/json"}
-    async with connection.stream("POST", url, content=content, headers=headers) as reply:
+    headers = {} if payload is None else {"Content-Type": payload.kind}
+    content = None if payload is None else payload.content
+    async with connection.stream(method, url, content=content, headers=headers) as reply:
         if reply.is_success:
             return reply.status_code, reply.headers, await read_body(reply, limit)
         try:

@@ -45,9 +45,16 @@ def _digest_adapter(params: TransformersParams | VllmParams) -> str:
 
 
 def load_engine(
-    params: TransformersParams | VllmParams | OpenAIParams, models: ModelNames
+    params: TransformersParams | VllmParams | OpenAIParams,
+    models: ModelNames,
+    batches: Path | None = None,
 ) -> Engine:
     """Return the engine that a recipe names, ready to complete calls.
+
+    Args:
+        params: of the engine.
+        models: of the recipe, of which an engine may serve the base.
+        batches: the file that has batches on record, for an engine that sends some.
 
     Raises:
         UserError: no such model, vllm is not installed, or a key's variable is not set.
@@ -57,7 +64,7 @@ def load_engine(
     if isinstance(params, OpenAIParams):
         from curate.llm.engines.openai import OpenAIEngine  # noqa: PLC0415
 
-        return OpenAIEngine(params, identity)
+        return OpenAIEngine(params, identity, batches)
     folder = prepare(find_model(params.model or models.base))
     dtype = choose_dtype(params.dtype or models.dtype)
     trust = models.trust_remote_code

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,9 @@ import orjson
 
 from curate.core.errors import UserError
 from curate.core.jsontypes import JSON
+from curate.llm.engines.batch import BatchDispatcher, BatchLine
+from curate.llm.engines.batchrecords import BatchRecords
+from curate.llm.engines.batchserver import BatchServer
 from curate.llm.engines.endpoint import Endpoint, EndpointError
 from curate.llm.engines.engine import NO_CALLBACKS, ChatPrefix, EngineCallbacks
 from curate.llm.engines.parameters import OpenAIParams, Structured
@@ -73,13 +77,17 @@ class OpenAIEngine:
     Args:
         params: of the engine.
         identity: what curate.llm.engines.loading.identify_engine says of it.
+        batches: the file that has batches on record; None to know of none once the process ends.
 
     Raises:
         UserError: a variable that should hold a key is not set.
     """
 
-    def __init__(self, params: OpenAIParams, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, params: OpenAIParams, identity: dict[str, Any], batches: Path | None = None
+    ) -> None:
         self._params, self._identity = params, identity
+        self._records = BatchRecords(batches) if params.batch is not None else None
         self._endpoints = [Endpoint(endpoint, params) for endpoint in params.endpoints]
         self._structured: Structured | None = (
             None if params.structured == "auto" else params.structured
@@ -114,7 +122,11 @@ class OpenAIEngine:
         return sum(TOKENS_A_MESSAGE + self.count_tokens(text) for text in texts) + TOKENS_A_MESSAGE
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the price of so many tokens."""
+        """Return the price of so many tokens, as calls are sent: one by one, or in batches."""
+        share = 1.0 if self._params.batch is None else self._params.batch.price
+        return share * self._live_cost(prompt_tokens, completion_tokens)
+
+    def _live_cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         prices = self._params.prices
         return (prompt_tokens * prices.prompt + completion_tokens * prices.completion) / 1e6
 
@@ -136,7 +148,9 @@ class OpenAIEngine:
         return prefix
 
     def close(self) -> None:
-        """Do nothing: connections live as long as a list of calls."""
+        """Close the record of batches; connections live as long as a list of calls."""
+        if self._records is not None:
+            self._records.close()
 
     def complete(
         self, calls: Sequence[Call], callbacks: EngineCallbacks = NO_CALLBACKS
@@ -149,12 +163,30 @@ class OpenAIEngine:
     ) -> list[Completion]:
         if self._structured is None and any(call.request.schema is not None for call in calls):
             self._structured = await self._probe(callbacks)
+        if self._records is not None:
+            return await self._complete_in_batches(calls, callbacks, self._records)
         dispatch = self._dispatch(calls, callbacks, self._structured or "none")
         completions = await dispatch.run()
         # A server that refuses one row and answers others means that row; else it means the recipe.
         if dispatch.refusal and not any(endpoint.answered for endpoint in self._endpoints):
             raise UserError(dispatch.refusal)
         return completions
+
+    async def _complete_in_batches(
+        self, calls: Sequence[Call], callbacks: EngineCallbacks, records: BatchRecords
+    ) -> list[Completion]:
+        (endpoint,) = self._endpoints
+        way = self._structured or "none"
+        lines = [BatchLine.of(call, self._identity, self._params, way) for call in calls]
+        async with endpoint.connect() as connection:
+            server = BatchServer(endpoint, connection, self._params)
+            batches = BatchDispatcher(server, records, self._params, self._read_in_batch)
+            return await batches.run(lines, callbacks)
+
+    def _read_in_batch(self, reply: Mapping[str, JSON], call: Call) -> Completion:
+        completion = self._read(reply, call, self._endpoints[0])
+        cost = self.cost(completion.prompt_tokens, completion.completion_tokens)
+        return replace(completion, cost=cost)
 
     def _dispatch(
         self, calls: Sequence[Call], callbacks: EngineCallbacks, structured: Structured
@@ -186,13 +218,17 @@ class OpenAIEngine:
         """Return what one server makes of a call, sent once; Fault if it makes nothing."""
         path, body = body_of(call, self._params, structured)
         reply = await line.endpoint.send(line.connection, path, body, call.sampling.max_tokens)
-        prompt_tokens, redactor = self.count_prompt(call.request), line.endpoint.redactor
-        try:
-            completion = read_reply(reply, call, self.count_tokens, prompt_tokens, redactor)
-        except EndpointError as fault:
-            raise EndpointError(f"{line.endpoint.place}: {fault}") from None
-        cost = self.cost(completion.prompt_tokens, completion.completion_tokens)
+        completion = self._read(reply, call, line.endpoint)
+        cost = self._live_cost(completion.prompt_tokens, completion.completion_tokens)
         return replace(completion, cost=cost)
+
+    def _read(self, reply: Mapping[str, JSON], call: Call, endpoint: Endpoint) -> Completion:
+        """Return a server's reply as a completion, its cost not yet set."""
+        prompt_tokens = self.count_prompt(call.request)
+        try:
+            return read_reply(reply, call, self.count_tokens, prompt_tokens, endpoint.redactor)
+        except EndpointError as fault:
+            raise EndpointError(f"{endpoint.place}: {fault}") from None
 
     @property
     def attempts(self) -> int:

@@ -13,10 +13,10 @@ engine:
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from curate.core.credentials import FreeFields, SecretFault, find_secret
 from curate.core.params import Params
@@ -115,6 +115,20 @@ class Prices(Params):
     completion: float = Field(0.0, ge=0, le=1e9, description="of tokens that are written")
 
 
+class BatchParams(Params):
+    """How calls go to the server's batch endpoint: files of many, answered within 24 hours."""
+
+    price: float = Field(0.5, ge=0, le=1, description="share of `prices` that a batch costs")
+    poll: float = Field(60.0, gt=0, description="seconds from one look at a batch to the next")
+    requests: int = Field(50_000, ge=1, description="most calls of one batch")
+    megabytes: float = Field(200.0, gt=0, description="most MB of one batch's file")
+
+
+def _read_batch(value: Any) -> Any:
+    """Return the settings of batches where it is only said whether there shall be any."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class OpenAIParams(Params):
     """A model behind servers that speak OpenAI's protocol, `vllm serve` included."""
 
@@ -151,6 +165,11 @@ class OpenAIParams(Params):
         True, description="whether requests carry a seed; some servers refuse one"
     )
     prices: Prices = Field(default_factory=Prices)
+    batch: Annotated[BatchParams | None, BeforeValidator(_read_batch)] = Field(
+        None,
+        description="true, or settings: send calls as batches, at half the price and within a day",
+        examples=[True],
+    )
     tokenizer: str | None = Field(
         None,
         description="model whose tokenizer counts tokens; estimated by length if null",
@@ -159,6 +178,14 @@ class OpenAIParams(Params):
     extra: FreeFields = Field(
         {}, description="further fields of every request", examples=[{"reasoning_effort": "low"}]
     )
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        if self.batch is not None and len(self.endpoints) > 1:
+            raise ValueError(
+                "batch goes with one endpoint: a batch lies on the server it was sent to"
+            )
+        return self
 
 
 def _read_method(value: Any) -> Any:
