@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.llm.ask import EngineClient
 from curate.llm.asking import open_client
@@ -197,7 +198,11 @@ def test_limits_hold_before_a_batch_is_sent(tmp_path: Path) -> None:
 
 
 def test_useless_answers_are_drawn_anew_in_a_batch(tmp_path: Path) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    schema: dict[str, JSON] = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+    }
     with batch_server() as server:
         server.plan = lambda body, before: good(
             body, '{"n": 1}' if body["seed"] % 2 else "no JSON at all"
@@ -251,7 +256,7 @@ def start_run(server: FakeBatches, folder: Path, count: int) -> subprocess.Popen
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO)
 
 
-def wait_until(run: subprocess.Popen[str], reached: Any) -> None:
+def wait_until(run: subprocess.Popen[str] | subprocess.Popen[bytes], reached: Any) -> None:
     while not reached():
         assert run.poll() is None, "the run ended before it was killed"
         time.sleep(0.01)
