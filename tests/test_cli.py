@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, errors and exit codes, some in a process of their own."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,13 +65,20 @@ class CommandResult:
 def curate(*arguments: str) -> CommandResult:
     """Run the command line in this process, which has imported what it needs."""
     out, err, code = StringIO(), StringIO(), 0
+    log = logging.getLogger("curate")
+    level = log.level
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(REPO)
         patch.setattr(sys, "argv", ["curate", *arguments])
+        # Neither the log of other tests nor that of this command reaches the other.
+        patch.setattr(log, "handlers", [])
+        log.setLevel(logging.NOTSET)
         try:
             main()
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            log.setLevel(level)
     return CommandResult(code, out.getvalue(), err.getvalue())
 
 

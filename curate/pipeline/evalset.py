@@ -17,6 +17,7 @@ from curate.config.recipe import Config
 from curate.core.bucket import open_store
 from curate.core.errors import UserError
 from curate.core.store import Artifact
+from curate.core.tables import read_table
 from curate.core.turntext import plain_messages
 from curate.generate.corpus import CorpusFiles
 from curate.generate.generation import Generator
@@ -64,7 +65,7 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> Writte
         run = Run(_other_seed(config), store, execute_all)
         artifact = _generate(run, config, methods)
     bill = orjson.loads(artifact.file("bill.json").read_bytes())
-    rows = pl.read_parquet(artifact.file("rows.parquet"))
+    rows = read_table(artifact.file("rows.parquet"))
     writer = bill["engine"]
     marks = _marks(methods, str(writer.get("model")), writer["engine"])
     records = list(_records(rows, marks))

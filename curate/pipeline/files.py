@@ -4,13 +4,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from curate.clean.nearest_drops import find_drops
 from curate.core.calls import Table
 from curate.core.preferences import pairs_of
 from curate.core.store import Artifact
-from curate.core.tables import read_table
+from curate.core.tables import read_table, scan_table
 from curate.pipeline.run import Run
 from curate.proof.keep import ADAPTER_FOLDER
 from curate.selectors.languages import language_warning, read_shares
@@ -112,7 +110,7 @@ def _compared_files(run: Run, own: SelectionResult) -> dict[str, Path]:
 
 def write_pairs(folder: Path) -> list[str]:
     """Write the table of pairs beside the selected rows; return its name, none if no row is a pair."""
-    pairs = pairs_of(pl.scan_parquet(folder / SELECTED)).collect()
+    pairs = pairs_of(scan_table(folder / SELECTED)).collect()
     if not pairs.height:
         return []
     pairs.write_parquet(folder / PAIRS)

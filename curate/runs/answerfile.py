@@ -18,6 +18,7 @@ import polars as pl
 from curate.core.bucket import is_bucket
 from curate.core.errors import UserError
 from curate.core.store import Store
+from curate.core.tables import read_table
 from curate.llm.cache import STORED
 from curate.llm.cachefile import CacheFile, ModelUsage
 from curate.llm.segments import SharedAnswer, answer_line, read_answer, shared_bytes
@@ -152,7 +153,7 @@ def _json_lines(path: Path) -> Iterator[bytes]:
 def _table_lines(path: Path) -> Iterator[bytes]:
     """Yield the rows of a table as lines of JSON."""
     try:
-        table = pl.read_parquet(path, columns=["key", "time", "completion", "engine", "model"])
+        table = read_table(path, ["key", "time", "completion", "engine", "model"])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path} is no Parquet file of answers ({error})") from error
     for row in table.iter_rows(named=True):

@@ -61,7 +61,7 @@ def test_bounds_are_whole_numbers(method: str) -> None:
     generator = cls.model_construct(**needed)
     calls = generator.cost(10, 100).calls
     assert isinstance(calls, int)
-    assert calls > 0
+    assert calls > 0 or not generator.asks
     rows = generator.cost(10, 100).rows
     assert rows is None or rows > 0
 
