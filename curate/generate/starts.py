@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from curate.core.errors import UserError
 from curate.core.rows import Message
 from curate.generate.generation import Generation, Generator, SeedExample, read_examples
+from curate.text.words import count_words, word_counts
 
 LACKING = {"pool": "the pool has none", "prompts": "no prompt is a single user turn"}
 
@@ -54,7 +55,7 @@ def choose_starts(
         single = [
             example
             for example in _single_of(run, params.start)
-            if most_words is None or len(example.response.split()) <= most_words
+            if most_words is None or count_words(example.response) <= most_words
         ]
         starts = [single[i] for i in _draw(run, len(single), params.rows)]
     if not starts:
@@ -83,7 +84,7 @@ def _draw_of_pool(run: Generation, count: int, most_words: int | None) -> list[S
     single = (roles.list.count_matches("user") == 1) & (roles.list.last() == "assistant")
     if most_words is not None:
         response = pl.col("messages").list.last().struct.field("content")
-        single &= response.str.count_matches(r"\S+") <= most_words
+        single &= word_counts(response) <= most_words
     ids = run.pool.filter(single).select("row_id").collect()["row_id"].sort()
     drawn = ids.gather(_draw(run, len(ids), count))
     rows = run.pool.filter(pl.col("row_id").is_in(drawn.implode())).collect().sort("row_id")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from curate.text.shingles import UNSPACED, WORD_OR_CHARACTER
+from curate.text.shingles import CHARACTER, UNSPACED, WORD_OR_CHARACTER
 
 ACCENTS = "[\u0300-\u036f]+"
 _ACCENTS = re.compile(ACCENTS)
@@ -37,6 +37,8 @@ _STABLE = [
 CHANGING = f"[^\\x00-\\x7f{''.join(_STABLE)}]"
 _UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
 _ASCII = re.compile("[A-Za-z0-9]+")
+# What stands between spaces, or a character of a script that puts none between its words.
+_COUNTED = rf"{CHARACTER}|[^\s{UNSPACED}]+"
 
 
 class Word(NamedTuple):
@@ -45,6 +47,17 @@ class Word(NamedTuple):
     text: str
     start: int
     stop: int
+
+
+def word_counts(texts: pl.Expr) -> pl.Expr:
+    """Return how many words texts have as they are written: between spaces, or by characters."""
+    return texts.str.count_matches(_COUNTED)
+
+
+def count_words(text: str) -> int:
+    """Return how many words a text has, counted as word_counts does it."""
+    count: int = pl.select(word_counts(pl.lit(text))).item()
+    return count
 
 
 def wide_texts(texts: pl.Series) -> pl.Series:

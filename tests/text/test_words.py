@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.text.words import CHANGING, fold, join_words, split_words, word_spans
+from curate.text.words import CHANGING, count_words, fold, join_words, split_words, word_spans
 from tests.conftest import examples
 
 SCRIPTS = st.text(
@@ -66,3 +66,17 @@ def test_folding_leaves_out_only_texts_that_it_would_not_change() -> None:
         assert unicodedata.normalize("NFKD", f"a{char}b") == f"a{char}b"
         assert char.lower() == char
         assert unicodedata.category(char)[0] != "M"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("It's 3.5 km, e-mail me!", 5),
+        ("軽いから", 4),
+        ("GPT4模型 is", 4),
+        (" \n\u3000", 0),
+    ],
+)
+def test_words_are_counted_as_they_are_written(text: str, count: int) -> None:
+    assert count_words(text) == count

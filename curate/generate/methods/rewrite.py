@@ -49,6 +49,7 @@ from curate.llm.compare import AnswerPair, PreferenceScore
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
+from curate.text.words import count_words
 
 VERSION = 1
 ROW_SCHEMA = pl.Schema(
@@ -67,6 +68,7 @@ ROW_SCHEMA = pl.Schema(
 class RewriteFilters(Filters):
     """What is asked of every generated row; its prompt is that of its source."""
 
+    prompt_words: tuple[int, int] = Field((1, 1_000), description="least and most")
     rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
     cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
 
@@ -172,8 +174,8 @@ class Rewriting:
         return rewrite.drop(*rejection) if rejection else rewrite
 
     def _find_rejection(self, source: SeedExample, text: str) -> Rejection | None:
-        words = len(text.split())
-        if words <= len(source.response.split()):
+        words = count_words(text)
+        if words <= count_words(source.response):
             return RejectReason.NOT_EVOLVED, f"{words} words, no more than before"
         if leak := self.style_fragments.find(text):
             return RejectReason.PROMPT_LEAK, f"style: {leak}"
@@ -220,10 +222,10 @@ class Rewriting:
         return pl.DataFrame(lines, schema=ROW_SCHEMA, orient="row")
 
     def _line(self, source: SeedExample, rewrite: Candidate | None) -> tuple[object, ...]:
-        head = source.row_id, self.forms[source.row_id], len(source.response.split())
+        head = source.row_id, self.forms[source.row_id], count_words(source.response)
         if rewrite is None:
             return (*head, None, None, "unsent", "")
         reason = rewrite.reject_reason
-        words = len(rewrite.response.split())
+        words = count_words(rewrite.response)
         state = "kept" if reason is None else reason.value
         return (*head, words, rewrite.notes.get("confidence"), state, rewrite.detail)

@@ -67,6 +67,19 @@ def agree(new: bool) -> Any:
     return lambda call: json.dumps({"answer": "A" if second_is_new(call) is new else "B"})
 
 
+def _shows_new_second(call: Call) -> bool:
+    text = text_of(call)
+    return "体積" in text.split("Response B:" if "Response B:" in text else "Response 2:")[1]
+
+
+def always_new(call: Call) -> str:
+    return json.dumps({"reason": "Full.", "better": "B" if _shows_new_second(call) else "A"})
+
+
+def agree_new(call: Call) -> str:
+    return json.dumps({"answer": "A" if _shows_new_second(call) else "B"})
+
+
 def script(**changed: Any) -> ScriptedEngine:
     return ScriptedEngine(
         [
@@ -230,6 +243,21 @@ def test_terse_rows_of_the_pool_and_what_became_of_each(style: str) -> None:
     ]
     with pytest.raises(UserError, match="a response of at most 3 words to start from"):
         rewrite(engine, style, target=examples([("What now?", long)]), terse=3)
+
+
+def test_words_of_a_script_without_spaces_are_its_characters(style: str) -> None:
+    long = "木が水に浮くのは水より軽いからです。" * 3
+    rows = [("木はなぜ浮きますか。", "軽いから"), ("石はなぜ沈みますか。", long)]
+    engine = script(
+        write="木は同じ体積の水より軽いから浮きます。 The answer is 軽いから",
+        choose=always_new,
+        reflect=agree_new,
+    )
+    for given in ({"target": examples(rows)}, {"pool": rows}):
+        params = {"style": style, "terse": 20, "start": "pool" if "pool" in given else "target"}
+        run = generate("rewrite", engine, params=params, **given)
+        (line,) = run.tables["rows"].rows(named=True)
+        assert (line["state"], line["words"], line["new_words"]) == ("kept", 4, 26)
 
 
 def test_what_a_limit_leaves_open_is_no_row_and_said_so(style: str) -> None:
