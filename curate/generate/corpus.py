@@ -129,15 +129,15 @@ def read_passages(
     return passages
 
 
-def find_corpus(corpus: CorpusFiles) -> list[PoolFile]:
-    """Return the files of a corpus, sorted by name.
+def find_corpus(corpus: CorpusFiles, parameter: str = "corpus") -> list[PoolFile]:
+    """Return the files of a corpus, sorted by name; what is wrong with it is said under a parameter.
 
     Raises:
         UserError: nothing is there, or a data set has several splits and none is named.
     """
     path, plain = corpus.path, not (corpus.split or corpus.config or corpus.revision)
     if not plain or parse_address(path) or not is_folder(path):
-        with named_key("corpus"):
+        with named_key(parameter):
             files, _ = find_source(path, corpus.split, corpus.config, corpus.revision)
         return list(files)
     files = [
@@ -147,7 +147,7 @@ def find_corpus(corpus: CorpusFiles) -> list[PoolFile]:
     ]
     if not files:
         raise UserError(
-            f"corpus: no file under {path} is one of records (JSON, Parquet ...) or ends in one of "
+            f"{parameter}: no file under {path} is one of records (JSON, Parquet ...) or ends in one of "
             f"{', '.join(TEXT_SUFFIXES)}"
         )
     return files

@@ -217,7 +217,7 @@ def find_sources(params: Mapping[str, JSON]) -> dict[str, list[PoolFile]]:
     """
     reads = find_method(Generator, str(params["method"])).reads
     sources = {name: params[name] for name in reads if params[name] is not None}
-    return {name: find_corpus(_corpus(source)) for name, source in sources.items()}
+    return {name: find_corpus(_corpus(source), name) for name, source in sources.items()}
 
 
 def _held_out(value: JSON) -> list[JSON]:

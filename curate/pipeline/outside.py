@@ -31,7 +31,9 @@ def _check_prompts(params: Method, folder: str | None) -> None:
 
 
 def check_generators(generate: GenerationSettings) -> None:
-    """Fail where a generator names a file that is not there; in a run such a method ends alone.
+    """Fail where a generator names a file that is not there or cannot be used.
+
+    In a run such a method ends alone.
 
     Raises:
         UserError: says which one.
@@ -39,6 +41,7 @@ def check_generators(generate: GenerationSettings) -> None:
     for method in generate.methods:
         try:
             _check_prompts(method, generate.prompts)
+            method.check()
             find_sources(method.model_dump(mode="json"))
         except UserError as error:
             raise UserError(f"generate: {method.method}: {error}") from error

@@ -62,9 +62,21 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
         {"methods": [{"method": "rewrite", "style": "style.md"}]},
         "generate: rewrite: .*style",
     ),
+    "tools": (
+        {"methods": [{"method": "tool_calls", "tools": "tools.json"}]},
+        "generate: tool_calls: .*the file of tools",
+    ),
+    "empty style": (
+        {"methods": [{"method": "rewrite", "style": "empty.txt"}]},
+        "generate: rewrite: style: empty.txt is empty",
+    ),
+    "no functions": (
+        {"methods": [{"method": "tool_calls", "tools": "empty.txt"}]},
+        "generate: tool_calls: tools: empty.txt is no JSON list of functions",
+    ),
     "personas": (
         {"methods": [{"method": "aide", "persona_file": "people.txt"}]},
-        "generate: aide: .*people.txt",
+        "generate: aide: persona_file: .*people.txt",
     ),
     "prompts": (
         {"methods": [{"method": "aide"}], "prompts": "own"},
@@ -76,6 +88,7 @@ UNREAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("")
     for name in ("pool", "target"):
         row = {"messages": turns(f"What is in the {name}?", "A row.")}
         Path(f"{name}.jsonl").write_text(json.dumps(row))

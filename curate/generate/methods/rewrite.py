@@ -97,6 +97,14 @@ class RewriteGenerator(StartParams):
     top_p: TopP = 0.95
     max_tokens: int = Field(1_024, ge=8, description="of a rewrite; one that is cut is lost")
 
+    def check(self) -> None:
+        """Fail if the style file cannot be read or is empty.
+
+        Raises:
+            UserError: says which one.
+        """
+        read_style(self.style)
+
     def generate(self, run: Generation) -> None:
         """Rewrite each row's response, once, and keep what is preferred and answers the same."""
         style = read_style(self.style, next(iter(run.digests.get("style", {}).values()), None))
@@ -116,7 +124,7 @@ class RewriteGenerator(StartParams):
         return Workload(calls=calls, answer_tokens=self.max_tokens, rows=rows)
 
 
-def read_style(path: str, digest: str | None) -> str:
+def read_style(path: str, digest: str | None = None) -> str:
     """Return the text of a style file.
 
     Raises:

@@ -73,6 +73,14 @@ class ToolCallsGenerator(Generator):
             )
         return self
 
+    def check(self) -> None:
+        """Fail if the file of functions cannot be used.
+
+        Raises:
+            UserError: it cannot be read, or says what no function is declared by.
+        """
+        read_functions(self.tools)
+
     def generate(self, run: Generation) -> None:
         """Plan and write requests, have them served, and put the rows on record."""
         digest = next(iter(run.digests.get("tools", {}).values()), None)
