@@ -7,10 +7,10 @@
 
 Published: Xiong et al. 2024, "From Artificial Needles to Real Haystacks", arXiv:2406.19292, tune on 150
 to 350 lists of dictionaries of some 4,000 tokens, for two or three epochs with the loss on answers.
-Models then retrieve better from long texts and, since nothing in the rows is a fact, make nothing up. An
-answer `template` in the prompt helps, since what is learned then is to find and not how to put it.
-`long` is after M4LE (Kwan et al. 2023, arXiv:2310.19240), which makes long examples of short ones for
-evaluation. `arithmetic` is ours.
+Models then retrieve better from long texts and, since nothing in the rows is a fact, are not led to make
+facts up. An answer `template` in the prompt helps, since what is learned then is to find and not how to
+put it. `long` is after M4LE (Kwan et al. 2023, arXiv:2310.19240), which makes long examples of short
+ones for evaluation. `arithmetic` is ours.
 
 Each row of the first three has `tokens` tokens by the base model's tokenizer and chat template, within
 5 %. Its answer stands in the prompt once (of `long` the prompt that it answers does), and answers lie in
