@@ -1,6 +1,8 @@
 """Checks of a recipe that hold several of its parts against each other."""
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.clean.duplicates import HighestScore
@@ -25,6 +27,7 @@ from curate.selectors.groups import META
 from curate.selectors.planner import RANKING_COLUMNS, ROW_COLUMNS, named_stages
 
 Place = tuple[str | int, ...]
+WILDCARDS = frozenset("*?[")
 
 
 def check_eval_sets(stages: Sequence[Stage], example_sets: Collection[str]) -> None:
@@ -184,7 +187,7 @@ def check_generators(
 
 def check_corpora(generators: Sequence[Generator]) -> None:
     """Fail where documents that one method holds out for an eval set make rows by another."""
-    first_by_path: dict[str, CorpusFiles] = {}
+    earlier: list[tuple[PurePosixPath, CorpusFiles]] = []
     for i, params in enumerate(generators):
         for name in params.reads:
             corpus, place = getattr(params, name), ("generate", "methods", i, name)
@@ -192,13 +195,23 @@ def check_corpora(generators: Sequence[Generator]) -> None:
                 continue
             if corpus.part != "kept":
                 raise KeyFault((*place, "part"), "`curate evalset` alone reads what is held out")
-            first = first_by_path.setdefault(corpus.path, corpus)
-            if corpus.held_out_by != first.held_out_by:
-                raise KeyFault(
-                    place,
-                    f"another method holds out other documents of {corpus.path}: give both the same "
-                    "held_out and held_out_seed",
-                )
+            root = _corpus_root(corpus.path)
+            for other_root, other in earlier:
+                common = root.is_relative_to(other_root) or other_root.is_relative_to(root)
+                if common and corpus.held_out_by != other.held_out_by:
+                    raise KeyFault(
+                        place,
+                        f"another method holds out other documents of {other.path}: give both the same "
+                        "held_out and held_out_seed",
+                    )
+            earlier.append((root, corpus))
+
+
+def _corpus_root(path: str) -> PurePosixPath:
+    """Return the file or folder that a corpus is below, however its path is written."""
+    whole = path if "://" in path else str(Path(path).resolve())
+    fixed = takewhile(lambda part: not WILDCARDS & set(part), PurePosixPath(whole).parts)
+    return PurePosixPath(*fixed)
 
 
 def check_arms(arms: Sequence[str | ArmFile], compared: Sequence[str]) -> None:

@@ -10,13 +10,13 @@ passage, are RAFT's (Zhang et al. 2024, arXiv:2403.10131), with its 4 distractor
 passages hold no answer, and a response that says so, are SQuAD 2.0's (Rajpurkar et al. 2018,
 arXiv:1806.03822); RAFT's rows without the passage keep the answer.
 
-Ours: distractors are the passages nearest to the query that were not cited and that cannot hold the
-answer, by its numbers and words that the question lacks. Where an answer has none (yes, no), a row
-never declines. The order is drawn, so that the answer stands at each place equally often, and a row that
-declines has as many passages as it would have had with the answer's.
+Ours: distractors are the passages nearest to the query that are no copies of cited ones and that cannot
+hold the answer, by its numbers and words that the question lacks. Where an answer has none (yes, no), a
+row never declines. The order is drawn, so that the answer stands at each place equally often, and a row
+that declines has as many passages as it would have had with the answer's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,15 +91,16 @@ class ContextWriter:
         rng = self.run.rng("context", draft.notes["round"], draft.notes["place"])
         cited: list[str] = list(dict.fromkeys(draft.notes["cited"]))
         traces = AnswerTraces(draft.prompt, draft.response, self.shares.support)
-        near = [self.ids[hit.number] for hit in hits if self._is_distractor(hit, cited, traces)]
+        copies = {_plain(self.texts[name]) for name in cited}
+        near = [self.ids[hit.number] for hit in hits if self._is_distractor(hit, copies, traces)]
         declines = rng.random() < self.shares.unanswerable and traces.telling and bool(near)
         count = self.shares.distractors
         chosen = near[: count + len(cited)] if declines else [*cited, *near[:count]]
         return self._write(draft, [chosen[i] for i in rng.permutation(len(chosen))], declines, rng)
 
-    def _is_distractor(self, hit: Hit, cited: Sequence[str], traces: AnswerTraces) -> bool:
-        passage_id = self.ids[hit.number]
-        return passage_id not in cited and not traces.may_be_in(self.texts[passage_id])
+    def _is_distractor(self, hit: Hit, copies: Set[str], traces: AnswerTraces) -> bool:
+        passage = self.texts[self.ids[hit.number]]
+        return _plain(passage) not in copies and not traces.may_be_in(passage)
 
     def _write(
         self, draft: Candidate, passage_ids: Sequence[str], declines: bool, rng: np.random.Generator
@@ -117,6 +118,11 @@ class ContextWriter:
             messages=pair(prompt, wording if declines else draft.response),
             notes={**draft.notes, **notes},
         )
+
+
+def _plain(text: str) -> str:
+    """Return a text without what tells copies of it apart."""
+    return " ".join(text.split()).casefold()
 
 
 def corpus_table(ids: Sequence[str], kept: Sequence[Candidate]) -> pl.DataFrame:

@@ -35,6 +35,8 @@ from curate.pool.records import BOM, LONGEST, Record, read_records
 TEXT_SUFFIXES = (".txt", ".md", ".text")
 TEXT_FIELDS = ("text", "content", "contents", "body", "document", "passage")
 PREFIX = "corpus/"
+# What the names of a document's second and further passages end in.
+PASSAGE_END = r"#\d+$"
 SENTENCE_END = regex.compile(r"[.!?。！？][\"'”’)\]]*$")
 PEEKED = 4_096
 
@@ -91,6 +93,11 @@ Corpus = Annotated[
         json_schema_input_type=str | CorpusFiles,
     ),
 ]
+
+
+def document_of(passage_id: str) -> str:
+    """Return the name of the document that a passage is from."""
+    return regex.sub(PASSAGE_END, "", passage_id)
 
 
 def read_passages(

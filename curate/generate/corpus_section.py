@@ -4,6 +4,7 @@ import polars as pl
 
 from curate.core.numerals import counted, number, percent
 from curate.core.section import Block, DataTable, Heading, note, paragraph
+from curate.generate.corpus import PASSAGE_END
 from curate.generate.generator_section import GeneratorRecord
 
 
@@ -14,7 +15,7 @@ def corpus_blocks(record: GeneratorRecord) -> tuple[Block, ...]:
         return ()
     passages = record.run.table(name).collect()
     documents = (
-        passages.group_by(pl.col("passage_id").str.replace(r"#\d+$", ""))
+        passages.group_by(pl.col("passage_id").str.replace(PASSAGE_END, ""))
         .agg(pl.col("cited", "in_rows").sum())
     )  # fmt: skip
     return (

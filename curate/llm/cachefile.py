@@ -45,11 +45,20 @@ ADD = "INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?)"
 
 @dataclass(frozen=True)
 class AnswerChoice:
-    """Which answers: of an engine, of a model, made so many days ago or earlier; None is any."""
+    """Which answers: of an engine, of a model, made so many days ago or earlier; None is any.
+
+    Raises:
+        UserError: the days are no number.
+    """
 
     engine: str | None = None
     model: str | None = None
     days: float | None = None
+
+    def __post_init__(self) -> None:
+        # SQLite reads NaN as null, which would choose all.
+        if self.days is not None and not self.days >= 0:
+            raise UserError(f"--days: {self.days} is no number of days; give one from 0 on")
 
     def values(self) -> tuple[str | None, str | None, float | None]:
         """Return the values for the marks of CHOSEN."""

@@ -106,9 +106,19 @@ def read_answer(line: bytes) -> SharedAnswer:
         answer = SharedAnswer(**orjson.loads(line))
         if answer.completion is not None:
             read_completion(orjson.dumps(answer.completion))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"a later version wrote it: {error}") from error
+    if not _is_sound(answer):
+        raise ValueError("one of its fields is of another type")
     return answer
+
+
+def _is_sound(answer: SharedAnswer) -> bool:
+    """Return whether the fields have their types: a file takes others, and nobody can read it then."""
+    completion = answer.completion or {"text": "", "finish": ""}
+    texts = (answer.key, answer.engine, answer.model, completion["text"], completion["finish"])
+    is_time = isinstance(answer.time, int | float) and not isinstance(answer.time, bool)
+    return is_time and all(isinstance(text, str) for text in texts)
 
 
 def shared_bytes(bucket: str) -> int:

@@ -19,9 +19,9 @@ from curate.core.errors import UserError
 from curate.core.store import Artifact
 from curate.core.tables import read_table
 from curate.core.turntext import plain_messages
-from curate.generate.corpus import CorpusFiles
+from curate.generate.corpus import CorpusFiles, document_of
 from curate.generate.generation import Generator
-from curate.generate.outcome import outcome_line, outcomes_of
+from curate.generate.outcome import RowWriter, outcome_line, outcomes_of, writer_of
 from curate.generate.settings import GenerationSettings
 from curate.generate.step import generate_rows
 from curate.pipeline.inputs import input_sets
@@ -66,8 +66,9 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> Writte
         artifact = _generate(run, config, methods)
     bill = orjson.loads(artifact.file("bill.json").read_bytes())
     rows = read_table(artifact.file("rows.parquet"))
-    writer = bill["engine"]
-    marks = _marks(methods, str(writer.get("model")), writer["engine"])
+    writer = writer_of(bill, config.model_dump(mode="json"))
+    assert writer is not None, "a method that reads a corpus asks an engine"
+    marks = _marks(methods, writer)
     records = list(_records(rows, marks))
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}")
@@ -139,15 +140,15 @@ def _check_file(out: Path) -> None:
         raise UserError(f"{out} is no eval set that was written here; give the name of a new file")
 
 
-def _marks(methods: Sequence[Generator], writer: str, engine: str) -> dict[str, SyntheticMark]:
+def _marks(methods: Sequence[Generator], writer: RowWriter) -> dict[str, SyntheticMark]:
     """Return the mark of each method's rows, by the model and the engine that wrote them."""
     marks = {}
     for method in methods:
         corpus = _corpus(method)
         assert corpus is not None
         marks[method.method] = SyntheticMark(
-            writer=writer,
-            engine=engine,
+            writer=writer.model,
+            engine=writer.engine,
             method=method.method,
             corpus=corpus.path,
             held_out=corpus.held_out,
@@ -164,7 +165,7 @@ def _records(rows: pl.DataFrame, marks: Mapping[str, SyntheticMark]) -> Iterator
         # In one field: of others, layouts may think that they are part of the conversation.
         mark = {
             **marks[row["method"]].record(),
-            "documents": sorted({passage.partition("#")[0] for passage in passages}),
+            "documents": sorted(set(map(document_of, passages))),
             **{name: notes[name] for name in KEPT_NOTES if name in notes},
         }
         yield {"messages": plain_messages(row["messages"]), KEY: mark}

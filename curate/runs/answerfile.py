@@ -39,6 +39,7 @@ SCHEMA = pl.Schema(
         "completion": pl.String,
     }
 )
+READ = pl.Schema({name: SCHEMA[name] for name in ("key", "time", "completion", "engine", "model")})
 PLAIN = ("text", "finish", "prompt_tokens", "completion_tokens", "cost")
 SHARED = (
     "this is the file of this machine; the bucket, and machines that have taken answers from it, keep "
@@ -153,7 +154,7 @@ def _json_lines(path: Path) -> Iterator[bytes]:
 def _table_lines(path: Path) -> Iterator[bytes]:
     """Yield the rows of a table as lines of JSON."""
     try:
-        table = read_table(path, ["key", "time", "completion", "engine", "model"])
+        table = read_table(path, list(READ)).match_to_schema(READ)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path} is no Parquet file of answers ({error})") from error
     for row in table.iter_rows(named=True):

@@ -116,6 +116,17 @@ def test_a_passage_that_holds_the_answer_too_is_no_distractor() -> None:
     assert set(shown_ids(answered)) == set(CORPUS) - {"corpus/again.txt"}
 
 
+@pytest.mark.parametrize("response", ["", "Yes, it is."])
+def test_a_copy_of_the_cited_passage_is_no_distractor(
+    monkeypatch: pytest.MonkeyPatch, response: str
+) -> None:
+    copy = DOCUMENTS["harbour"].upper().replace(" ", "\n", 1)
+    monkeypatch.setitem(CORPUS, "corpus/copy.txt", copy)
+    (answered,) = write([draft(response=response)], 9, 0.0)
+    assert "corpus/copy.txt" not in shown_ids(answered)
+    assert "corpus/port.txt" in shown_ids(answered)
+
+
 def test_a_yes_or_no_is_never_declined() -> None:
     (answered,) = write([draft(response="Yes, it is.")], 2, 1.0)
     assert answered.notes["answerable"]

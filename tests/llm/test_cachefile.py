@@ -86,6 +86,12 @@ def test_an_answer_that_is_added_is_found_and_replaces_none(tmp_path: Path) -> N
     cache.close()
 
 
+@pytest.mark.parametrize("days", [float("nan"), -1.0])
+def test_days_that_are_no_number_of_days_choose_nothing(days: float) -> None:
+    with pytest.raises(UserError, match="is no number of days"):
+        AnswerChoice(days=days)
+
+
 def test_many_answers_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curate.llm.cachefile.ANSWERS_A_TIME", 3)
     fill(tmp_path / "c", [("e", "m", 0, Completion(str(i), "ok")) for i in range(10)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from hypothesis import strategies as st
 
 import curate
 from curate.cli import main
+from curate.config.checks import check_corpora
+from curate.config.faults import KeyFault
 from curate.config.loading import load_config
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.generate.corpus import CorpusFiles, read_passages
 from curate.generate.methods.craft import CraftGenerator
+from curate.generate.methods.search_instruct import SearchInstructGenerator
 from curate.generate.step import method_source
 from curate.pipeline.curation import run_curation
 from curate.pool.synthetic import synthetic_sentence
@@ -252,6 +256,47 @@ def test_methods_that_hold_out_other_documents_of_a_corpus_are_a_fault(
     written_recipe.write_text(json.dumps(recipe))
     with pytest.raises(UserError, match="give both the same held_out and held_out_seed"):
         load_config(written_recipe)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ("docs/", "docs/*.md", False),
+        ("docs", "./docs/", False),
+        ("docs/bees.md", "docs/**", False),
+        ("s3://bucket/docs/", "s3://bucket/docs/*.md", False),
+        ("docs/", "documents/", True),
+        ("docs/a.md", "docs/b.md", True),
+        ("s3://bucket/docs/", "s3://other/docs/", True),
+    ],
+)
+def test_a_corpus_is_the_same_however_its_path_is_written(
+    first: str, second: str, apart: bool
+) -> None:
+    methods = [
+        CraftGenerator.model_validate({"corpus": {"path": first, "held_out": 0.2}}),
+        SearchInstructGenerator.model_validate({"corpus": second}),
+    ]
+    with nullcontext() if apart else pytest.raises(KeyFault, match="holds out other documents"):
+        check_corpora(methods)
+
+
+def test_the_mark_names_a_model_of_this_process_and_whole_documents(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A model in this process is identified by its weights, not by a name.
+    monkeypatch.setattr(engine, "identity", lambda: {"engine": "transformers", "weights": "1f"})
+    path = recipe["generate"]["methods"][0]["corpus"]["path"]
+    recipe["generate"]["methods"][0]["corpus"]["path"] = path.replace("corpus", "c#")
+    Path(path).rename(path.replace("corpus", "c#"))
+    recipe["models"] = {"base": "smollm2-135m"}
+    records = written(curate.evalset(recipe, tmp_path / "eval.jsonl").path)
+    assert {record["synthetic"]["writer"] for record in records} == {"smollm2-135m"}
+    assert all(
+        name.startswith("corpus/c#.jsonl:")
+        for record in records
+        for name in record["synthetic"]["documents"]
+    )
 
 
 def test_a_recipe_that_holds_nothing_out_and_a_file_of_somebody_else(

@@ -24,6 +24,10 @@ from tests.llm.test_sharedcache import bucket
 
 __all__ = ["bucket"]
 TEXTS = ["one", "two", "three"]
+ANSWER = (
+    '{"key": "k", "time": 1.5, "completion": {"text": "yes", "finish": "ok"}, "engine": "e", '
+    '"model": "m"}'
+)
 
 
 @pytest.fixture
@@ -89,6 +93,21 @@ def test_a_table_has_the_texts_in_columns(store: Store, tmp_path: Path) -> None:
     assert sorted(table["text"]) == sorted(TEXTS) and set(table["finish"]) == {"ok"}
 
 
+def test_a_line_is_taken_in_and_a_table_of_other_columns_is_not(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text(ANSWER)
+    assert say("import", tmp_path / "a.jsonl", store.address)[1] == "1 of 1 answers are new here\n"
+    file = tmp_path / "a.parquet"
+    say("export", file, store.address)
+    for column in (pl.col("time").cast(pl.String), pl.col("completion").cast(pl.Binary)):
+        pl.read_parquet(file).with_columns(column).write_parquet(tmp_path / "b.parquet")
+        assert (
+            "is no Parquet file of answers"
+            in say("import", tmp_path / "b.parquet", store.address)[1]
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
@@ -101,6 +120,12 @@ def test_a_table_has_the_texts_in_columns(store: Store, tmp_path: Path) -> None:
             '{"key": "k", "time": 1, "completion": {"text": "", "finish": "failed"}}',
             "line 1: there is no answer in",
         ),
+        ("a.jsonl", '{"key": "k", "time": 1, "completion": ["x"]}', "line 1: it is no answer"),
+        ("a.jsonl", ANSWER.replace('"k"', "1"), "line 1: it is no answer"),
+        ("a.jsonl", ANSWER.replace('"m"', "null"), "line 1: it is no answer"),
+        ("a.jsonl", ANSWER.replace("1.5", '"monday"'), "line 1: it is no answer"),
+        ("a.jsonl", ANSWER.replace('"ok"', '["ok"]'), "line 1: it is no answer"),
+        ("a.jsonl", ANSWER.replace('"yes"', "1"), "line 1: it is no answer"),
         ("a.parquet", "PAR1", "is no Parquet file of answers"),
     ],
 )

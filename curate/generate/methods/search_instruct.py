@@ -50,7 +50,7 @@ from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, array, characters_for, greedy, record, text, tokens_for
 from curate.llm.structured import Answer
 
-VERSION = 1
+VERSION = 2
 QUESTION_LETTERS, QUERY_LETTERS = 300, 120
 CONTEXT = ("context", "distractors", "unanswerable")
 

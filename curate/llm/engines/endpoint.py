@@ -259,8 +259,8 @@ class Endpoint:
         """Send less at one time to a server that has too much."""
         if self.window.shrink(sent_in) and sent_in == 0 and self.window.most > 1:
             LOG.info(
-                "%s turns calls away (HTTP %s) with %s under way: %s from now on, and more as it "
-                "takes them", self.place, status, self.window.most, self.window.size,
+                "%s turns calls away (HTTP %s): at most %s under way from now on instead of %s, and "
+                "more as it takes them", self.place, status, self.window.size, self.window.most,
             )  # fmt: skip
 
     def _refusal(self, status: int, sentence: str) -> EndpointError:

@@ -113,7 +113,7 @@ def test_a_crowded_server_turns_fewer_calls_away_and_answers_all(
         adaptive, finishes = turned_away(200)
     assert finishes == ["ok"] * 200
     (line,) = [m for m in caplog.messages if "turns calls away" in m]
-    assert "(HTTP 429) with 32 under way: 16 from now on" in line
+    assert "(HTTP 429): at most 16 under way from now on instead of 32" in line
     monkeypatch.setattr("curate.llm.engines.congestion.DECREASE", 1.0)
     fixed, finishes = turned_away(200, attempts=1_000)
     assert finishes == ["ok"] * 200
