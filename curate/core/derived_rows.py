@@ -1,4 +1,7 @@
-"""Rows that a stage makes of others: the old row is the parent, whose source and fields they keep."""
+"""Rows that a stage makes of others: the old row is the parent, whose source and fields they keep.
+
+Of a preference pair the rejected answer stays what it is, unless the stage says otherwise.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from curate.core.rows import SCHEMA, Message, content_hash, text_hash
 def derive_rows(
     rows: pl.DataFrame, messages: Sequence[Sequence[Message]], method: str
 ) -> pl.DataFrame:
-    """Return one new row for each row: other messages, the same source, origin and meta.
+    """Return one new row for each row: other messages; rejected answer, source, origin and meta stay.
 
     Args:
         rows: the parents, with the schema of rows.
@@ -24,7 +27,7 @@ def derive_rows(
         "row_id": [derived_id(parent, method) for parent in rows["row_id"]],
         "messages": [list(turns) for turns in messages],
         "tools": rows["tools"],
-        "rejected": [None] * rows.height,
+        "rejected": rows["rejected"],
         "content_hash": list(map(content_hash, messages, rows["tools"])),
         "text_hash": list(map(text_hash, messages, rows["tools"])),
         "source": rows["source"],

@@ -59,3 +59,15 @@ def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(
         messages=pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
     )
+
+
+def without_equal_answers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows without the rejected answers that say what the chosen one says."""
+    chosen, rejected = (
+        pl.col(name).list.last().struct.field("content") for name in ("messages", "rejected")
+    )
+    return rows.with_columns(
+        rejected=pl.when((chosen == rejected).fill_null(value=False))
+        .then(None)
+        .otherwise("rejected")
+    )

@@ -34,6 +34,7 @@ from curate.answers.values import CHECKED_HOW, Check, same_answer, warn_not_comp
 from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
+from curate.core.jsontypes import JSON
 from curate.core.keyed import EngineSource
 from curate.core.ledger import evidence_of
 from curate.core.methods import method
@@ -68,9 +69,11 @@ from curate.llm.requests import Sampling, chat
 from curate.models.finetune import ADAPTER
 
 VERSION = 2
-ROWS_VERSION = 3
+ROWS_VERSION = 4
 REPLACED, SAME, NOT_BETTER = "replaced", "the same answer", "not better"
 NO_ANSWER, NO_JUDGEMENT = "no usable answer", "no usable judgement"
+# The confidence of a comparison that is for neither.
+EVEN = 0.5
 
 
 @method
@@ -354,19 +357,31 @@ def write_corrections(out: Path, rows: Table, comparisons: Table, confidence: fl
 
 
 def corrected_rows(parents: pl.DataFrame) -> pl.DataFrame:
-    """Return the new rows of the old ones, which have `new` and its `confidence`, and are rejected."""
+    """Return the new rows of the old ones, which have `new` and its `confidence`.
+
+    The old response is rejected, unless the comparison was rather for it than for the new one: a
+    `correct.confidence` below a half takes such a response as well, and that makes no pair.
+    """
     messages = [
         [*turns[:-1], {"role": "assistant", "content": new}]
         for turns, new in parents.select("messages", "new").rows()
     ]
-    metas = [
-        {**orjson.loads(meta), PAIR: pair_note("correct", row_id, 2 * confidence - 1)}
-        for row_id, meta, confidence in parents.select("row_id", "meta", "confidence").rows()
+    notes = [
+        {PAIR: pair_note("correct", row_id, 2 * confidence - 1)} if confidence > EVEN else {}
+        for row_id, confidence in parents.select("row_id", "confidence").rows()
     ]
+    metas = [
+        orjson.dumps({**_without_pair(orjson.loads(meta)), **note}).decode()
+        for meta, note in zip(parents["meta"], notes, strict=True)
+    ]
+    old = pl.when(parents["confidence"] > EVEN).then(parents["messages"].list.tail(1))
     return derive_rows(parents, messages, "correct").with_columns(
-        rejected=parents["messages"].list.tail(1),
-        meta=pl.Series([orjson.dumps(meta).decode() for meta in metas], dtype=pl.String),
+        rejected=old, meta=pl.Series(metas, dtype=pl.String)
     )
+
+
+def _without_pair(meta: dict[str, JSON]) -> dict[str, JSON]:
+    return {name: value for name, value in meta.items() if name != PAIR}
 
 
 def _reason(params: CorrectStage) -> pl.Expr:

@@ -17,9 +17,10 @@ A mark belongs to a text (`content_hash`, see curate.judge.marks), so it holds w
 So the stage stands first: behind others it can bring back nothing that these dropped. Rows that stages
 make are not there yet; a second `manual` behind them reads their marks.
 
-Cost: none. Pitfalls: a response that is corrected loses its reasoning, which led to the old one. Rows
-that end with a call of a tool cannot be corrected by a text. Marks by hand are choices that a selection
-is proved with: who marks rows by looking at the eval set makes its proof worthless.
+Cost: none. Pitfalls: a response that is corrected loses its reasoning, which led to the old one. A
+pair keeps its rejected answer, unless the correction says just that. Rows that end with a call of a
+tool cannot be corrected by a text. Marks by hand are choices that a selection is proved with: who
+marks rows by looking at the eval set makes its proof worthless.
 """
 
 import logging
@@ -39,6 +40,7 @@ from curate.core.localfiles import digest_bytes
 from curate.core.methods import method
 from curate.core.numerals import counted
 from curate.core.pins import PINNED
+from curate.core.preferences import without_equal_answers
 from curate.core.reasons import Reason
 from curate.core.rows import Message, content_hash
 from curate.core.run import StepRun
@@ -173,7 +175,7 @@ class MarkedRow:
         }
 
 
-@cached_files(version=1, name="manual-marks", title="Match marks with rows")
+@cached_files(version=2, name="manual-marks", title="Match marks with rows")
 def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
     """Write marks.parquet, the marks of a stage's rows, made.parquet, the corrected rows, lines.parquet.
 
@@ -193,7 +195,8 @@ def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
     new = {row.row_id: row.messages for row in marked if row.messages is not None}
     parents = rows.filter(pl.col("row_id").is_in(list(new)))
     messages = [new[row_id] for row_id in parents["row_id"]]
-    derive_rows(parents, messages, "manual").write_parquet(out / f"{APPENDED}.parquet")
+    corrected = without_equal_answers(derive_rows(parents, messages, "manual"))
+    corrected.write_parquet(out / f"{APPENDED}.parquet")
     there = set(in_pool.select("content_hash").unique().collect()["content_hash"])
     return {
         "rows_in": len(file.marks),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NAME = "template"
-VERSION = 6
+VERSION = 7
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})

@@ -29,5 +29,13 @@ def test_a_made_row_names_its_parent_and_keeps_its_source() -> None:
     assert derived_id("a", "mask") != derived_id("a", "correct")
 
 
+def test_a_pair_stays_one() -> None:
+    worse = turns("", "5")[1:]
+    rows = frame([row("a", turns("2 + 2?", "4!"), rejected=worse), row("b", turns("c", "d"))])
+    new_rows = derive_rows(rows, [turns("2 + 2?", "4"), turns("c", "e")], "manual")
+    assert new_rows["rejected"].equals(rows["rejected"], null_equal=True)
+    assert new_rows["rejected"].is_null().to_list() == [False, True]
+
+
 def test_no_rows_make_none() -> None:
     assert derive_rows(frame([]), [], "correct").height == 0

@@ -19,12 +19,12 @@ from curate.core.ledger import evidence_of
 from curate.core.stage import APPENDED
 from curate.core.store import Store
 from curate.core.turntext import plain_messages
-from curate.judge.correct import CorrectStage
+from curate.judge.correct import CorrectStage, corrected_rows
 from curate.judge.tune import TuneParams, tune
 from curate.llm.engines.loading import identify_engine
 from curate.llm.engines.parameters import TransformersParams
 from curate.models.finetune import ADAPTER
-from tests.conftest import row, stored, stored_rows, turns
+from tests.conftest import frame, row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.judge.clearruns import EngineRun, judge_stage, pool, use
 
@@ -117,6 +117,18 @@ def test_doubted_rows_are_replaced_or_go(store: Store, monkeypatch: pytest.Monke
     assert plain_messages(new_rows[0]["rejected"]) == turns("2?", "wrong two")[1:]
     note = {"how": "correct", "rejected_id": "r1", "margin": pytest.approx(1.0)}
     assert json.loads(new_rows[0]["meta"])["pair"] == note
+
+
+def test_a_new_response_that_is_rather_worse_makes_no_pair() -> None:
+    earlier = json.dumps({"level": "easy", "pair": {"how": "prefer"}})
+    parents = frame([row(f"r{i}", turns("2?", "old"), meta=earlier) for i in range(3)])
+    parents = parents.with_columns(new=pl.lit("new"), confidence=pl.Series([0.9, 0.5, 0.3]))
+    new = corrected_rows(parents)
+    assert new["rejected"].is_not_null().to_list() == [True, False, False]
+    assert plain_messages(new["rejected"][0]) == turns("2?", "old")[1:]
+    notes = [json.loads(meta) for meta in new["meta"]]
+    assert notes[0]["pair"]["margin"] == pytest.approx(0.8)
+    assert notes[1:] == [{"level": "easy"}] * 2
 
 
 def test_both_confidences_and_the_decision_are_written_down(

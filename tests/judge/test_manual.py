@@ -133,6 +133,20 @@ def test_a_correction_leaves_reasoning_out_and_the_rest_as_it_is(
     assert (new["messages"][0]["name"], new["messages"][1]["reasoning"]) == ("Ann", None)
 
 
+def test_a_corrected_pair_keeps_its_rejected_answer_unless_that_is_the_correction(
+    run: StoreRun, tmp_path: Path
+) -> None:
+    worse = {"rejected": turns("", "one!")[1:]}
+    marks = mark("a", "correct", "it is one"), mark("b", "correct", "one!")
+    _, prepared = judged(run, stage_of(tmp_path, *marks), pool(run, a=worse, b=worse))
+    new = prepared[APPENDED].read()
+    answers = new["rejected"].list.first().struct.field("content")
+    responses = new["messages"].list.last().struct.field("content")
+    assert [*zip(responses, answers, strict=True)] == [
+        ("it is one", "one!"), ("one!", None), ("it is one", None)
+    ]  # fmt: skip
+
+
 def test_a_call_of_a_tool_cannot_be_corrected(run: StoreRun, tmp_path: Path) -> None:
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": "{}"}]}
     messages: Any = [{"role": "user", "content": "2?"}, call]

@@ -5,8 +5,8 @@
     judge     which one is better, in both orders, with self-reflection (curate.llm.compare)
 
 A pair is kept if one is better with more confidence than `confidence`: its answer makes the row, the
-other one is the row's `rejected`, which the export `preference` gives to a trainer, and dedup and leak
-gate look at both.
+other one is the row's `rejected`, which the export `preference` gives to a trainer. The stages `leaks`
+and `pii` look at both, all others at the better one.
 
 Published: AEPO, Jinnai and Honda 2024, arXiv:2405.13541, where a reward model judges the two. Ours: the
 judge is the language model; what the common filters drop, and answers that say the same, are no choice;
@@ -86,11 +86,11 @@ class PreferGenerator(StartParams):
         scores = compare_responses(run, "judge", pairs, samples=self.judgements)
         for contest, score in zip(paired, scores, strict=True):
             contest.score = score
-        for contest in contests:
-            run.record(contest.candidates(self.confidence))
         run.tables["prompts"] = pl.DataFrame(
             [contest.line(self.confidence) for contest in contests], PROMPT_SCHEMA, orient="row"
         )
+        for contest in contests:
+            run.record(contest.candidates(self.confidence))
 
     def cost(self, targets: int, pool_rows: int) -> Workload:
         """Return what it asks and makes at most."""
