@@ -72,6 +72,8 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", f"Text{_size(messages)}", *_text(messages)]
+    if rejected := run.rejected(row_id):
+        lines += ["", "Rejected answer", *_text(rejected)]
     return lines
 
 
@@ -115,9 +117,22 @@ def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
     span = leaked_words(run, row)
     if not span:
         return lines + _text(example)
-    lines += [f"  shared words: {_middle_cut(span)}", "", "Where the row holds them"]
-    lines += _around(run.messages("pool", str(row["row_id"])), span)
+    lines += [f"  shared words: {_middle_cut(span)}", ""]
+    lines += _where_held(run, str(row["row_id"]), span)
     return [*lines, "", "Where the eval example holds them", *_around(example, span)]
+
+
+def _where_held(run: RunFolder, row_id: str, span: str) -> list[str]:
+    """Return where a row holds shared words, in its rejected answer if nowhere else."""
+    messages, rejected = run.messages("pool", row_id), run.rejected(row_id)
+    if not _holds(messages, span) and _holds(rejected, span):
+        return ["Where its rejected answer holds them", *_around(rejected, span)]
+    return ["Where the row holds them", *_around(messages, span)]
+
+
+def _holds(messages: Sequence[Message] | None, span: str) -> bool:
+    texts = [turn_text(message) for message in messages or ()]
+    return any(find_words(text, span) for text in [*texts, prompt_text(messages or ())])
 
 
 def _comparison(run: RunFolder, row: dict[str, object]) -> list[str]:

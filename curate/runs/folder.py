@@ -134,6 +134,14 @@ class RunFolder:
         turns = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
         return plain_messages(turns["messages"][0]) if turns.height else None
 
+    def rejected(self, row_id: str) -> list[Message]:
+        """Return the turns of the rejected answer of a row of the pool, none if it is no pair."""
+        rows = self.rows("pool")
+        if rows is None or "rejected" not in rows.collect_schema():
+            return []
+        turns = rows.filter(pl.col("row_id") == row_id).select("rejected").collect()["rejected"]
+        return plain_messages(turns[0]) if len(turns) and turns[0] is not None else []
+
 
 def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:
     """Return a path below a folder; names come from the manifest of a run that anyone may have sent.

@@ -29,6 +29,7 @@ POOL = [
     ("Is this row a clean one?", "Yes."),
     ("And this?", "It is."),
 ]
+WORSE = f"You could ask: {RIVERS} Or not."
 RECIPE = """
 name: leaky
 pool: {{path: {root}/pool.jsonl, source: pool}}
@@ -49,6 +50,9 @@ def write(path: Path, pairs: list[tuple[str, str]]) -> None:
 def leaky(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> RunFolder:
     root = tmp_path_factory.mktemp("leaky")
     write(root / "pool.jsonl", POOL)
+    pair = {"prompt": "Ask me something.", "chosen": "How are you?", "rejected": WORSE}
+    with (root / "pool.jsonl").open("a") as file:
+        file.write(f"\n{json.dumps(pair)}")
     write(root / "eval.jsonl", [(PROMPT, "13"), ("12 * 3 = ?", "36"), ("😀 + 😀 = ?", "2"), LONG])
     write(root / "protected.jsonl", [(RIVERS, "Danube, Rhine")])
     talk = [("user", "What is a comet?"), ("assistant", "Ice."), ("user", "And a star?")]
@@ -93,6 +97,14 @@ def test_a_leak_in_a_response_of_a_protected_set_is_shown_in_that_turn(leaky: Ru
     assert f"  [user] [[{RIVERS[:-1]}]]." in lines
 
 
+def test_a_leak_in_a_rejected_answer_is_shown_there(leaky: RunFolder) -> None:
+    lines = explain_row(leaky, "pool/pool.jsonl:9")
+    assert "Holds the prompt of rivers/protected.jsonl:1" in lines
+    at = lines.index("Where its rejected answer holds them")
+    assert lines[at + 1] == f"  [assistant] You could ask: [[{RIVERS[:-1]}]]. Or not."
+    assert lines[-3:] == ["", "Rejected answer", f"  [assistant] {WORSE}"]
+
+
 def test_a_short_prompt_is_shown_too(leaky: RunFolder) -> None:
     lines = fate_lines(leaky, 3)
     assert lines[2].startswith("dropped by the stage leaks: it has a turn that is an eval prompt")
@@ -121,7 +133,9 @@ def test_a_prompt_without_words_is_shown_as_a_whole(leaky: RunFolder) -> None:
 
 def test_the_threshold_can_be_moved_on_what_is_stored(leaky: RunFolder) -> None:
     moved = rethreshold(leaky, "leaks", ["threshold=0.9", "any_ngram=30"])
-    assert moved.evidence["keep"].to_list() == [True, False, False, False, False, False, True, True]
+    assert moved.evidence["keep"].to_list() == [
+        True, False, False, False, False, False, True, True, False
+    ]  # fmt: skip
     assert (moved.back, moved.gone) == (1, 0)
     with pytest.raises(UserError, match="any_ngram 3 is below ngram 8"):
         rethreshold(leaky, "leaks", ["any_ngram=3"])
@@ -141,7 +155,7 @@ def test_the_run_folder_holds_what_the_stage_found(leaky: RunFolder) -> None:
     ]
     sets = leaky.table("evidence/leaks-sets").collect()
     assert sets["source"].to_list() == ["eval", "rivers", "talk"]
-    assert sets["rows"].to_list() == [4, 1, 1]
+    assert sets["rows"].to_list() == [4, 2, 1]
     target = leaky.table("evidence/leaks-target").collect()
     assert target["row_id"].to_list() == ["target/target.jsonl:2"]
 
