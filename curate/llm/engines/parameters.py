@@ -165,7 +165,10 @@ class OpenAIParams(Params):
         True, description="whether requests carry a seed; some servers refuse one"
     )
     prices: Prices = Field(default_factory=Prices)
-    batch: Annotated[BatchParams | None, BeforeValidator(_read_batch)] = Field(
+    batch: Annotated[
+        BatchParams | None,
+        BeforeValidator(_read_batch, json_schema_input_type=BatchParams | bool | None),
+    ] = Field(
         None,
         description="true, or settings: send calls as batches, at half the price and within a day",
         examples=[True],
