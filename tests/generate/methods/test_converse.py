@@ -13,7 +13,7 @@ from curate.llm.limits import Limits
 from curate.llm.requests import Call
 from tests.generate.generations import example, generate, generation, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.generate.stages import check_same, keeps_some, stage_calls, words
+from tests.generate.stages import check_same, real_engine, stage_calls, static, words
 
 TIDES = example(
     "target/tides", "Why does the sea rise?", "The moon pulls at the water.", "Be brief."
@@ -139,4 +139,12 @@ def test_the_contract_holds_and_a_replay_changes_nothing(tmp_path: Path) -> None
 
 @pytest.mark.model
 def test_a_real_model_goes_on(smollm: Path) -> None:
-    keeps_some("converse", smollm, params={"turns": 1, "max_tokens": 80})
+    params = {"turns": 1, "max_tokens": 80}
+    run = generate("converse", real_engine(smollm), embed=static, params=params)
+    assert len(run.candidates) == 3
+    for candidate in run.candidates:
+        print(candidate.reject_reason, candidate.detail, candidate.messages)
+        # What it says is seldom worth keeping; the talk that it goes on with stands first.
+        roles = [message["role"] for message in candidate.messages]
+        assert roles == (["user", "assistant"] * 2)[: len(roles)]
+        assert candidate.reject_reason or len(roles) == 4

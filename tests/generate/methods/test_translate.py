@@ -18,7 +18,14 @@ from curate.llm.requests import Call
 from curate.text.chrf import chrf
 from tests.generate.generations import example, examples, generate, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.generate.stages import check_hostile, check_same, keeps_some, quoted, short_tasks
+from tests.generate.stages import (
+    check_hostile,
+    check_same,
+    quoted,
+    real_engine,
+    short_tasks,
+    static,
+)
 
 ROWS = (
     ("Which of these 2 rivers flows through the old city of Cologne, as you know?",
@@ -208,5 +215,6 @@ def test_with_the_real_model(smollm: Path) -> None:
     # A model this small writes no other language: what comes back is measured, not judged.
     params = {"to": ["fr", "es"], "source": "en", "max_tokens": 96, "round_trip": 0}
     target = short_tasks()[2::3]
-    run = keeps_some("translate", smollm, target=target, params=params)
+    run = generate("translate", real_engine(smollm), embed=static, target=target, params=params)
+    assert len(run.candidates) == 4
     assert run.tables["rows"].height == 4
