@@ -45,7 +45,7 @@ COMMANDS = (
 )
 # Of the log of a run, the end.
 LOG_LINES = 24
-WAIT_MS = 60_000
+WAIT_MS = 240_000
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
