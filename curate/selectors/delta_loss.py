@@ -49,6 +49,7 @@ class DeltaLossSelector(Selector):
 
     title: ClassVar[str] = "delta loss"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "worse than random draws on 3, within their range on 5"
     rank_params: ClassVar[tuple[str, ...]] = ("prior_tokens",)
 
     method: Literal["delta_loss"] = "delta_loss"

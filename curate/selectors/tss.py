@@ -56,6 +56,7 @@ class TssSelector(Selector):
 
     title: ClassVar[str] = "TSS"
     version: ClassVar[int] = VERSION
+    on_targets: ClassVar[str] = "worse than random draws on 5, within their range on 3"
     rank_params: ClassVar[tuple[str, ...]] = ("quality",)
 
     method: Literal["tss"] = "tss"
