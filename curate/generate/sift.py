@@ -63,6 +63,19 @@ class Filters(Params):
     distinct: float = Field(0.4, ge=0, le=1, description="least share of distinct word 3-grams")
 
 
+class SamePromptFilters(Filters):
+    """What is asked of every generated row, where rows share their prompt with others."""
+
+    rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
+    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
+
+
+class AnyScriptFilters(SamePromptFilters):
+    """What is asked of every generated row; not all languages put spaces between words."""
+
+    prompt_words: tuple[int, int] = Field((1, 1_000), description="least and most")
+
+
 def find_rejection(
     candidate: Candidate, filters: Filters, leaks: "PromptFragments"
 ) -> tuple[RejectReason, str] | None:

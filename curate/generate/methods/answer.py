@@ -43,9 +43,9 @@ from curate.generate.generation import (
     with_reasoning,
 )
 from curate.generate.knockout import JudgedAnswers, keep_best
-from curate.generate.methods.reject import RejectFilters
 from curate.generate.plain import ask_plainly
 from curate.generate.shots import Shots, ShotSettings
+from curate.generate.sift import SamePromptFilters
 from curate.llm.engines.parameters import EngineParams
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
@@ -75,7 +75,7 @@ class AnswerGenerator(ShotSettings):
     templates: ClassVar[str] = "compare"
 
     method: Literal["answer"] = "answer"
-    filters: RejectFilters = RejectFilters()
+    filters: SamePromptFilters = SamePromptFilters()
     samples: int = Field(1, ge=1, description="answers to each prompt")
     checker: CheckerName | None = Field(
         None,

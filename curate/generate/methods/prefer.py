@@ -34,9 +34,9 @@ from curate.generate.comparison import compare_responses, comparison_calls
 from curate.generate.generation import Generation, SeedExample, was_sent
 from curate.generate.generator_section import GeneratorRecord, generator_section
 from curate.generate.methods.answer import take_answer, without_repeats
-from curate.generate.methods.reject import RejectFilters
 from curate.generate.pairs_section import pairs_blocks
 from curate.generate.plain import ask_plainly
+from curate.generate.sift import SamePromptFilters
 from curate.generate.starts import StartParams, choose_starts, count_starts
 from curate.llm.asking import question_text
 from curate.llm.compare import AnswerPair, PreferenceScore
@@ -63,7 +63,7 @@ class PreferGenerator(StartParams):
     templates: ClassVar[str] = "compare"
 
     method: Literal["prefer"] = "prefer"
-    filters: RejectFilters = RejectFilters()
+    filters: SamePromptFilters = SamePromptFilters()
     samples: int = Field(8, ge=2, description="answers to each prompt, of which two are judged")
     diversity: float = Field(
         1.0,

@@ -46,8 +46,8 @@ from curate.generate.generation import (
     was_sent,
     with_reasoning,
 )
-from curate.generate.methods.reject import RejectFilters
 from curate.generate.rationales import Label, cut_statement, find_giveaway
+from curate.generate.sift import SamePromptFilters
 from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, greedy
@@ -70,7 +70,7 @@ class RationaleGenerator(StartParams):
     version: ClassVar[int] = VERSION
 
     method: Literal["rationale"] = "rationale"
-    filters: RejectFilters = RejectFilters()
+    filters: SamePromptFilters = SamePromptFilters()
     checker: Check = Field("auto", description=CHECKED_HOW)
     samples: int = Field(1, ge=1, description="rationales of each row; all that differ are kept")
     announce: str = Field(

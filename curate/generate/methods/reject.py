@@ -63,7 +63,7 @@ from curate.generate.generation import (
     was_sent,
     with_reasoning,
 )
-from curate.generate.sift import Filters
+from curate.generate.sift import SamePromptFilters
 from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
@@ -93,13 +93,6 @@ QUERY_SCHEMA = pl.Schema(
 )
 
 
-class RejectFilters(Filters):
-    """What is asked of every generated row; all solutions of a query have its prompt."""
-
-    rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
-    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
-
-
 @method
 class RejectGenerator(StartParams):
     """Solutions of queries with known answers, sampled until enough are correct."""
@@ -107,7 +100,7 @@ class RejectGenerator(StartParams):
     version: ClassVar[int] = VERSION
 
     method: Literal["reject"] = "reject"
-    filters: RejectFilters = RejectFilters()
+    filters: SamePromptFilters = SamePromptFilters()
     plan: Literal["uniform", "difficulty"] = Field(
         "difficulty", description="as many solutions of each query, or more of harder ones"
     )

@@ -42,7 +42,7 @@ from curate.generate.responsevalue import (
     find_value_change,
     find_value_form,
 )
-from curate.generate.sift import Filters, PromptFragments
+from curate.generate.sift import AnyScriptFilters, PromptFragments
 from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
 from curate.llm.asking import question_text
 from curate.llm.compare import AnswerPair, PreferenceScore
@@ -65,14 +65,6 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
-class RewriteFilters(Filters):
-    """What is asked of every generated row; its prompt is that of its source."""
-
-    prompt_words: tuple[int, int] = Field((1, 1_000), description="least and most")
-    rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
-    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
-
-
 @method
 class RewriteGenerator(StartParams):
     """Terse responses written out in full, in the style of a file, with the answer that they had."""
@@ -81,7 +73,7 @@ class RewriteGenerator(StartParams):
     reads: ClassVar[tuple[str, ...]] = ("style",)
 
     method: Literal["rewrite"] = "rewrite"
-    filters: RewriteFilters = RewriteFilters()
+    filters: AnyScriptFilters = AnyScriptFilters()
     style: str = Field(
         description="text file that says how a response is to be written", examples=["style.md"]
     )

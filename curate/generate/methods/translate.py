@@ -38,7 +38,7 @@ from curate.generate.drafts import ask_each, find_truncation
 from curate.generate.generation import Generation, SeedExample
 from curate.generate.invariants import KEY, describe_change, find_changed_invariant
 from curate.generate.particulars import CODE, WORD, find_names
-from curate.generate.sift import Filters
+from curate.generate.sift import AnyScriptFilters
 from curate.generate.starts import StartParams, choose_starts, count_starts, system_of
 from curate.llm.requests import Request
 from curate.llm.schemas import characters_for, greedy, record, text
@@ -67,14 +67,6 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
-class TranslateFilters(Filters):
-    """What is asked of every generated row; not all languages put spaces between words."""
-
-    prompt_words: tuple[int, int] = Field((1, 1_000), description="least and most")
-    rouge: float = Field(1.0, gt=0, le=1, description="prompts nearer than this are not new")
-    cosine: float = Field(1.0, gt=0, le=1, description="rows nearer than this are not new")
-
-
 @method
 class TranslateGenerator(StartParams):
     """Rows in other languages, checked by rules and by the way back."""
@@ -82,7 +74,7 @@ class TranslateGenerator(StartParams):
     version: ClassVar[int] = VERSION
 
     method: Literal["translate"] = "translate"
-    filters: TranslateFilters = TranslateFilters()
+    filters: AnyScriptFilters = AnyScriptFilters()
     to: list[str] = Field(
         min_length=1, description="ISO 639-1 codes of languages", examples=[["de", "fr"]]
     )
