@@ -57,7 +57,9 @@ def prune(
     ] = False,
 ) -> None:
     """List the answers of a model or of an age, or remove them: what asks for them pays again."""
-    choice = cachefile.AnswerChoice(engine, model, days)
+    # One moment for both: an answer that comes of age while the list is read is not removed unlisted.
+    until = None if days is None else cachefile.time_days_ago(days)
+    choice = cachefile.AnswerChoice(engine, model, until)
     if choice == cachefile.ANY:
         raise UserError("say which answers may go: --days, --model or --engine")
     opened = housekeeping.existing_store(store)

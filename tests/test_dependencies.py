@@ -25,6 +25,8 @@ INSTALLED = EXTRAS["dev"] + EXTRAS["prefect"]
 # Not in the environment of the floors, where they would raise those of the library.
 BESIDE = ("lint", "docs", "eval", "ray", "dask", "mlflow", "wandb", "trackio")
 EVERY = [*LIBRARY, *(requirement for extra in EXTRAS.values() for requirement in extra)]
+# Packages whose modules have another name and that are not in every environment.
+MODULES = {"mlflow": ["mlflow-skinny"]}
 OWN = {"curate", "flows", "tests", "data", "reference"}
 # The extras that a folder may import from, beside the library's own dependencies.
 ORCHESTRATION = "curate/orchestration"
@@ -57,7 +59,7 @@ def imported_modules(folder: str) -> Iterator[tuple[str, Path]]:
 def undeclared(folder: str, requirements: list[Requirement]) -> set[str]:
     """Return the imports of a folder that no requirement brings by its own name."""
     declared = {canonicalize_name(requirement.name) for requirement in requirements}
-    packages = packages_distributions()
+    packages = {**MODULES, **packages_distributions()}
     return {
         f"{module} in {path.relative_to(ROOT)}"
         for module, path in imported_modules(folder)

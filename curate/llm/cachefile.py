@@ -1,6 +1,6 @@
 """The answers of a cache as a whole: what they take, which may go, and a copy to take along.
 
-    choice = AnswerChoice(model="gpt-5-mini", days=90)         of this model, made 90 days ago or earlier
+    choice = AnswerChoice(model="gpt-5-mini", until=time)      of this model, made then or earlier
     with CacheFile(path) as file:
         file.usage(choice)                                     a ModelUsage for each engine and model
         file.answers(choice)                                   each as a SharedAnswer
@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -45,28 +45,25 @@ ADD = "INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?)"
 
 @dataclass(frozen=True)
 class AnswerChoice:
-    """Which answers: of an engine, of a model, made so many days ago or earlier; None is any.
-
-    Raises:
-        UserError: the days are no number.
-    """
+    """Which answers: of an engine, of a model, made at a time (Unix seconds) or earlier; None is any."""
 
     engine: str | None = None
     model: str | None = None
-    days: float | None = None
-
-    def __post_init__(self) -> None:
-        # SQLite reads NaN as null, which would choose all.
-        if self.days is not None and not self.days >= 0:
-            raise UserError(f"--days: {self.days} is no number of days; give one from 0 on")
-
-    def values(self) -> tuple[str | None, str | None, float | None]:
-        """Return the values for the marks of CHOSEN."""
-        since = None if self.days is None else time.time() - self.days * DAY_SECONDS
-        return self.engine, self.model, since
+    until: float | None = None
 
 
 ANY = AnswerChoice()
+
+
+def time_days_ago(days: float) -> float:
+    """Return the Unix time of so many days ago.
+
+    Raises:
+        UserError: the days are no number. SQLite reads NaN as null, which would choose all answers.
+    """
+    if not days >= 0:
+        raise UserError(f"--days: {days} is no number of days; give one from 0 on")
+    return time.time() - days * DAY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -110,11 +107,11 @@ class CacheFile:
 
     def usage(self, choice: AnswerChoice = ANY) -> list[ModelUsage]:
         """Return what the chosen answers of each engine and model take, the most first."""
-        return [ModelUsage(*row) for row in self._database.execute(USAGE, choice.values())]
+        return [ModelUsage(*row) for row in self._database.execute(USAGE, astuple(choice))]
 
     def answers(self, choice: AnswerChoice = ANY) -> Iterator[SharedAnswer]:
         """Yield the chosen answers in the order of their keys."""
-        values, last = choice.values(), ""
+        values, last = astuple(choice), ""
         # A part at a time, so that a run that stores answers does not wait for whoever reads these.
         while rows := self._database.execute(ANSWERS, (*values, last, ANSWERS_A_TIME)).fetchall():
             for key, at, body, engine, model in rows:
@@ -126,7 +123,7 @@ class CacheFile:
 
         Their bytes are given back unless a run uses the file at that moment.
         """
-        removed = self._database.execute(REMOVE, choice.values())
+        removed = self._database.execute(REMOVE, astuple(choice))
         self._database.execute(f"PRAGMA busy_timeout = {SHRINK_MILLISECONDS}")
         with suppress(sqlite3.OperationalError):
             self._database.execute("VACUUM")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -14,34 +13,33 @@ from hypothesis import strategies as st
 
 from curate.core.errors import UserError
 from curate.llm.cache import Cache
-from curate.llm.cachefile import DAY_SECONDS, AnswerChoice, CacheFile
+from curate.llm.cachefile import AnswerChoice, CacheFile, time_days_ago
 from curate.llm.requests import Completion
 from curate.llm.segments import SharedAnswer
 from tests.llm.test_cache import completions, start_writer
 
 names = st.sampled_from(["a", "b", "c"])
-ages = st.floats(0, 200)
-choices = st.builds(AnswerChoice, st.none() | names, st.none() | names, st.none() | ages)
-kept = st.lists(st.tuples(names, names, ages, completions), max_size=8)
+times = st.floats(1.7e9, 1.8e9)
+choices = st.builds(AnswerChoice, st.none() | names, st.none() | names, st.none() | times)
+kept = st.lists(st.tuples(names, names, times, completions), max_size=8)
 
 
 def fill(path: Path, answers: list[tuple[str, str, float, Completion]]) -> None:
-    """Keep answers of engines and models in a file, made so many days ago."""
+    """Keep answers of engines and models in a file, made at these times."""
     cache = Cache(path)
     for number, (engine, model, _, completion) in enumerate(answers):
         cache.keep(f"k{number}", completion, {"engine": engine, "model": model})
     cache.close()
     with sqlite3.connect(path) as database:
-        for number, (_, _, days, _) in enumerate(answers):
-            at = time.time() - days * DAY_SECONDS
+        for number, (_, _, at, _) in enumerate(answers):
             database.execute("UPDATE completions SET made = ? WHERE key = ?", (at, f"k{number}"))
 
 
-def is_chosen(choice: AnswerChoice, engine: str, model: str, days: float) -> bool:
+def is_chosen(choice: AnswerChoice, engine: str, model: str, at: float) -> bool:
     return (
         choice.engine in (None, engine)
         and choice.model in (None, model)
-        and (choice.days is None or days >= choice.days)
+        and (choice.until is None or at <= choice.until)
     )
 
 
@@ -89,7 +87,7 @@ def test_an_answer_that_is_added_is_found_and_replaces_none(tmp_path: Path) -> N
 @pytest.mark.parametrize("days", [float("nan"), -1.0])
 def test_days_that_are_no_number_of_days_choose_nothing(days: float) -> None:
     with pytest.raises(UserError, match="is no number of days"):
-        AnswerChoice(days=days)
+        time_days_ago(days)
 
 
 def test_many_answers_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
