@@ -31,6 +31,7 @@ from curate.pool.entries import find_source
 from curate.pool.files import PoolFile, find_files, is_folder, is_read, open_checked, read_head
 from curate.pool.hubaddress import parse_address
 from curate.pool.records import BOM, LONGEST, Record, read_records
+from curate.text.words import counted_spans
 
 TEXT_SUFFIXES = (".txt", ".md", ".text")
 TEXT_FIELDS = ("text", "content", "contents", "body", "document", "passage")
@@ -225,12 +226,12 @@ def _text_of(value: Any, where: str) -> str:
 
 
 def cut(text: str, words: int) -> list[str]:
-    """Return a text in passages of at most so many words; white space within them is kept.
+    """Return a text in passages of at most so many words (`count_words`); what is between them is kept.
 
     A passage ends after its last whole sentence, or where it is full if that would leave it less than
     half full. Nothing is lost but the white space between passages.
     """
-    spans = [match.span() for match in regex.finditer(r"\S+", text)]
+    spans = counted_spans(text)
     passages, start = [], 0
     while start < len(spans):
         stop = min(start + words, len(spans))
@@ -241,6 +242,7 @@ def cut(text: str, words: int) -> list[str]:
                 if SENTENCE_END.search(text[slice(*spans[k - 1])])
             )
             stop = next(ends, stop)
-        passages.append(text[spans[start][0] : spans[stop - 1][1]])
+        end = spans[stop][0] if stop < len(spans) else len(text)
+        passages.append(text[spans[start][0] if start else 0 : end].strip())
         start = stop
     return passages

@@ -2,8 +2,9 @@
 
 ROUGE-L (Lin 2004): F1 = 2 LCS / (m + n), with LCS the longest common subsequence of two texts of m and
 n words. Self-Instruct keeps an instruction whose largest F1 is at most 0.7 (Wang et al. 2022,
-arXiv:2212.10560). Words are runs of letters and digits in any script, case folded; the original keeps
-those of a-z and 0-9 alone and so sees nothing of other scripts.
+arXiv:2212.10560). Words are runs of letters and digits in any script, case folded, and single characters
+where a script puts no space between words (`curate.text.words`); the original keeps those of a-z and 0-9
+alone and so sees nothing of other scripts.
 
 Each word becomes one character of a string, and 2 LCS / (m + n) is the normalised indel similarity,
 which rapidfuzz computes 64 words at a time.
@@ -15,6 +16,8 @@ import regex
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import extractOne
 
+from curate.text.words import cased_words
+
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 # Code points that are no characters of their own cannot stand in a string.
 SURROGATES = range(0xD800, 0xE000)
@@ -22,8 +25,13 @@ CODES = 0x110000 - len(SURROGATES)
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text, case folded."""
+    """Return the runs of letters and digits of a text, case folded, whatever its script."""
     return WORD.findall(text.casefold())
+
+
+def word_units(text: str) -> list[str]:
+    """Return the words of a text, case folded; characters where a script puts no space between words."""
+    return cased_words(text.casefold())
 
 
 class RougeIndex:
@@ -54,7 +62,7 @@ class RougeIndex:
         return float(match[1]), int(match[2])
 
     def _encode(self, text: str) -> str:
-        return "".join(self._code(word) for word in words_of(text))
+        return "".join(self._code(word) for word in word_units(text))
 
     def _code(self, word: str) -> str:
         # Beyond a million different words two may share a character.

@@ -16,6 +16,7 @@ from curate.answers.spans import ANNOUNCED
 from curate.answers.values import Form, same_value
 from curate.core.rows import normalise
 from curate.generate.sift import numbers_of
+from curate.text.words import count_words
 
 SENTENCE = regex.compile(r"\S.*?(?:(?<=[.!?])(?=\s)|$)", regex.M)
 # Where a sentence turns to what follows from it.
@@ -120,6 +121,6 @@ def find_giveaway(reasons: str, label: Label) -> str | None:
         return "they say which answer is right before they end"
     if label.form in ("short", "exact") and sentences and label.names_it(sentences[0]):
         return "their first sentence names it"
-    if len(reasons.split()) < LEAST_WORDS:
+    if count_words(reasons) < LEAST_WORDS:
         return "they say nothing else"
     return None

@@ -4,7 +4,9 @@ record filters   empty, marks of reasoning, length, repetition loops, refusals, 
                  prompt, language, refusal by the base model's chat template
 set filters      ROUGE-L of the prompt, then embeddings, against pool, target and earlier candidates
 
-Each rejection is counted by its reason; nothing is repaired.
+Words are counted in any script (`curate.text.words.count_words`): what stands between spaces, and each
+character of scripts without spaces, such as Chinese, Japanese and Thai. Each rejection is counted by its
+reason; nothing is repaired.
 """
 
 import hashlib
@@ -22,8 +24,9 @@ from curate.core.fixedpoint import cosines
 from curate.core.params import Params
 from curate.core.rows import Message
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.novelty import RougeIndex, words_of
+from curate.generate.novelty import RougeIndex, word_units, words_of
 from curate.llm.reasoning import holds_marks
+from curate.text.words import count_words, find_run, is_character
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 FindRejection = Callable[[Sequence[Message]], tuple[RejectReason, str] | None]
@@ -41,7 +44,8 @@ MARKUP = regex.compile(
 LOOP = regex.compile(r"(.{3,80}?)(?:\s*\1){4,}", regex.S)
 TAIL = 800
 GRAMS, FEWEST = 3, 30
-COPIED_RUN = 8
+# A copied run has so many words, or so many characters if it has some of a script without spaces.
+COPIED_RUN, COPIED_CHARACTERS = 8, 16
 LANGUAGE_WORDS = 12
 # Blocks of vectors that are held before they become one.
 PIECES = 256
@@ -50,13 +54,15 @@ PIECES = 256
 class Filters(Params):
     """What is asked of every generated row."""
 
-    prompt_words: tuple[int, int] = Field((2, 600), description="least and most")
-    response_words: tuple[int, int] = Field((1, 1_500), description="least and most")
+    prompt_words: tuple[int, int] = Field(
+        (2, 600), description="least and most; characters in scripts without spaces"
+    )
+    response_words: tuple[int, int] = Field((1, 1_500), description="least and most, likewise")
     languages: list[str] = Field(
         [], description="ISO 639-1 codes that are let in; all if empty", examples=[["en"]]
     )
     keywords: list[str] = Field(
-        [], description="whole words that no prompt may hold", examples=[["as an AI"]]
+        [], description="words or phrases that no prompt may hold", examples=[["as an AI"]]
     )
     rouge: float = Field(0.7, gt=0, le=1, description="prompts nearer than this are not new")
     cosine: float = Field(0.98, gt=0, le=1, description="rows nearer than this are not new")
@@ -71,9 +77,11 @@ class SamePromptFilters(Filters):
 
 
 class AnyScriptFilters(SamePromptFilters):
-    """What is asked of every generated row; not all languages put spaces between words."""
+    """What is asked of every generated row, where it keeps the length of one that is there."""
 
-    prompt_words: tuple[int, int] = Field((1, 1_000), description="least and most")
+    prompt_words: tuple[int, int] = Field(
+        (1, 1_000), description="least and most; characters in scripts without spaces"
+    )
 
 
 def find_rejection(
@@ -112,7 +120,7 @@ def find_prompt_rejection(
 def _find_text_rejection(
     name: str, text: str, bounds: tuple[int, int], filters: Filters, leaks: "PromptFragments"
 ) -> tuple[RejectReason, str] | None:
-    count = len(text.split())
+    count = count_words(text)
     if count < bounds[0]:
         return RejectReason.TOO_SHORT, f"{name} of {count} words"
     if count > bounds[1]:
@@ -147,7 +155,7 @@ def find_loop(text: str, distinct: float) -> str | None:
     match = LOOP.search(text[-TAIL:], timeout=5)
     if match and regex.search(r"\w", match.group(1)):
         return match.group(1).strip()[:60]
-    words = words_of(text)
+    words = word_units(text)
     grams = [tuple(words[i : i + GRAMS]) for i in range(len(words) - GRAMS + 1)]
     if len(grams) >= FEWEST and len(set(grams)) < distinct * len(grams):
         return " ".join(Counter(grams).most_common(1)[0][0])
@@ -161,7 +169,7 @@ class PromptFragments:
         self._runs = {run for text in fixed_texts for run in _runs(text)}
 
     def find(self, text: str) -> str | None:
-        """Return the first markup or run of eight words that comes from a prompt."""
+        """Return the first markup or long run of words that comes from a prompt."""
         markup = MARKUP.search(text)
         if markup:
             return markup.group()
@@ -170,20 +178,23 @@ class PromptFragments:
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
-    words = words_of(text)
+    words = word_units(text)
     for i in range(len(words) - COPIED_RUN + 1):
-        yield tuple(words[i : i + COPIED_RUN])
+        characters = any(is_character(word) for word in words[i : i + COPIED_RUN])
+        run = tuple(words[i : i + (COPIED_CHARACTERS if characters else COPIED_RUN)])
+        if len(run) == COPIED_RUN or len(run) == COPIED_CHARACTERS:
+            yield run
 
 
 def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[RejectReason, str] | None:
-    words = set(words_of(prompt))
-    keyword = next((word for word in keywords if word.casefold() in words), None)
+    words = word_units(prompt)
+    keyword = next((word for word in keywords if find_run(words, word_units(word))), None)
     return (RejectReason.KEYWORD, keyword) if keyword else None
 
 
 def _find_language(text: str, languages: Sequence[str]) -> tuple[RejectReason, str] | None:
     """Return the language of a text of some length that is none of those let in."""
-    if not languages or len(text.split()) < LANGUAGE_WORDS:
+    if not languages or count_words(text) < LANGUAGE_WORDS:
         return None
     from py3langid.langid import classify  # noqa: PLC0415
 

@@ -49,7 +49,7 @@ from curate.models.tokenvectors import encode_tokens
 from curate.pool.files import PoolFile, digest_url
 
 LOG = logging.getLogger("curate")
-VERSION = 2
+VERSION = 3
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000

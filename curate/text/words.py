@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import polars as pl
+import regex
 
 from curate.text.shingles import CHARACTER, UNSPACED, WORD_OR_CHARACTER
 
@@ -35,10 +36,19 @@ _STABLE = [
 ]
 # All characters but ASCII and those: texts without any need no more than lower case.
 CHANGING = f"[^\\x00-\\x7f{''.join(_STABLE)}]"
-_UNSPACED = re.compile("[" + re.sub(r"\\u{(\w+)}", lambda m: chr(int(m[1], 16)), UNSPACED) + "]")
-_ASCII = re.compile("[A-Za-z0-9]+")
 # What stands between spaces, or a character of a script that puts none between its words.
-_COUNTED = rf"{CHARACTER}|[^\s{UNSPACED}]+"
+_COUNTED = rf"{CHARACTER}|[^\p{{White_Space}}{UNSPACED}]+"
+
+
+def _compile(pattern: str) -> "regex.Pattern[str]":
+    """Return a pattern of Rust's syntax, as polars reads it, for texts one by one."""
+    plain = re.sub(r"\\u{(\w+)}", lambda match: chr(int(match[1], 16)), pattern)
+    return regex.compile(plain, regex.V1)
+
+
+_UNSPACED, _COUNTED_ONE = _compile(f"[{UNSPACED}]"), _compile(_COUNTED)
+_WORD_OR_CHARACTER = _compile(WORD_OR_CHARACTER)
+_ASCII = re.compile("[A-Za-z0-9]+")
 
 
 class Word(NamedTuple):
@@ -56,8 +66,23 @@ def word_counts(texts: pl.Expr) -> pl.Expr:
 
 def count_words(text: str) -> int:
     """Return how many words a text has, counted as word_counts does it."""
-    count: int = pl.select(word_counts(pl.lit(text))).item()
-    return count
+    return len(counted_spans(text))
+
+
+def counted_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the words stand that word_counts counts."""
+    return [match.span() for match in _COUNTED_ONE.finditer(text)]
+
+
+def cased_words(text: str) -> list[str]:
+    """Return the words of a text as they are written, without the signs between them."""
+    pattern = _ASCII if text.isascii() else _WORD_OR_CHARACTER
+    return pattern.findall(text)
+
+
+def is_character(word: str) -> bool:
+    """Return whether a word is a character of a script that puts no space between words."""
+    return _UNSPACED.match(word) is not None
 
 
 def wide_texts(texts: pl.Series) -> pl.Series:

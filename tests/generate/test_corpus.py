@@ -17,6 +17,7 @@ from curate.core.errors import UserError
 from curate.generate.corpus import CorpusFiles, cut, read_passages
 from curate.generate.methods.craft import CraftGenerator
 from curate.generate.step import method_source
+from curate.text.words import count_words
 from tests.httpserver import serving
 from tests.hubcache import cache_dataset
 
@@ -69,6 +70,13 @@ def test_nothing_is_lost(text: str, words: int) -> None:
     assert " ".join(passages).split() == text.split()
     assert all(0 < len(passage.split()) <= words for passage in passages)
     assert len(passages) <= 1 + 2 * len(text.split()) // words + 1
+
+
+@given(st.text(alphabet="天地・ab。 \n", max_size=120), st.integers(1, 12))
+def test_texts_without_spaces_are_cut_too(text: str, words: int) -> None:
+    passages = cut(text, words)
+    assert "".join("".join(passages).split()) == "".join(text.split()) or not count_words(text)
+    assert all(0 < count_words(passage) <= words for passage in passages)
 
 
 @pytest.mark.parametrize(

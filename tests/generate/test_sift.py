@@ -35,7 +35,10 @@ def candidate(prompt: str, response: str = "Four, since two and two make four.")
 
 
 def candidate_filter(**settings: Any) -> CandidateFilter:
-    instructions = ["Write one new exercise that is a little harder than the one below: {}"]
+    instructions = [
+        "Write one new exercise that is a little harder than the one below: {}",
+        "请写一道比下面的练习稍微难一点的新练习：{}",
+    ]
     return CandidateFilter(
         Filters.model_validate(settings), by_letters, PromptFragments(instructions)
     )
@@ -54,6 +57,13 @@ CASES: list[tuple[RejectReason, Candidate, dict[str, Any]]] = [
     (RejectReason.REFUSED, candidate(GOOD, "Well, as an AI language model I have no hands."), {}),
     (RejectReason.COPIES_PROMPT, candidate(GOOD, "how many ARE two and two"), {}),
     (RejectReason.KEYWORD, candidate("Draw a Graph of it, please"), {"keywords": ["graph"]}),
+    (RejectReason.KEYWORD, candidate("Speak as an AI, please"), {"keywords": ["as an AI"]}),
+    (RejectReason.KEYWORD, candidate("请画一张图表。"), {"keywords": ["图表"]}),
+    (RejectReason.TOO_SHORT, candidate("谁"), {}),
+    (RejectReason.TOO_LONG, candidate(GOOD, "二加二等于四。" * 2), {"response_words": (1, 10)}),
+    (RejectReason.REPEATS_ITSELF, candidate(GOOD, "是四，是五，是四！是五。" * 9), {}),
+    (RejectReason.PROMPT_LEAK, candidate("好的，请写一道比下面的练习稍微难一点的新练习：二加二"), {}),
+    (RejectReason.WRONG_LANGUAGE, candidate("苹果是什么颜色的？", "红色的。"), {"languages": ["en"]}),
     (
         RejectReason.WRONG_LANGUAGE,
         candidate("Wie viele Äpfel hat Anna noch, wenn sie drei isst?", "Sie hat noch vier Äpfel."),
@@ -77,12 +87,15 @@ KEPT = [
     candidate("List ten even numbers.", "2, 4, 6, 8, 10, 12, 14, 16, 18, 20"),
     candidate("File a complaint about the plot of land.", "Dear all, the plot is too small."),
     candidate("Repeat 'ha' three times, would you?", "ha ha ha"),
+    candidate("为什么天空是蓝色的？", "因为空气散射蓝光。"),
+    candidate("请写一道新的练习，三加三等于几？", "等于六。"),
+    candidate("ทำไมท้องฟ้าจึงเป็นสีฟ้า", "เพราะอากาศกระเจิงแสงสีฟ้า"),
     candidate("Draw a table", "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n------------------"),
 ]
 
 
 def test_ordinary_rows_stay() -> None:
-    filtered = candidate_filter(languages=["en"], keywords=["graph"]).filter(KEPT)
+    filtered = candidate_filter(languages=["en", "zh", "th"], keywords=["graph"]).filter(KEPT)
     assert [(c.reject_reason, c.detail) for c in filtered] == [(None, "")] * len(KEPT)
 
 
@@ -109,6 +122,12 @@ def test_candidates_are_held_against_the_pool_and_each_other() -> None:
         RejectReason.TOO_NEAR,
         None,
     ]
+
+
+def test_prompts_of_unspaced_scripts_are_held_against_each_other() -> None:
+    prompts = ["请问七只蜘蛛一共有几条腿？", "七只蜘蛛一共有几条腿？", "请问法国的首都是哪里？"]
+    filtered = candidate_filter().screen([candidate(prompt) for prompt in prompts])
+    assert [c.reject_reason for c in filtered] == [None, RejectReason.NOT_NEW, None]
 
 
 def test_dropped_candidates_stand_in_nobodys_way() -> None:

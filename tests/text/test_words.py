@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.text.words import CHANGING, count_words, fold, join_words, split_words, word_spans
+from curate.text.shingles import WORD_OR_CHARACTER
+from curate.text.words import (
+    CHANGING,
+    cased_words,
+    count_words,
+    fold,
+    join_words,
+    split_words,
+    word_counts,
+    word_spans,
+)
 from tests.conftest import examples
 
 SCRIPTS = st.text(
@@ -76,7 +86,19 @@ def test_folding_leaves_out_only_texts_that_it_would_not_change() -> None:
         ("軽いから", 4),
         ("GPT4模型 is", 4),
         (" \n\u3000", 0),
+        ("ราคาเท่าไร", 9),
+        ("你好,世界。", 6),
     ],
 )
 def test_words_are_counted_as_they_are_written(text: str, count: int) -> None:
     assert count_words(text) == count
+
+
+@given(st.one_of(SCRIPTS, ANY))
+def test_a_text_alone_has_as_many_words_as_in_a_column(text: str) -> None:
+    assert count_words(text) == pl.select(word_counts(pl.lit(text))).item()
+
+
+@given(st.one_of(SCRIPTS, ANY))
+def test_words_as_written_are_those_of_a_column(text: str) -> None:
+    assert cased_words(text) == pl.Series([text]).str.extract_all(WORD_OR_CHARACTER)[0].to_list()

@@ -39,6 +39,7 @@ from curate.generate.sift import Filters
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, characters_for, record, text, tokens_for
 from curate.llm.structured import Answer
+from curate.text.words import word_counts
 
 VERSION = 1
 INSTRUCT = "instruct"
@@ -95,7 +96,7 @@ def draw_rows(run: Generation, params: BackTranslateGenerator) -> dict[str, str]
     least, most = params.filters.response_words
     roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
     answer = pl.col("messages").list.last().struct.field("content")
-    words = answer.str.count_matches(r"\S+")
+    words = word_counts(answer)
     fitting = run.pool.filter(
         roles.list.count_matches("user") == 1,
         roles.list.count_matches("assistant") == 1,

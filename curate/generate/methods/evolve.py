@@ -41,6 +41,7 @@ from curate.generate.writing import NearFilters, WriteParams, answer_each, with_
 from curate.llm.requests import Request
 from curate.llm.schemas import greedy, record, text, tokens_for
 from curate.llm.structured import Answer
+from curate.text.words import count_words
 
 VERSION = 1
 Operator = Literal["constraint", "deepen", "concrete", "reasoning", "breadth"]
@@ -207,7 +208,7 @@ def find_fault(parent: str, prompt: str, growth: int) -> tuple[RejectReason, str
 
 def grown(parent: str, prompt: str) -> int:
     """Return how many words more a prompt has than its parent."""
-    return len(prompt.split()) - len(parent.split())
+    return count_words(prompt) - count_words(parent)
 
 
 def take_judgement(draft: Candidate, answer: Answer) -> Candidate:
@@ -222,8 +223,8 @@ def drop_useless(draft: Candidate) -> Candidate:
     if draft.reject_reason is not None or not draft.response:
         return draft
     words = words_of(draft.response)
-    if "sorry" in words and len(draft.response.split()) < APOLOGY_WORDS:
-        return draft.drop(RejectReason.REFUSED, f"sorry, in {len(draft.response.split())} words")
+    if "sorry" in words and (length := count_words(draft.response)) < APOLOGY_WORDS:
+        return draft.drop(RejectReason.REFUSED, f"sorry, in {length} words")
     if not set(words) - STOP_WORDS:
         return draft.drop(RejectReason.NO_ANSWER, "only stop words")
     return draft
@@ -238,7 +239,7 @@ def rounds_of(candidates: Sequence[Candidate]) -> pl.DataFrame:
     rows = []
     for (number, operator), group in sorted(tried.items()):
         kept = [c for c in group if c.reject_reason is None]
-        words = [len(c.prompt.split()) for c in kept]
+        words = [count_words(c.prompt) for c in kept]
         growth = [c.notes["growth"] for c in kept]
         rows.append(
             {

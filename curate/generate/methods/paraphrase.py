@@ -38,6 +38,7 @@ from curate.generate.starts import choose_starts, count_starts, system_of
 from curate.generate.writing import WriteParams, with_prompt
 from curate.llm.requests import Request
 from curate.llm.structured import Answer
+from curate.text.words import count_words
 
 VERSION = 1
 Axis = Literal["register", "length", "voice", "perspective", "format"]
@@ -145,7 +146,7 @@ def find_change(
     denied = [len(NEGATION.findall(text)) for text in (source, paraphrase)]
     if sum(denied) % 2:
         return RejectReason.MEANING_CHANGED, f"{denied[1]} negations of {denied[0]}"
-    ratio = len(paraphrase.split()) / max(len(source.split()), 1)
+    ratio = count_words(paraphrase) / max(count_words(source), 1)
     if not length[0] <= ratio <= length[1]:
         reason = RejectReason.TOO_SHORT if ratio < length[0] else RejectReason.TOO_LONG
         return reason, f"{ratio:.2f} times as long"

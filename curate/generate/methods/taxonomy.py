@@ -41,6 +41,7 @@ from curate.generate.shots import Shots, ShotSettings
 from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS, array, characters_for, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
+from curate.text.words import count_words
 
 VERSION = 1
 TASK_LETTERS = 100
@@ -227,7 +228,7 @@ class Taxonomy:
     def take_request(self, draft: Candidate, answer: Answer) -> Candidate:
         """Return the draft with what is asked."""
         words = answer.value["request"].strip()
-        notes = {**draft.notes, "words": len(words.split())}
+        notes = {**draft.notes, "words": count_words(words)}
         request_candidate = replace(
             draft, messages=[{"role": "user", "content": words}], notes=notes
         )

@@ -18,6 +18,7 @@ from curate.generate.programs.tasks import TASKS, TaskName
 from curate.llm.requests import Request, Sampling
 from curate.llm.schemas import REPEATS, array, record, text, tokens_for
 from curate.llm.structured import Answer
+from curate.text.words import count_words
 
 LOG = logging.getLogger("curate")
 MOST_LETTERS, FEWEST_WORDS = 240, 3
@@ -113,6 +114,6 @@ def find_wording_fault(task: TaskName, wording: str) -> str | None:
         return "has braces of its own"
     if regex.search(r"\d", rest):
         return "has a number of its own"
-    if len(rest.split()) < FEWEST_WORDS:
+    if count_words(rest) < FEWEST_WORDS:
         return "is too short"
     return "is cut off" if len(wording) >= MOST_LETTERS else None

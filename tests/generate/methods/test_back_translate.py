@@ -90,14 +90,16 @@ def test_rows_of_one_turn_and_a_fitting_length_are_drawn() -> None:
         row("c", turns("One?", long, "Two?", long)),
         row("d", [{"role": "system", "content": "Be brief."}, *turns("One?", long)]),
         row("e", turns("One?", " ".join(["w"] * 1_501))),
+        row("g", turns("One?", "天地" * 30)),
+        row("h", turns("One?", "天地" * 800)),
         row("f", [*turns("One?"), {"role": "tool", "content": "x"}, *turns("", long)[1:]]),
     ]
     run, params = generation("back_translate", script())
     run.pool = frame(rows).lazy()
-    assert sorted(draw_rows(run, params)) == ["a", "d"]
-    assert set(draw_rows(run, params).values()) == {long}
+    assert sorted(draw_rows(run, params)) == ["a", "d", "g"]
+    assert set(draw_rows(run, params).values()) == {long, "天地" * 30}
     run.pool = frame(rows[::-1]).lazy()
-    assert draw_rows(run, params) == {"a": long, "d": long}
+    assert draw_rows(run, params) == {"a": long, "d": long, "g": "天地" * 30}
     run.pool = frame(rows[1:2]).lazy()
     with pytest.raises(UserError, match="answer of 50 to 1,500 words"):
         draw_rows(run, params)

@@ -173,6 +173,10 @@ def test_growth_is_measured_in_words() -> None:
     long = " ".join(f"w{i}" for i in range(41))
     assert find_fault("", long, 20) == (RejectReason.TOO_LONG, "41 words more than its parent")
     assert find_fault("w", long, 20) is None
+    assert find_fault("天", "天地" * 21, 20) == (
+        RejectReason.TOO_LONG,
+        "41 words more than its parent",
+    )
     # Nothing but words of the parent: shorter, or in another order.
     assert find_fault("a b c", "C b", 20)
     # A word more often than in the parent is one more.

@@ -101,6 +101,7 @@ def test_the_axis_is_asked_for_and_axes_take_turns() -> None:
         ("What is it that we see?", "Seen?", RejectReason.TOO_SHORT, "0.17 times"),
         ("What is it?", "Tell what it is that is to be told.", RejectReason.TOO_LONG, "times as long"),
         ("What do I see?", "Tell what I see.", None, ""),
+        ("这只小猫今天吃了什么东西？", "猫吃啥？", RejectReason.TOO_SHORT, "0.31 times"),
     ],
 )  # fmt: skip
 def test_what_stays(

@@ -221,6 +221,8 @@ def test_the_other_passage_does_not_bear_it_out(corpus: str) -> None:
         ("It is 12.", "There are 1.2 of them.", "the number 12 is not in the passages"),
         ("Bees carry pollen.", "The bees can carry it.", None),
         ("Bees carry heavy loads.", "bees", "25% of its words are in the passages"),
+        ("蜜蜂传播花粉。", "蜜蜂能够传播花粉。", None),
+        ("蜜蜂在夜里唱歌。", "蜜蜂能够传播花粉。", "17% of its words are in the passages"),
     ],
 )
 def test_support(text: str, evidence: str, fault: str | None) -> None:

@@ -29,6 +29,7 @@ def test_the_built_in_ones_can(task: TaskName) -> None:
         ("Which value has {{key}}?", "has braces of its own"),
         ("Which value has key 5, {key}?", "has a number of its own"),
         ("{key}?", "is too short"),
+        ("哪个值属于{key}？", None),
         ("Which value has {key}" + "?" * 240, "is cut off"),
     ],
 )
