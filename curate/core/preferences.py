@@ -6,15 +6,24 @@
 `how` is the method that made the pair. The margin says how much surer than not it is that the chosen
 answer is the better one: 2 c - 1 for a confidence of c, 1 where a checker found one right and the other
 wrong. A pair of the data has none of these; its `how` is "data".
+
+The rejected answer stands for the last turn of the row, or for its last turns from where the two
+conversations part: meta has {"pair": {"chosen_turns": 3}} then.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypedDict
 
+import orjson
 import polars as pl
+
+from curate.core.rows import Message
+from curate.core.turntext import plain_messages
 
 DECIMALS = 6
 DATA = "data"
-PAIR = "pair"
+PAIR, CHOSEN_TURNS = "pair", "chosen_turns"
 
 
 class PairNote(TypedDict):
@@ -23,6 +32,28 @@ class PairNote(TypedDict):
     how: str
     rejected_id: str
     margin: float
+
+
+@dataclass(frozen=True)
+class RejectedAnswer:
+    """The turns of a rejected answer, and how many of the last turns of its row they stand for."""
+
+    turns: Sequence[Message] = ()
+    stands_for: int = 1
+
+    @property
+    def title(self) -> str:
+        """Return what it is, in words."""
+        if self.stands_for == 1:
+            return "Rejected answer"
+        return f"Rejected in place of the last {self.stands_for} turns"
+
+
+def rejected_answer(
+    messages: Sequence[Message], rejected: Sequence[Message] | None, meta: str | None
+) -> RejectedAnswer:
+    """Return the rejected answer of a row, without turns if it is no pair."""
+    return RejectedAnswer(plain_messages(rejected or ()), chosen_turns_of(messages, meta))
 
 
 def pair_note(how: str, rejected_id: str, margin: float) -> PairNote:
@@ -41,16 +72,31 @@ def pairs_of(rows: pl.LazyFrame) -> pl.LazyFrame:
     how, rejected_id, margin = (
         pl.col("meta").str.json_path_match(f"$.{PAIR}.{name}") for name in PairNote.__annotations__
     )
-    size = pl.col("messages").list.len()
+    chosen = chosen_turns()
     return rows.filter(pl.col("rejected").list.len() > 0).select(
-        prompt=pl.col("messages").list.head(size - 1),
-        chosen=pl.col("messages").list.tail(1),
+        prompt=pl.col("messages").list.head(pl.col("messages").list.len() - chosen),
+        chosen=pl.col("messages").list.tail(chosen),
         rejected="rejected",
         chosen_id="row_id",
         rejected_id=rejected_id,
         margin=margin.cast(pl.Float64, strict=False),
         how=how.fill_null(DATA),
     )
+
+
+def chosen_turns() -> pl.Expr:
+    """Return how many of a row's last turns its rejected answer stands for."""
+    noted = pl.col("meta").str.json_path_match(f"$.{PAIR}.{CHOSEN_TURNS}")
+    # A prompt has a turn at least, whatever a record of others says there.
+    most = pl.max_horizontal(pl.col("messages").list.len().cast(pl.Int64) - 1, 1)
+    return noted.cast(pl.Int64, strict=False).fill_null(1).clip(1, most)
+
+
+def chosen_turns_of(messages: Sequence[Message], meta: str | None) -> int:
+    """Return how many of a row's last turns its rejected answer stands for, as `chosen_turns` does."""
+    note = orjson.loads(meta or "{}").get(PAIR)
+    noted = note.get(CHOSEN_TURNS) if isinstance(note, dict) else None
+    return max(1, min(noted, len(messages) - 1)) if type(noted) is int else 1
 
 
 def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
@@ -62,12 +108,13 @@ def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_equal_answers(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows without the rejected answers that say what the chosen one says."""
+    """Return rows without the rejected answers, of a turn for a turn, that say what the chosen one says."""
     chosen, rejected = (
         pl.col(name).list.last().struct.field("content") for name in ("messages", "rejected")
     )
+    single = (pl.col("rejected").list.len() == 1) & (chosen_turns() == 1)
     return rows.with_columns(
-        rejected=pl.when((chosen == rejected).fill_null(value=False))
+        rejected=pl.when((single & (chosen == rejected)).fill_null(value=False))
         .then(None)
         .otherwise("rejected")
     )

@@ -12,7 +12,7 @@ judgement is that of curate.llm.compare, sampled and reflected upon in both orde
 always says A comes out at 0.5. FLAMe's own weights are not public, nor is anything here trained.
 
 Score: the confidence that the chosen response is the better one, from 0 to 1; null for a row without a
-rejected response, with one of several turns, or without a usable answer, which stays. Cost: 2 judgements
+rejected response, where either has several turns, or without a usable answer, which stays. Cost: 2 judgements
 and 4 short calls a preference row (`samples` 1). Pitfalls: judges like long answers; a model of 135M
 parameters prefers next to chance.
 """
@@ -27,6 +27,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
+from curate.core.preferences import chosen_turns
 from curate.core.reasons import Reason
 from curate.core.rows import Message, response_text
 from curate.core.run import StepRun
@@ -46,6 +47,7 @@ from curate.llm.reflections import REFLECTIONS
 
 VERSION = 2
 BATCH_ROWS = 10_000
+COLUMNS = ["row_id", "messages", "rejected", "meta"]
 SCHEMA = pl.Schema({"row_id": pl.String(), "score": pl.Float64(), "reason": pl.String()})
 
 
@@ -133,8 +135,8 @@ def preference_scores(
     """
     parts = [SCHEMA.to_frame()]
     with open_client(engine) as client:
-        for batch in data.survivor_batches(["row_id", "messages", "rejected"], BATCH_ROWS):
-            rows = batch.filter(pl.col("rejected").list.len() == 1)
+        for batch in data.survivor_batches(COLUMNS, BATCH_ROWS):
+            rows = batch.filter((pl.col("rejected").list.len() == 1) & (chosen_turns() == 1))
             pairs = [_pair(*turns) for turns in rows.select("messages", "rejected").iter_rows()]
             preferences = compare_pairs(
                 client,

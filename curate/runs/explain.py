@@ -72,8 +72,9 @@ def explain_row(run: RunFolder, row_id: str) -> list[str]:
     lines += ["", "Stages", *_verdicts(run, row_id)]
     messages = run.messages("pool", row_id)
     lines += ["", f"Text{_size(messages)}", *_text(messages)]
-    if rejected := run.rejected(row_id):
-        lines += ["", "Rejected answer", *_text(rejected)]
+    rejected = run.rejected(row_id)
+    if rejected.turns:
+        lines += ["", rejected.title, *_text(rejected.turns)]
     return lines
 
 
@@ -124,7 +125,7 @@ def _duplicate(run: RunFolder, row: dict[str, object]) -> list[str]:
 
 def _where_held(run: RunFolder, row_id: str, span: str) -> list[str]:
     """Return where a row holds shared words, in its rejected answer if nowhere else."""
-    messages, rejected = run.messages("pool", row_id), run.rejected(row_id)
+    messages, rejected = run.messages("pool", row_id), run.rejected(row_id).turns
     if not _holds(messages, span) and _holds(rejected, span):
         return ["Where its rejected answer holds them", *_around(rejected, span)]
     return ["Where the row holds them", *_around(messages, span)]

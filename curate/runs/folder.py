@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from curate.config.recipe import Config, recipe_model
 from curate.core.bucket import is_cloud, local_folder, open_store
 from curate.core.errors import UserError
+from curate.core.preferences import RejectedAnswer, rejected_answer
 from curate.core.rows import Message
 from curate.core.selector import Selector
 from curate.core.tables import scan_table, with_current_names
@@ -134,13 +135,14 @@ class RunFolder:
         turns = rows.filter(pl.col("row_id") == row_id).select("messages").collect()
         return plain_messages(turns["messages"][0]) if turns.height else None
 
-    def rejected(self, row_id: str) -> list[Message]:
-        """Return the turns of the rejected answer of a row of the pool, none if it is no pair."""
+    def rejected(self, row_id: str) -> RejectedAnswer:
+        """Return the rejected answer of a row of the pool, without turns if it is no pair."""
         rows = self.rows("pool")
         if rows is None or "rejected" not in rows.collect_schema():
-            return []
-        turns = rows.filter(pl.col("row_id") == row_id).select("rejected").collect()["rejected"]
-        return plain_messages(turns[0]) if len(turns) and turns[0] is not None else []
+            return RejectedAnswer()
+        row = rows.filter(pl.col("row_id") == row_id).collect()
+        columns = row.select("messages", "rejected", "meta")
+        return rejected_answer(*columns.row(0)) if row.height else RejectedAnswer()
 
 
 def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:

@@ -9,6 +9,7 @@ from typing import TypedDict
 import orjson
 import polars as pl
 
+from curate.core.preferences import rejected_answer
 from curate.core.rows import Message
 from curate.core.stage import EVAL_SETS
 from curate.core.turntext import plain_messages
@@ -78,6 +79,7 @@ class RowDetail:
     facts: list[tuple[str, str]]
     turns: tuple[Turn, ...]
     rejected: tuple[Turn, ...]
+    rejected_title: str
     counterpart: Counterpart | None
     targets: list[TargetLine]
     verdicts: list[StageVerdict]
@@ -153,6 +155,7 @@ def read_detail(
         facts=_facts(run, line, row),
         turns=_turns(row["messages"], shared, chars) if row else (),
         rejected=_turns(row["rejected"], None, chars) if row else (),
+        rejected_title=_rejected_title(row) if row else "",
         counterpart=_counterpart(run, line, against, shared),
         targets=_targets(run, row_id),
         verdicts=stage_verdicts(run, row_id),
@@ -191,6 +194,10 @@ def _stored_row(run: RunFolder, row_id: str, position: int) -> StoredRow | None:
     whole = line.with_columns(pl.lit(None).alias(name) for name in names)
     row: StoredRow | None = whole.row(0, named=True) if line.height else None  # type: ignore[assignment]
     return row
+
+
+def _rejected_title(row: StoredRow) -> str:
+    return rejected_answer(row["messages"], row["rejected"], row["meta"]).title
 
 
 def _turns(messages: list[Message] | None, shared: str | None, chars: int) -> tuple[Turn, ...]:

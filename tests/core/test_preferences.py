@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
-from curate.core.preferences import pair_note, pairs_of
+from curate.core.preferences import (
+    chosen_turns,
+    chosen_turns_of,
+    pair_note,
+    pairs_of,
+    rejected_answer,
+    without_equal_answers,
+)
 from tests.conftest import frame, row, turns
 
 
@@ -32,3 +39,49 @@ def test_pairs_are_the_rows_with_a_rejected_answer_in_their_order() -> None:
         [["a", "b", "2 + 2?"], ["It is 4."], ["It is 5."]],
         [["c"], ["d"], ["f", "g"]],
     ]
+
+
+def test_answers_that_part_early_are_cut_where_they_part() -> None:
+    early, odd = ({"pair": {"chosen_turns": number}} for number in (3, "x"))
+    talk, worse = turns("a", "b", "c", "d"), turns("a", "x", "c", "y")[1:]
+    rows = frame(
+        [
+            row("r0", talk, rejected=worse, meta=json.dumps(early)),
+            row("r1", talk, rejected=worse[-1:], meta=json.dumps(odd)),
+            row("r2", talk[:2], rejected=worse[-1:], meta=json.dumps(early)),
+        ]
+    )
+    pairs = pairs_of(rows.lazy()).collect()
+    texts = [
+        [[turn["content"] for turn in pair[name]] for name in ("prompt", "chosen", "rejected")]
+        for pair in pairs.to_dicts()
+    ]
+    assert texts == [
+        [["a"], ["b", "c", "d"], ["x", "c", "y"]],
+        [["a", "b", "c"], ["d"], ["y"]],
+        [["a"], ["b"], ["y"]],
+    ]
+    sizes = rows.select(chosen_turns())["meta"].to_list()
+    assert (
+        sizes
+        == [3, 1, 1]
+        == [chosen_turns_of(*facts) for facts in rows.select("messages", "meta").rows()]
+    )
+    answer, other, _ = (
+        rejected_answer(*facts) for facts in rows.select("messages", "rejected", "meta").rows()
+    )
+    assert [turn["content"] for turn in answer.turns] == ["x", "c", "y"]
+    assert answer.title == "Rejected in place of the last 3 turns"
+    assert other.title == "Rejected answer"
+
+
+def test_equal_last_turns_of_longer_answers_are_no_equal_answers() -> None:
+    talk = turns("a", "b", "c", "d")
+    early = json.dumps({"pair": {"chosen_turns": 3}})
+    rows = frame(
+        [
+            row("r0", talk, rejected=turns("a", "x", "c", "d")[1:], meta=early),
+            row("r1", talk, rejected=turns("", "d")[1:]),
+        ]
+    )
+    assert without_equal_answers(rows)["rejected"].is_null().to_list() == [False, True]

@@ -64,6 +64,16 @@ def test_rows_whose_rejected_response_is_better_go(store: Store, monkeypatch: An
     assert read_rubric("response").criteria[0].description in texts_of(engine.calls[0])[0]
 
 
+def test_one_turn_is_not_compared_with_several(store: Store, monkeypatch: Any) -> None:
+    engine = use(monkeypatch, [(lambda call: True, answer)])
+    talk = [*turns("Capital of France?", BAD), *turns("Sure?", BAD)]
+    early = json.dumps({"pair": {"chosen_turns": 3}})
+    pool = stored_rows(store, "pool", [row("r0", talk, rejected=turns("", GOOD)[1:], meta=early)])
+    verdicts, _ = judge_stage(EngineRun(store), pool, {"kind": "pairwise"})
+    assert verdicts.read().select("keep", "score").rows() == [(True, None)]
+    assert not engine.calls
+
+
 def test_a_judge_of_places_is_undecided(store: Store, monkeypatch: Any) -> None:
     def first(call: Any) -> str:
         is_choice = "better" in call.request.schema["properties"]

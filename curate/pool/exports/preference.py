@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.core.methods import method
+from curate.core.preferences import chosen_turns_of
 from curate.pool.exporter import RecordExporter, arranged_fields, arranged_values
 from curate.pool.turnforms import Record, Row, openai_turns, tools_field, tools_value, turns_type
 
@@ -29,11 +30,12 @@ class PreferenceExporter(RecordExporter):
         return None if row["rejected"] else "they have no rejected answer"
 
     def record(self, row: Row) -> Record:
-        """Return the turns before the last, the last, the rejected one."""
+        """Return the turns of the prompt, and those from where the two answers part."""
         turns = openai_turns(row["messages"])
+        start = len(turns) - chosen_turns_of(row["messages"], row["meta"])
         record: Record = {
-            "prompt": turns[:-1],
-            "chosen": turns[-1:],
+            "prompt": turns[:start],
+            "chosen": turns[start:],
             "rejected": openai_turns(row["rejected"]),
         }
         record |= tools_value(row)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from curate.core.methods import method
+from curate.core.preferences import chosen_turns_of
 from curate.pool.exporter import RecordExporter
 from curate.pool.llamafactory import (
     lost_marks,
@@ -21,7 +22,7 @@ class SharegptPreferenceExporter(RecordExporter):
     """Conversations with a chosen and a rejected answer, as LLaMA-Factory reads them for DPO.
 
     sharegpt_preference/train-DIGEST.jsonl and dataset_info.json beside it, of the rows with a rejected
-    answer of one turn.
+    answer of one turn, which stands for the last turn of the row.
     """
 
     version: ClassVar[int] = 1
@@ -35,6 +36,8 @@ class SharegptPreferenceExporter(RecordExporter):
             return "they have no rejected answer"
         if len(rejected) > 1:
             return "their rejected answer has several turns"
+        if chosen_turns_of(row["messages"], row["meta"]) > 1:
+            return "their answers part before the last turn"
         return sharegpt_fault(row["messages"]) or sharegpt_fault([*row["messages"][:-1], *rejected])
 
     def record(self, row: Row) -> Record:

@@ -15,6 +15,7 @@ from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, 
 from curate.pool.layouts.messages import read_listed
 from curate.pool.layouts.pairs import PairLayout, add_response, field_text, read_prompt
 from curate.pool.layouts.parts import content_text
+from curate.pool.layouts.rejected import add_rejected, opens_conversation
 
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 ABSENT = object()
@@ -68,7 +69,11 @@ class FieldsLayout:
         if self.tools and given.get(self.tools):
             example.tools = read_tools(given[self.tools], self.tools)
         if self.rejected and given.get(self.rejected):
-            example.rejected = read_listed(given[self.rejected], self.rejected, roles).turns
+            turns = read_listed(given[self.rejected], self.rejected, roles).turns
+            if opens_conversation(turns):
+                add_rejected(example, turns, self.rejected, record)
+            else:
+                example.rejected = turns
         example.used |= {path for path in (self.tools, self.rejected) if path in given}
         # What lies within a field is taken out of it; what is one of a list stays there.
         example.beside |= _rest(record, [path for path in example.used if path not in record])

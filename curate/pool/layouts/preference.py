@@ -7,13 +7,11 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one its colu
 {"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
 """
 
-from collections.abc import Sequence
-
 from curate.core.reasons import Reason
-from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import listed_layout, read_listed, unpacked_turns
 from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
+from curate.pool.layouts.rejected import add_rejected, opens_conversation
 from curate.pool.layouts.transcript import find_marks, read_transcript
 
 # UltraInteract's turns up to the answer.
@@ -41,42 +39,23 @@ class PreferenceLayout:
         """Return the turns that lead to the chosen answer.
 
         Raises:
-            RecordFault: a field holds no text and no turns, or there is no prompt.
+            RecordFault: a field holds no text and no turns, there is no prompt, or the rejected answer
+                is one to another prompt.
         """
         chosen, *rejected = self.matched_fields(record)
         if record[chosen] is None:
             raise RecordFault(Reason.MISSING_FIELD, chosen)
         example = _conversation(record, chosen, roles)
         for field in rejected:
-            example.rejected = _rejected_turns(record, field, example.turns, roles)
+            if record[field]:
+                turns = _conversation(record, field, roles).turns
+                add_rejected(example, turns, field, record)
             example.used.add(field)
         return example
 
 
 def _conversation(record: Record, field: str, roles: Roles) -> ConversationTurns:
     return _whole(record, field, roles) or _answered(record, field, roles)
-
-
-def _rejected_turns(
-    record: Record, field: str, chosen: Sequence[Message], roles: Roles
-) -> list[Message] | None:
-    """Return the turns of the rejected answer: those that the chosen conversation has not.
-
-    None if there is none.
-
-    Raises:
-        RecordFault: the field holds no answer, or answers another prompt.
-    """
-    if not record[field]:
-        return None
-    turns = _conversation(record, field, roles).turns
-    pairs = enumerate(zip(turns, chosen, strict=False))
-    common = next((i for i, (turn, other) in pairs if turn != other), len(chosen) - 1)
-    # Equal answers differ in nothing: the last turn is the answer then.
-    rejected = turns[min(common, len(turns) - 1) :]
-    if rejected[0]["role"] == "user" or rejected[-1]["role"] != "assistant":
-        raise RecordFault(Reason.UNREAD_FIELD, f"{field}: it answers another prompt")
-    return rejected
 
 
 def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | None:
@@ -86,9 +65,17 @@ def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | Non
         example = ConversationTurns(read_transcript(value, chosen, roles), {chosen})
     elif isinstance(value, list):
         example = read_listed(value, chosen, roles)
+        if not opens_conversation(example.turns) and _has_prompt(record):
+            return None
     else:
         return None
     return example if any(turn["role"] == "user" for turn in example.turns) else None
+
+
+def _has_prompt(record: Record) -> bool:
+    """Return whether the prompt stands in a field of its own: then turns may go on from it."""
+    named = isinstance(record.get(TRAJECTORY), list) or listed_layout(record) is not None
+    return named or any(record.get(pair.prompt) for pair in PAIRS)
 
 
 def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:

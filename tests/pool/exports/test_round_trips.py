@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 import curate
 from curate.config.recipe import Config
+from curate.core.preferences import chosen_turns_of
 from curate.core.rows import Message, ToolCall, content_hash
 from curate.pool.export import export_remarks, write_all
 from curate.runs.training_files import card_params
 from tests.conftest import examples, frame, row, turns
 
+PREFERENCES = ["preference", "sharegpt_preference"]
 ALL = ["messages", "prompt_completion", "openai", "alpaca", "sharegpt"]
 TOOLS = (
     '[{"type":"function","function":{"name":"add","description":"Sum.",'
@@ -105,6 +107,46 @@ def test_weights_and_rejected_answers_come_back(tmp_path: Path) -> None:
         after = read(export(rows, [name], tmp_path / name)[0])
         assert after["rejected"][0][0]["content"] == "no"
         assert after["content_hash"].to_list() == rows["content_hash"].to_list()
+
+
+def test_answers_that_part_early_come_back_as_what_trl_makes_of_them(tmp_path: Path) -> None:
+    talk, worse = turns("a", "b", "c", "d"), turns("a", "x", "c", "y")
+    lines = [
+        {"chosen": talk, "rejected": worse},
+        {"chosen": talk, "rejected": [*talk[:3], worse[3]]},
+    ]
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = read(tmp_path / "pool.jsonl")
+    files = {name: export(rows, [name], tmp_path / name)[0] for name in PREFERENCES}
+    records = [json.loads(line) for line in files["preference"].read_text().splitlines()]
+    texts = [
+        [[turn["content"] for turn in record[name]] for name in ("prompt", "chosen", "rejected")]
+        for record in records
+    ]
+    assert texts == [
+        [["a"], ["b", "c", "d"], ["x", "c", "y"]],
+        [["a", "b", "c"], ["d"], ["y"]],
+    ]
+    columns = ["messages", "rejected", "content_hash"]
+    after = read(files["preference"])
+    assert after.select(columns).equals(rows.select(columns))
+    assert [chosen_turns_of(*facts) for facts in after.select("messages", "meta").rows()] == [3, 1]
+    single = read(files["sharegpt_preference"])
+    assert single.select(columns).equals(rows.select(columns).tail(1))
+    assert export_remarks(rows, ["sharegpt_preference"]) == [
+        "sharegpt_preference: rows are left out, since their rejected answer has several turns "
+        f"(1 row: {rows['row_id'][0]})"
+    ]
+
+
+def test_one_rejected_turn_for_several_chosen_ones_fits_no_ranking(tmp_path: Path) -> None:
+    early = json.dumps({"pair": {"chosen_turns": 3}})
+    rows = frame([row("a", turns("a", "b", "c", "d"), rejected=turns("", "x")[1:], meta=early)])
+    assert export(rows, ["sharegpt_preference"], tmp_path) == []
+    assert export_remarks(rows, ["sharegpt_preference"]) == [
+        "sharegpt_preference: rows are left out, since their answers part before the last turn "
+        "(1 row: a)"
+    ]
 
 
 def test_what_a_format_cannot_say_is_counted_and_named() -> None:
