@@ -108,7 +108,7 @@ def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_equal_answers(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows without the rejected answers, of a turn for a turn, that say what the chosen one says."""
+    """Return rows without the rejected answers of one turn that say what the chosen one says."""
     chosen, rejected = (
         pl.col(name).list.last().struct.field("content") for name in ("messages", "rejected")
     )

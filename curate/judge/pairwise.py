@@ -12,9 +12,9 @@ judgement is that of curate.llm.compare, sampled and reflected upon in both orde
 always says A comes out at 0.5. FLAMe's own weights are not public, nor is anything here trained.
 
 Score: the confidence that the chosen response is the better one, from 0 to 1; null for a row without a
-rejected response, where either has several turns, or without a usable answer, which stays. Cost: 2 judgements
-and 4 short calls a preference row (`samples` 1). Pitfalls: judges like long answers; a model of 135M
-parameters prefers next to chance.
+rejected response, where either has several turns, or without a usable answer, which stays. Cost: 2
+judgements and 4 short calls a preference row (`samples` 1). Pitfalls: judges like long answers; a model
+of 135M parameters prefers next to chance.
 """
 
 from collections.abc import Mapping, Sequence
