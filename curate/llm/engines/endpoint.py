@@ -10,7 +10,7 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -45,6 +45,8 @@ MOST_DOUBLINGS = 64
 QUOTA = "insufficient_quota"
 # The codes by which servers say that this prompt, and no other, is against their policy.
 POLICIES = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+# Status, headers and body.
+ServerReply = tuple[int, httpx.Headers, bytes]
 
 
 class EndpointError(Exception):
@@ -183,12 +185,30 @@ class Endpoint:
         Raises:
             EndpointError: there is none.
         """
-        sent_in, seconds = self.window.round, timeout or self._whole.timeout
+        seconds = timeout or self._whole.timeout
+        with self.window.flight() as sent_in:
+            exchanged = _exchange(connection, method, f"{self.params.url}{path}", payload, limit)
+            status, headers, content = await self._receive(exchanged, seconds)
+            if not 200 <= status < 300:
+                fault = self.fault_of(status, headers, content)
+                if status in OVERLOADED and fault.kind == "passing":
+                    self._shrink(sent_in, status)
+                raise fault
+            self._refusals = 0
+            self.window.grow()
+        return content
+
+    async def _receive(
+        self, exchanged: Coroutine[Any, Any, ServerReply], seconds: float
+    ) -> ServerReply:
+        """Return what a server answers within so many seconds.
+
+        Raises:
+            EndpointError: nothing, or nothing that can be read.
+        """
         try:
             async with asyncio.timeout(seconds):
-                status, headers, content = await _exchange(
-                    connection, method, f"{self.params.url}{path}", payload, limit
-                )
+                return await exchanged
         except (TimeoutError, httpx.TimeoutException):
             raise EndpointError(f"{self.place}: no answer within {seconds:g} s") from None
         except httpx.ConnectError as error:
@@ -204,14 +224,6 @@ class Endpoint:
             raise EndpointError(f"{self.place}: {error}", kind="call") from None
         except UnknownEncoding as error:
             raise EndpointError(f"{self.place}: {error}") from None
-        if not 200 <= status < 300:
-            fault = self.fault_of(status, headers, content)
-            if status in OVERLOADED and fault.kind == "passing":
-                self._shrink(sent_in, status)
-            raise fault
-        self._refusals = 0
-        self.window.grow()
-        return content
 
     def parse(self, body: bytes) -> dict[str, Any]:
         """Return the JSON object that an answer is.
@@ -299,7 +311,7 @@ class Endpoint:
 
 async def _exchange(
     connection: httpx.AsyncClient, method: str, url: str, payload: Payload | None, limit: int
-) -> tuple[int, httpx.Headers, bytes]:
+) -> ServerReply:
     """Return status, headers and body; the body of an error is cut rather than refused."""
     headers = {} if payload is None else {"Content-Type": payload.kind}
     content = None if payload is None else payload.content

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -18,25 +20,58 @@ SERVER_TAKES = 4
 TOO_MANY = Act(status=429, body="too many requests")
 
 
+@contextmanager
+def flights(window: CongestionWindow, count: int) -> Iterator[int]:
+    """Have so many calls in flight; yield the round that they are of."""
+    with ExitStack() as stack:
+        (sent_in,) = {stack.enter_context(window.flight()) for _ in range(count)}
+        yield sent_in
+
+
 def test_a_round_of_answers_adds_one_up_to_the_most() -> None:
     window = CongestionWindow(6)
     assert window.size == 6
     for size in (3, 1, 1):
-        assert window.shrink(window.round)
+        with flights(window, window.size) as sent_in:
+            assert window.shrink(sent_in)
         assert window.size == size
     for size in (2, 3, 4, 5, 6):
-        for _ in range(size):
-            window.grow()
+        with flights(window, size):
+            for _ in range(size):
+                window.grow()
         assert window.size == size
-    for _ in range(50):
-        window.grow()
+    with flights(window, 6):
+        for _ in range(50):
+            window.grow()
     assert window.size == 6
 
 
 def test_a_round_is_halved_once_however_many_are_turned_away() -> None:
     window = CongestionWindow(16)
-    assert [window.shrink(0) for _ in range(12)] == [True] + [False] * 11
-    assert window.size == 8 and window.round == 1
+    with flights(window, 16) as sent_in:
+        assert [window.shrink(sent_in) for _ in range(12)] == [True] + [False] * 11
+    assert window.size == 8
+
+
+def test_what_is_halved_are_the_calls_in_flight() -> None:
+    window = CongestionWindow(32)
+    with flights(window, 6) as sent_in:
+        assert window.shrink(sent_in)
+    assert window.size == 3
+
+
+def test_answers_to_a_few_calls_say_nothing_of_more() -> None:
+    window = CongestionWindow(16)
+    with flights(window, 16) as sent_in:
+        window.shrink(sent_in)
+    with flights(window, 3):
+        for _ in range(99):
+            window.grow()
+    assert window.size == 8
+    with flights(window, 4):
+        for _ in range(99):
+            window.grow()
+    assert window.size == 9  # at 9 four are less than half
 
 
 @given(st.integers(1, 64), st.lists(st.booleans(), max_size=200))
@@ -45,10 +80,12 @@ def test_it_stays_between_one_and_the_most(most: int, answers: list[bool]) -> No
     for taken in answers:
         before = window.size
         if taken:
-            window.grow()
+            with flights(window, before):
+                window.grow()
             assert before <= window.size <= before + 1
         else:
-            window.shrink(window.round)
+            with flights(window, before) as sent_in:
+                window.shrink(sent_in)
             assert window.size in (max(before // 2, 1), max((before + 1) // 2, 1))
         assert 1 <= window.size <= most
 
@@ -63,7 +100,8 @@ def test_no_more_are_under_way_than_may_be() -> None:
 
     async def run() -> list[int]:
         window, peaks = CongestionWindow(8), list[int]()
-        window.shrink(0)
+        with flights(window, 8) as sent_in:
+            window.shrink(sent_in)
         await asyncio.gather(*(work(window, peaks) for _ in range(40)))
         return peaks
 
@@ -129,6 +167,15 @@ def test_one_that_also_asks_to_wait_is_left_alone_and_then_asked_less() -> None:
     assert [completion.finish for completion in done] == ["ok"] * 40
     assert 0 < server.acts[wait] < 40
     assert server.times[-1] - server.times[0] >= 0.1
+
+
+def test_few_calls_are_halved_though_many_might_be_under_way() -> None:
+    with FakeServer(delay=0.05) as server:
+        server.plan = crowded(server)
+        wide = engine(server.url, concurrency=32)
+        done = wide.complete(calls(questions(SERVER_TAKES + 2)))
+    assert [completion.finish for completion in done] == ["ok"] * (SERVER_TAKES + 2)
+    assert wide._endpoints[0].window.size <= SERVER_TAKES
 
 
 def test_what_it_has_learned_holds_for_the_next_calls() -> None:
