@@ -64,6 +64,7 @@ def prune(
         raise UserError("say which answers may go: --days, --model or --engine")
     opened = housekeeping.existing_store(store)
     with cachefile.CacheFile(answerfile.answers_path(opened)) as file:
+        file.check(choice)
         say(*answerfile.usage_lines(file.usage(choice)))
         if delete:
             say(f"{file.remove(choice):,} answers removed")
@@ -83,6 +84,7 @@ def export(
     opened = housekeeping.existing_store(store)
     choice = cachefile.AnswerChoice(engine, model)
     with cachefile.CacheFile(answerfile.answers_path(opened)) as answers:
+        answers.check(choice)
         number = answerfile.write_answers(answers.answers(choice), file)
     say(f"{number:,} answers in {file}")
 

@@ -109,6 +109,23 @@ class CacheFile:
         """Return what the chosen answers of each engine and model take, the most first."""
         return [ModelUsage(*row) for row in self._database.execute(USAGE, astuple(choice))]
 
+    def check(self, choice: AnswerChoice) -> None:
+        """Fail where no answer is of an engine or a model, whenever it was made.
+
+        Raises:
+            UserError: there is none; it names those that there are.
+        """
+        every = AnswerChoice(choice.engine, choice.model)
+        if self.usage(every):
+            return
+        there = ", ".join(f"{one.engine} {one.model}" for one in self.usage())
+        names = [("--engine", choice.engine), ("--model", choice.model)]
+        asked_for = " ".join(f"{option} {name}" for option, name in names if name is not None)
+        none = f"no answer is of {asked_for}" if asked_for else "there is no answer"
+        raise UserError(
+            f"{none}; there are those of: {there}" if there else f"{none} in this cache"
+        )
+
     def answers(self, choice: AnswerChoice = ANY) -> Iterator[SharedAnswer]:
         """Yield the chosen answers in the order of their keys."""
         values, last = astuple(choice), ""

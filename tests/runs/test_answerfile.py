@@ -73,6 +73,25 @@ def test_nothing_goes_before_it_is_said_which_and_that_it_may(store: Store) -> N
     assert ask(Cache(answers_path(store))) == 3
 
 
+@pytest.mark.parametrize("option", ["--model", "--engine"])
+def test_a_name_that_no_answer_has_is_refused_with_those_there_are(
+    store: Store, tmp_path: Path, option: str
+) -> None:
+    usage = json.loads(say("size", store.address, "--json")[1])[0]
+    there = f"no answer is of {option} typo; there are those of: {usage['engine']} {usage['model']}"
+    file = tmp_path / "answers.jsonl"
+    assert say("export", file, store.address, option, "typo") == (1, there)
+    assert not file.exists()
+    assert say("prune", store.address, option, "typo", "--days", "0", "--delete") == (1, there)
+    assert ask(Cache(answers_path(store))) == 0
+
+
+def test_a_cache_without_answers_is_not_exported(store: Store, tmp_path: Path) -> None:
+    say("prune", store.address, "--days", "0", "--delete")
+    assert "there is no answer" in say("export", tmp_path / "answers.jsonl", store.address)[1]
+    assert not (tmp_path / "answers.jsonl").exists()
+
+
 @pytest.mark.parametrize("name", ["answers.jsonl", "answers.parquet"])
 def test_another_machine_asks_nothing_of_what_it_takes_in(
     store: Store, tmp_path: Path, name: str
