@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,19 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# On busy machines; Playwright's own limits of 5 and 30 seconds are for idle ones.
+WAIT_MS = 600_000
+
+
+def patient(opener: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what opens pages that are waited for as long as a busy machine takes."""
+
+    def opened(**options: Any) -> Any:
+        one = opener(**options)
+        one.set_default_timeout(WAIT_MS)
+        return one
+
+    return opened
 
 
 @contextmanager
@@ -25,10 +38,14 @@ def open_chromium() -> Iterator[Any]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("no chromium is installed")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser: Any = playwright.chromium.launch(
+            executable_path=path, args=ARGUMENTS, timeout=WAIT_MS
+        )
+        browser.new_context, browser.new_page = map(patient, (browser.new_context, browser.new_page))
         yield browser
         browser.close()
 

@@ -14,7 +14,7 @@ import psutil
 REPO = Path(__file__).parents[1]
 INTERRUPTED = "Interrupted; finished steps are kept, and the same command goes on from there."
 # For busy machines; what a person waits is about two seconds.
-DEADLINE = 120.0
+DEADLINE = 900.0
 
 
 def wait_until(condition: Callable[[], object], failure: Callable[[], str] = lambda: "") -> None:

@@ -86,7 +86,7 @@ def process(*arguments: str) -> CommandResult:
     """Run the command line as a user does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "curate", *arguments],
-        cwd=REPO, capture_output=True, text=True, timeout=600,
+        cwd=REPO, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
@@ -113,7 +113,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         f"finally: print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=1_800
     )
     assert all(command in done.stdout for command in COMMANDS)
     assert "HEAVY []" in done.stdout
@@ -141,7 +141,7 @@ def test_every_command_works_where_prefect_is_not_installed_and_none_loads_torch
     assert {command for command, *_ in commands} == {*COMMANDS}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PREFECT, json.dumps(commands)],
-        cwd=REPO, capture_output=True, text=True, timeout=600,
+        cwd=REPO, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     ended = [line for line in done.stdout.splitlines() if line.startswith("ENDED")]
     assert ended == [f"ENDED {command} 0 False" for command, *_ in commands], done.stderr

@@ -46,7 +46,7 @@ def script(shell: str, folder: Path) -> str:
     """Return what `--show-completion` prints for a shell."""
     done = subprocess.run(
         [sys.executable, "-m", "curate", "--show-completion", shell],
-        cwd=folder, env=environment() | ANY_SHELL, capture_output=True, text=True, timeout=600,
+        cwd=folder, env=environment() | ANY_SHELL, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -64,7 +64,7 @@ def proposed(folder: Path, *words: str) -> list[str]:
     )
     done = subprocess.run(
         ["bash", "--norc", "-c", pressed],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=600,
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.split()
@@ -110,7 +110,7 @@ def test_proposing_loads_nothing_heavy(folder: Path) -> None:
     request = {"_CURATE_COMPLETE": "complete_bash", "COMP_WORDS": "curate rows ", "COMP_CWORD": "2"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=folder, env=environment() | request, capture_output=True, text=True, timeout=600,
+        cwd=folder, env=environment() | request, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.stdout.split("\n")[-2] == "HEAVY []", done.stdout + done.stderr
     assert "runs/one" in done.stdout

@@ -42,6 +42,6 @@ def test_the_stage_passes_the_test_that_is_shown_with_it(tmp_path: Path) -> None
     completed = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_likely.py"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPO)}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert completed.returncode == 0, completed.stdout

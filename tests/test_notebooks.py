@@ -20,7 +20,7 @@ def outputs_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     place.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(REPO))
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(place)}})
+    client = NotebookClient(notebook, timeout=1_800, resources={"metadata": {"path": str(place)}})
     outputs = [o for cell in client.execute().cells for o in cell.get("outputs", [])]
     assert all(output.output_type != "error" for output in outputs)
     data = [output.get("data", {}) for output in outputs if output.output_type != "stream"]

@@ -95,7 +95,7 @@ def test_elsewhere_log_lines_have_the_time_and_go_to_stderr(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(verbosity=verbosity)],
-        cwd=REPO, input="\n\n", capture_output=True, text=True, timeout=600,
+        cwd=REPO, input="\n\n", capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.stdout == "END\n"
     assert [line.split(" ", 1)[1] for line in done.stderr.splitlines()] == lines

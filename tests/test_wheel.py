@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the wheel of this checkout."""
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=REPO, check=True, capture_output=True, timeout=600)
+    subprocess.run(build, cwd=REPO, check=True, capture_output=True, timeout=1_800)
     (path,) = folder.glob("curate_data-*.whl")
     return path
 
@@ -38,7 +38,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     pip = [sys.executable, "-m", "pip", "--python", str(root / "bin" / "python"), "install"]
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
-    subprocess.run([*pip, *options, str(wheel)], check=True, capture_output=True, timeout=600)
+    subprocess.run([*pip, *options, str(wheel)], check=True, capture_output=True, timeout=1_800)
     return root / "bin"
 
 
@@ -47,7 +47,7 @@ def run(program: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     dropped = ("PREFECT_", "PYTHONPATH")
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return subprocess.run(
-        [str(program), *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=600
+        [str(program), *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=1_800
     )
 
 

@@ -1,7 +1,10 @@
 """The client's side of Prefect's API: is it there, and has it got everything."""
 
+import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import curate.orchestration.environment  # noqa: F401  # isort: skip  (must come before prefect)
 
@@ -11,7 +14,10 @@ from prefect.logging.handlers import APILogWorker
 
 from curate.core.errors import UserError
 
-CONNECT_SECONDS, DRAIN_SECONDS = 3.0, 5.0
+LOG = logging.getLogger("curate")
+CONNECT_SECONDS, DRAIN_SECONDS = 10.0, 60.0
+# For a server with which something went wrong.
+BRIEF_SECONDS = 5.0
 
 
 def check_api() -> None:
@@ -36,10 +42,25 @@ def check_api() -> None:
         ) from error
 
 
-def drain() -> None:
-    """Let Prefect send what it has in hand, but not for long."""
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=DRAIN_SECONDS)
+@contextmanager
+def drained() -> Iterator[None]:
+    """Let Prefect send at the end what it has in hand, but not for ever; tell if that is too long."""
+    seconds = BRIEF_SECONDS
+    try:
+        yield
+        seconds = DRAIN_SECONDS
+    except UserError:
+        seconds = DRAIN_SECONDS
+        raise
+    finally:
+        logs, events = (one.drain_all(timeout=seconds) for one in (APILogWorker, EventsWorker))
+        assert isinstance(logs, tuple) and isinstance(events, tuple)
+        if seconds == DRAIN_SECONDS and logs[1] | events[1]:
+            LOG.warning(
+                "Prefect's server has not taken everything within %g s: its record of this run may lack "
+                "the last lines and states",
+                seconds,
+            )
 
 
 def _without_password(text: str) -> str:

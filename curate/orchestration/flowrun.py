@@ -55,15 +55,12 @@ def _call_flow(
     config: Config, out: Path | None, options: Mapping[str, Any], *, check: bool
 ) -> RunResult:
     # Prefect reads its settings when it is imported, so not before they are in the environment.
-    from curate.orchestration.client import check_api, drain  # noqa: PLC0415
+    from curate.orchestration.client import check_api, drained  # noqa: PLC0415
     from curate.orchestration.environment import quiet_console  # noqa: PLC0415
     from curate.orchestration.flows import curation  # noqa: PLC0415
 
     if check:
         check_api()
     quiet_console()
-    try:
-        with showing_progress(config.name):
-            return read_result(Path(curation(config, str(out) if out else None, **options)["run"]))
-    finally:
-        drain()
+    with drained(), showing_progress(config.name):
+        return read_result(Path(curation(config, str(out) if out else None, **options)["run"]))

@@ -1,7 +1,7 @@
 """Prefect's database of past runs: one file that every run copies, works on, and puts back.
 
-It holds nothing that the store does not, so a damaged, foreign or locked one is left out and then
-replaced, and of two runs at once the later one's stays.
+It holds nothing that the store does not, so a new one is begun where it is of no use. The old one then
+stays beside it, as does that of the first of two runs at once.
 """
 
 import logging
@@ -13,8 +13,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 LOG = logging.getLogger("curate")
-DATABASE = "prefect.db"
+DATABASE, ASIDE = "prefect.db", "prefect-old.db"
 LARGEST_BYTES = 64 << 20
+# What tells a file from one that has replaced it.
+Stamp = tuple[int, int, int]
 
 
 def prefect_folder() -> Path:
@@ -24,30 +26,68 @@ def prefect_folder() -> Path:
     )
 
 
-def copy_history(folder: Path) -> bool:
-    """Copy the database of past runs into a folder; say whether there is a sound one."""
-    source, copy = prefect_folder() / DATABASE, folder / DATABASE
+def history_stamp() -> Stamp | None:
+    """Return what tells the database of past runs from a later one; None where there is none."""
     try:
-        if source.stat().st_size > LARGEST_BYTES:
-            return False
-        shutil.copyfile(source, copy)
+        status = (prefect_folder() / DATABASE).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def copy_history(folder: Path) -> bool:
+    """Copy the database of past runs into a folder, where there is a sound one; say whether.
+
+    Raises:
+        OSError: it cannot be read, or the copy not be written.
+    """
+    source, copy = prefect_folder() / DATABASE, folder / DATABASE
+    if not source.exists():
+        return False
+    fault = _copy_sound(source, copy)
+    if fault is None:
+        return True
+    copy.unlink(missing_ok=True)
+    set_aside(fault)
+    return False
+
+
+def _copy_sound(source: Path, copy: Path) -> str | None:
+    """Copy a database; return what is wrong with it, if anything is."""
+    if not source.is_file():
+        return "it is no file"
+    if source.stat().st_size > LARGEST_BYTES:
+        return f"it has more than {LARGEST_BYTES >> 20} MB"
+    shutil.copyfile(source, copy)
+    try:
         with closing(sqlite3.connect(copy)) as database:
-            sound = bool(database.execute("pragma integrity_check(1)").fetchone() == ("ok",))
-    except (OSError, sqlite3.Error):
-        sound = False
-    if not sound:
-        copy.unlink(missing_ok=True)
-    return sound
+            fault = str(database.execute("pragma integrity_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
+    return None if fault == "ok" else " ".join(fault.split())
 
 
-def forget_history() -> None:
-    """Remove the database of past runs, with which a run went wrong."""
-    with suppress(OSError):
-        (prefect_folder() / DATABASE).unlink(missing_ok=True)
+def set_aside(reason: str) -> None:
+    """Move the database of past runs out of the way of a new one, and tell of it."""
+    source = prefect_folder() / DATABASE
+    aside = source.with_name(ASIDE)
+    try:
+        source.replace(aside)
+    except OSError as error:
+        LOG.warning("Prefect's record of past runs, %s, cannot be moved: %s", source, error)
+        return
+    LOG.warning(
+        "Prefect's record of past runs begins anew, the one until now is %s: %s", aside, reason
+    )
 
 
-def keep_history(folder: Path) -> None:
-    """Put a run's database in the place of the one of the runs before, where that can be written."""
+def keep_history(folder: Path, before: Stamp | None) -> None:
+    """Put a run's database in the place of the one of the runs before, where that can be written.
+
+    Args:
+        folder: of the run's database.
+        before: the stamp of the database that it is a copy of.
+    """
     target = prefect_folder() / DATABASE
     temporary = target.with_name(f".{DATABASE}-{uuid.uuid4().hex}")
     try:
@@ -57,8 +97,8 @@ def keep_history(folder: Path) -> None:
             database.execute("pragma journal_mode = delete")
         shutil.copyfile(folder / DATABASE, temporary)
         temporary.chmod(0o600)
-        if target.is_dir():
-            shutil.rmtree(target)
+        if history_stamp() not in (None, before):
+            set_aside("it is of another run, which ended while this one was at work")
         temporary.replace(target)
         for rest in ("-wal", "-shm"):
             target.with_name(DATABASE + rest).unlink(missing_ok=True)

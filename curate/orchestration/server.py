@@ -15,7 +15,8 @@ from pathlib import Path
 
 import uvicorn
 
-GRACE_SECONDS = 2
+# For requests under way: a run that waits no longer kills this process.
+GRACE_SECONDS = 60
 
 
 class RunServer(uvicorn.Server):

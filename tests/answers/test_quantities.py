@@ -61,7 +61,7 @@ def test_what_is_announced(text: str, span: str | None) -> None:
 
 
 def test_a_long_hostile_text_takes_no_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for text in (
         "1,",
         "1 ",
@@ -76,4 +76,4 @@ def test_a_long_hostile_text_takes_no_time() -> None:
         r"\text{",
     ):
         find_quantity(text * 20_000 + "1")
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60

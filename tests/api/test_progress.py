@@ -49,7 +49,7 @@ def test_a_kernel_sends_the_bar_while_its_cell_goes_on_and_takes_it_away_at_the_
     cell = nbformat.v4.new_code_cell(CELL)  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
     # Without updates from within the cell it would wait for ever.
-    Reader(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    Reader(notebook, timeout=1_800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     (output,) = notebook.cells[0].outputs
     assert output["data"]["text/html"] == ""
 

@@ -294,7 +294,7 @@ def test_processes_that_build_the_same_artifact_at_once_all_get_a_whole_one(
     ]
     for child in children:
         child.start()
-    got = [results.get(timeout=600) for _ in children]
+    got = [results.get(timeout=1_800) for _ in children]
     for child in children:
         child.join(600)
     assert [child.exitcode for child in children] == [0, 0]

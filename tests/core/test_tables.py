@@ -140,7 +140,7 @@ def put(folder: Path, word: str) -> None:
 def curate(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "curate", *arguments], cwd=folder, capture_output=True,
-        env={**environment(), "PYTHONPATH": str(REPO)}, text=True, timeout=600,
+        env={**environment(), "PYTHONPATH": str(REPO)}, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

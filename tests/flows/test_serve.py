@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.system, pytest.mark.model]
 PREFECT = [sys.executable, "-m", "prefect"]
 
 
-def wait_for(condition: object, seconds: int = 120) -> None:
+def wait_for(condition: object, seconds: int = 1_200) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "timed out"
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
     def healthy() -> bool:
         try:
-            with urllib.request.urlopen(f"{api}/health", timeout=30) as answer:
+            with urllib.request.urlopen(f"{api}/health", timeout=300) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         yield client
     finally:
         process.terminate()
-        process.wait(timeout=300)
+        process.wait(timeout=1_800)
 
 
 def test_a_served_flow_runs_a_recipe_and_publishes_it(
@@ -79,17 +79,17 @@ def test_a_served_flow_runs_a_recipe_and_publishes_it(
         parameters = orjson.dumps({"config": recipe, "out": str(tmp_path / "run")}).decode()
         done = subprocess.run(
             [*PREFECT, "deployment", "run", "curation/curation", "--params", parameters, "--watch"],
-            cwd=REPO, env=server, capture_output=True, text=True, timeout=600,
+            cwd=REPO, env=server, capture_output=True, text=True, timeout=1_800,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr + log.read_text()
     finally:
         serving.terminate()
-        serving.wait(timeout=300)
+        serving.wait(timeout=1_800)
     (jsonl,) = (tmp_path / "run" / "export").glob("train-*.jsonl")
     assert len(jsonl.read_bytes().splitlines()) == 5
     listed = subprocess.run(
         [*PREFECT, "artifact", "ls"], cwd=REPO, env={**server, "COLUMNS": "200"},
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     for key in ("served-funnel", "served-verdict", "served-report"):
         assert key in listed.stdout, listed.stdout + listed.stderr
@@ -108,7 +108,7 @@ def test_a_run_goes_to_the_server_that_the_environment_names(
     assert "the run goes on without it" not in done.stderr
     listed = subprocess.run(
         [*PREFECT, "flow-run", "ls"], cwd=REPO, env={**server, "COLUMNS": "200"},
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert "curate-mine" in listed.stdout, listed.stdout + listed.stderr
     refused = workplace.run(*arguments, env={**server, "PREFECT_API_AUTH_STRING": "not:mine"})

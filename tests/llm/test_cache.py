@@ -173,7 +173,7 @@ def start_writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 def test_processes_write_the_same_keys_and_agree(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     writers = [start_writer(path, name, 200) for name in ("one", "two", "three")]
-    outputs = [writer.communicate(timeout=600)[0].splitlines() for writer in writers]
+    outputs = [writer.communicate(timeout=1_800)[0].splitlines() for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert outputs[0] == outputs[1] == outputs[2]
     cache = Cache(path)

@@ -126,7 +126,7 @@ def test_no_text_breaks_it_and_an_answer_needs_no_second_look(text: str) -> None
 
 
 def test_a_long_hostile_text_takes_no_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for text in (
         "<think>" * 20_000,
         "`" * 50_000 + "<think>",
@@ -134,4 +134,4 @@ def test_a_long_hostile_text_takes_no_time() -> None:
         "analysis" * 20_000,
     ):
         part_reasoning(text)
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60

@@ -73,7 +73,7 @@ def engine(
         with open_engine(settings, store) as submit:
             yield OpenEngine(store, submit)
             assert listening() <= {"127.0.0.1", "::1"}
-    _, alive = psutil.wait_procs(descendants() - before, timeout=20)
+    _, alive = psutil.wait_procs(descendants() - before, timeout=600)
     assert alive == []
 
 

@@ -30,6 +30,8 @@ from tests.terminal import INTERRUPTED, TerminalProcess, wait_until
 
 pytestmark = pytest.mark.system
 FAILED = "the run goes on without it"
+# Longer than the two answers for which a server of the user's is waited.
+HELD_SECONDS = 45.0
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_a_run_without_prefect_imports_neither_it_nor_the_flows(
     arguments = finished.command("--set", f"store={store}", "--set", "prove=null")[3:]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments, "--out", str(tmp_path / "run")],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=300,
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "LOADED []" in done.stdout
@@ -181,7 +183,7 @@ def test_two_flows_at_once_do_not_hurt_each_other(
         for name in ("übung", "数据.b_c")
     ]  # fmt: skip
     for process in both:
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=1_800)
         assert process.returncode == 0, output
         assert FAILED not in output
         assert "does not show" not in output
@@ -254,11 +256,35 @@ def test_a_run_ends_well_when_its_server_dies(
         if re.search(r"  pool-\w+: made", line):
             (server,) = psutil.Process(process.pid).children()
             server.kill()
-    assert process.wait(timeout=600) == 0, lines
+    assert process.wait(timeout=1_800) == 0, lines
     assert FAILED in "".join(lines)
     assert not [line for line in lines if "ERROR" in line or "Traceback" in line]
     assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
     assert run_files(workplace.out) == run_files(finished.out)
+
+
+def test_a_run_waits_for_a_server_that_is_held_up(
+    finished: Workplace, cache: dict[str, str], tmp_path: Path
+) -> None:
+    workplace = copy_of(finished, tmp_path)
+    process = subprocess.Popen(
+        workplace.command("--prefect", "-v", "--set", "name=held"), cwd=REPO,
+        env={**environment(), **cache}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    lines, timer = [], None
+    for line in process.stderr:
+        lines.append(line)
+        if timer is None and re.search(r"  pool-\w+: ", line):
+            (server,) = psutil.Process(process.pid).children()
+            server.suspend()
+            timer = threading.Timer(HELD_SECONDS, server.resume)
+            timer.start()
+    assert process.wait(timeout=1_800) == 0, lines
+    assert timer is not None
+    assert "Prefect" not in "".join(lines).partition("\n")[2], lines
+    assert flow_runs(cache)[-1] == ("curate-held", "Completed")
+    assert made_of(cache)["exact"] == {"pool"}
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "other", "no url", "no host"])

@@ -39,7 +39,7 @@ def call(*calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what flows return, called one after the other in a process of their own."""
     done = subprocess.run(
         [sys.executable, "-c", CALLS, json.dumps(calls)],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=600,
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]

@@ -1,4 +1,4 @@
-"""Prefect's record of past runs: kept whole or thrown away."""
+"""Prefect's record of past runs: kept whole, or moved out of the way of a new one."""
 
 import sqlite3
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def runs(path: Path) -> int:
 def test_the_next_run_works_on_a_copy_of_what_the_last_left(
     cache: Path, folder: Path, tmp_path: Path
 ) -> None:
-    history.keep_history(folder)
+    history.keep_history(folder, None)
     assert [path.name for path in cache.iterdir()] == [history.DATABASE]
     assert (cache / history.DATABASE).stat().st_mode & 0o077 == 0
     following = tmp_path / "following"
@@ -69,29 +69,51 @@ HARM: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
-def test_what_is_no_sound_database_is_left_out(
-    cache: Path, folder: Path, tmp_path: Path, harm: Callable[[Path], object]
-) -> None:
-    history.keep_history(folder)
+def test_what_is_no_sound_database_is_moved_aside_and_told(
+    cache: Path, folder: Path, tmp_path: Path, harm: Callable[[Path], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    history.keep_history(folder, None)
     harm(cache / history.DATABASE)
+    there = (cache / history.DATABASE).exists()
     following = tmp_path / "following"
     following.mkdir()
     assert not history.copy_history(following)
     assert list(following.iterdir()) == []
-    history.keep_history(folder)
+    assert (cache / history.ASIDE).exists() == there
+    assert ("Prefect's record of past runs begins anew" in caplog.text) == there
+    history.keep_history(folder, history.history_stamp())
     assert runs(cache / history.DATABASE) == 2000
+
+
+def test_of_two_runs_at_once_the_first_ones_record_stays_beside_the_seconds(
+    cache: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    history.keep_history(folder, None)
+    before = history.history_stamp()
+    with closing(sqlite3.connect(folder / history.DATABASE)) as database:
+        database.execute("insert into runs values ('of the first')")
+        database.commit()
+        history.keep_history(folder, before)
+        assert caplog.text == ""
+        database.execute("delete from runs")
+        database.commit()
+    history.keep_history(folder, before)
+    assert runs(cache / history.DATABASE) == 0
+    assert runs(cache / history.ASIDE) == 2001
+    assert "another run, which ended while" in caplog.text
 
 
 def test_a_database_that_somebody_has_locked_is_read_all_the_same(
     cache: Path, folder: Path, tmp_path: Path
 ) -> None:
-    history.keep_history(folder)
+    history.keep_history(folder, None)
     following = tmp_path / "following"
     following.mkdir()
     with closing(sqlite3.connect(cache / history.DATABASE)) as holder:
         holder.execute("begin exclusive")
         assert history.copy_history(following)
-        history.keep_history(folder)
+        history.keep_history(folder, history.history_stamp())
 
 
 def test_a_record_that_cannot_be_kept_is_told_and_no_fault(
@@ -99,5 +121,5 @@ def test_a_record_that_cannot_be_kept_is_told_and_no_fault(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "file"))
-    history.keep_history(folder)
+    history.keep_history(folder, None)
     assert "Prefect's record of this run is not kept" in caplog.text

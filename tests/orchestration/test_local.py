@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from curate.orchestration.history import DATABASE
+from curate.core.errors import UserError
+from curate.orchestration.history import ASIDE, DATABASE, history_stamp
 from curate.orchestration.local import local_server
 from tests.terminal import REPO, restore_signals, wait_until
 
@@ -63,7 +64,7 @@ def ask(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=60) as answer:
+        with opener.open(request, timeout=600) as answer:
             return answer.status, dict(answer.headers)
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers)
@@ -94,7 +95,15 @@ def test_nobody_else_reads_what_the_server_holds(cache: Path) -> None:
     assert (cache / "prefect" / DATABASE).is_file()
 
 
-def test_a_database_of_another_prefect_is_made_anew(cache: Path) -> None:
+def past(cache: Path) -> list[tuple[str]]:
+    """Return the names of the flow runs that are recorded."""
+    with closing(sqlite3.connect(cache / "prefect" / DATABASE)) as database:
+        return database.execute("select name from flow_run").fetchall()
+
+
+def test_a_database_of_another_prefect_is_moved_aside(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = cache / "prefect" / DATABASE
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
@@ -102,16 +111,61 @@ def test_a_database_of_another_prefect_is_made_anew(cache: Path) -> None:
         database.execute("create table alembic_version (version_num text)")
         database.execute("insert into alembic_version values ('of the future')")
         database.commit()
+    foreign = path.read_bytes()
     with local_server() as variables:
         assert ask(variables["PREFECT_API_URL"], {})[0] == 401
-    with closing(sqlite3.connect(path)) as database:
-        assert database.execute("select count(*) from flow_run").fetchone() == (0,)
+    assert past(cache) == []
+    assert path.with_name(ASIDE).read_bytes() == foreign
+    assert "begins anew" in caplog.text and "Can't locate revision" in caplog.text
 
 
-def test_a_database_with_which_a_run_went_wrong_is_thrown_away(cache: Path) -> None:
-    with pytest.raises(RuntimeError), local_server():
-        raise RuntimeError
-    assert not (cache / "prefect" / DATABASE).exists()
+@pytest.mark.parametrize("error", [RuntimeError, UserError, KeyboardInterrupt])
+def test_past_runs_are_remembered_whatever_becomes_of_this_one(
+    cache: Path, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    remember(cache)
+    before = history_stamp()
+    with pytest.raises(error), local_server():
+        raise error("at fault")
+    assert past(cache) == [("past",)]
+    # Of what the user can mend, Prefect has recorded how it went.
+    assert (history_stamp() != before) == (error is UserError)
+    assert caplog.text == ""
+
+
+def remember(cache: Path) -> None:
+    """Record a run, by a server's own database."""
+    with local_server():
+        pass
+    with closing(sqlite3.connect(cache / "prefect" / DATABASE)) as database:
+        database.execute("delete from flow_run")
+        database.execute("pragma foreign_keys = off")
+        database.execute("insert into flow_run (id, name, flow_id) values ('1', 'past', '1')")
+        database.commit()
+
+
+def test_a_start_that_takes_too_long_is_told_and_takes_no_record_along(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(cache)
+    before = history_stamp()
+    monkeypatch.setattr("curate.orchestration.local.START_SECONDS", 0.2)
+    with pytest.raises(TimeoutError, match=r"killed, or slower than 0.2 s"), local_server():
+        pass
+    assert history_stamp() == before
+
+
+def test_a_server_that_does_not_end_is_told_and_its_record_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    remember(cache)
+    before = history_stamp()
+    monkeypatch.setattr("curate.orchestration.local.STOP_SECONDS", 0.5)
+    with local_server():
+        servers()[0].suspend()
+    assert "did not end within 0.5 s: its record of this run may lack the end" in caplog.text
+    assert history_stamp() != before
+    assert past(cache) == [("past",)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=["SIGKILL", "SIGHUP"])
@@ -136,7 +190,7 @@ def test_a_server_that_still_writes_leaves_no_folder(tmp_path: Path) -> None:
     folder.mkdir()
     server = subprocess.run(
         [sys.executable, "-c", WRITING_SERVER],
-        cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPO)}, timeout=300,
+        cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPO)}, timeout=1_800,
     )  # fmt: skip
     assert server.returncode == 0
     assert not folder.exists()

@@ -65,7 +65,7 @@ def watched(tmp_path: Path) -> Mapping[str, str]:
 
 def run_cut_off(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CUT_OFF, *command], cwd=REPO, env=env, capture_output=True, text=True, timeout=1_200
+        [*CUT_OFF, *command], cwd=REPO, env=env, capture_output=True, text=True, timeout=1_800
     )
 
 

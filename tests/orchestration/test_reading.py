@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 def ask(command: str, run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "curate", command, str(run), *arguments],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=600,
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished: Workplace, tmp_path: P
         process = subprocess.Popen(
             workplace.command(), cwd=REPO, env=environment(), stderr=log, start_new_session=True
         )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1_800
     while not any(workplace.store.glob("finetune-*")):
         assert process.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline

@@ -55,7 +55,7 @@ def test_a_list_of_more_than_200_steps_is_one_task(tmp_path: Path, on: str) -> N
     script.write_text(FLOW)
     done = subprocess.run(
         [sys.executable, str(script), on, str(store.root), str(many)],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=600,
+        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]

@@ -57,7 +57,7 @@ def python(code: str, *arguments: object, hub: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], cwd=REPO,
         env={**environment(), "HF_HOME": str(hub), "HF_HUB_OFFLINE": "1"},
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

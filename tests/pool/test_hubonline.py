@@ -53,7 +53,7 @@ def curate(hub: DataHub, folder: Path, entry: str, *, offline: bool = False) -> 
     env["PYTHONPATH"] = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-m", "curate", "check", "recipe.yaml"],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=env, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -86,7 +86,7 @@ def test_rows_of_parquet_come_before_the_whole_file_has(hub: DataHub, tmp_path: 
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
     root = Path(__file__).parents[2]
     run = [sys.executable, "-c", code]
-    done = subprocess.run(run, cwd=root, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(run, cwd=root, env=env, capture_output=True, text=True, timeout=1_800)
     assert done.stdout == "10\n", done.stderr
     spans = [line.partition("bytes=")[2].split("-") for line in hub.requests if "bytes=" in line]
     assert 0 < sum(int(last) - int(first) + 1 for first, last in spans) < len(data) / 2
@@ -132,7 +132,7 @@ def test_without_a_network_what_was_downloaded_is_read_at_its_commit(
     assert code == 2 and f"(hf download {REPO} --repo-type dataset)" in said
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
     command = [str(Path(sys.executable).parent / "hf"), "download", REPO, "--repo-type", "dataset"]
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=1_800)
     hub.branches["main"] = OLD
     code, said = curate(hub, tmp_path, entry, offline=True)
     assert code == 0 and f"commit {NEW}" in said, said

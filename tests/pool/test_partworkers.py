@@ -115,5 +115,5 @@ def test_processes_end_with_the_one_that_they_work_for(pool: Path) -> None:
     children = [psutil.Process(pid) for pid in pids]
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    gone, alive = psutil.wait_procs(children, timeout=20)
+    gone, alive = psutil.wait_procs(children, timeout=600)
     assert (len(gone), alive) == (2, [])

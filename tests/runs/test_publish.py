@@ -222,7 +222,7 @@ def test_a_reader_sees_the_old_run_or_the_new_one_and_never_none(tmp_path: Path)
         for number in range(200):
             write_run(run, ledger=str(number), evidence__exact=str(number))
         write_run(run, ledger="last", evidence__exact="last")
-        _, stderr = reader.communicate(timeout=600)
+        _, stderr = reader.communicate(timeout=1_800)
     assert reader.returncode == 0, stderr
 
 

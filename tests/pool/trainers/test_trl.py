@@ -119,7 +119,7 @@ def test_a_step_in_several_passes_and_processes_is_the_step_of_one(
     folder = export(rows, FORMATS, tmp_path / "e", template=template_text(load_tokenizer(tiny)))
     command = [str(folder / "recipes" / "sft_trl.py"), "--model", str(tiny), "--max-steps", "2"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run = partial(subprocess.run, capture_output=True, text=True, timeout=300)
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=1_800)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     adapters = []
     for name, start, more in (("one", [], []), ("four", launch, ["--rows-at-once", "2"])):
