@@ -45,7 +45,9 @@ def open_chromium() -> Iterator[Any]:
         browser: Any = playwright.chromium.launch(
             executable_path=path, args=ARGUMENTS, timeout=WAIT_MS
         )
-        browser.new_context, browser.new_page = map(patient, (browser.new_context, browser.new_page))
+        browser.new_context, browser.new_page = map(
+            patient, (browser.new_context, browser.new_page)
+        )
         yield browser
         browser.close()
 

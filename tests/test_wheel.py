@@ -47,7 +47,12 @@ def run(program: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     dropped = ("PREFECT_", "PYTHONPATH")
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return subprocess.run(
-        [str(program), *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=1_800
+        [str(program), *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=1_800,
     )
 
 

@@ -242,7 +242,7 @@ class Config(Params):
         A plain draw needs them only where a budget or condition speaks of tokens.
         """
         return self.prove is not None or any(
-            params.needs_tokens
+            any(one.needs_tokens for one in (params, *(one for one, _ in params.members())))
             or params.budget.tokens is not None
             or "tokens" in named_columns(params)
             for _, params in self.choices
@@ -356,8 +356,8 @@ class Config(Params):
                 "a race chooses by fine-tunes that are measured on one half of the eval set: give "
                 "`prove` and target.eval, or name one method",
             )
-        if not self.selects and (self.prove or self.compare or self.rehearse):
-            key = "prove" if self.prove else "compare" if self.compare else "rehearse"
+        if not self.selects and (self.prove or self.compare):
+            key = "prove" if self.prove else "compare"
             raise ValueError(f"`{key}:` needs a selection: give `select`, or leave `{key}` out")
         if self.prove and not has_eval:
             raise ValueError("`prove:` needs an eval set: give target.eval, or leave `prove` out")

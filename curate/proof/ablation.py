@@ -23,12 +23,11 @@ import polars as pl
 
 from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.store import Artifact, Counts, write_json
-from curate.proof.contamination import read_hits, write_leaks
+from curate.proof.contamination import leaks_into
 from curate.proof.described import StageValues
 from curate.proof.design import ProofDesign
 from curate.proof.earnings import describe_ablation, without_name
 from curate.proof.metrics import deciding_metric
-from curate.proof.others import ArmSources
 from curate.proof.results import (
     TrainedModels,
     gather_results,
@@ -97,9 +96,7 @@ def ablate(
     run = training.run
     rankings = {stage.stage: stage.ranking for stage in stages if stage.ranking is not None}
     listed = run(arms, selection, rankings)
-    eval_rows, watch = held_out
-    call = write_leaks.call(ArmSources(run.rows), listed, eval_rows, watch=watch)
-    leaks = run.result(call.named("ablation-leaks"))
+    leaks = leaks_into(run, listed, held_out, "ablation-leaks")
     changed = listed.read()
     leaking = {} if design.prove["allow_leaks"] else count_leaking(changed, leaks)
     calls = _calls(training, changed.filter(~pl.col("arm").is_in([*leaking])), design.runs)
@@ -136,10 +133,9 @@ def _selected(ranking: Table) -> pl.Series:
     return ranking.read().filter("selected")["row_id"]
 
 
-def count_leaking(arms: pl.DataFrame, leaks: Artifact) -> dict[str, int]:
+def count_leaking(arms: pl.DataFrame, leaks: pl.DataFrame) -> dict[str, int]:
     """Return how many rows of each selection hold prompts of held-out sets, of those with any."""
-    leaking = read_hits(leaks)["row_id"]
-    counts = arms.filter(pl.col("row_id").is_in(leaking.implode())).group_by("arm").len()
+    counts = arms.filter(pl.col("row_id").is_in(leaks["row_id"].implode())).group_by("arm").len()
     return dict(counts.sort("arm").iter_rows())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from curate.core.calls import Table, cached_files
+from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_table
 from curate.overlap.index import LeakIndex
@@ -53,6 +54,22 @@ def write_leaks(
     hits.write_parquet(out / "hits.parquet")
     counted = {place: hits.filter(place=place)["row_id"].n_unique() for place, _ in suspects}
     return {"hits": hits.height, "leaking_rows": counted, "leaking_sets": _leaking_sets(hits)}
+
+
+def leaks_into(
+    run: ScoreRun, arms: Table, held_out: tuple[Table, Table | None], name: str
+) -> pl.DataFrame:
+    """Return the leaks of the eval set and the watch sets into pool rows of further arms.
+
+    Args:
+        run: has the pool.
+        arms: row ids of the arms.
+        held_out: the eval set and the watch sets, as they were given.
+        name: of the step.
+    """
+    eval_rows, watch = held_out
+    call = write_leaks.call(ArmSources(run.rows), arms, eval_rows, watch=watch)
+    return read_hits(run.result(call.named(name)))
 
 
 def _find_hits(

@@ -32,12 +32,11 @@ from curate.core.calls import Counted, Table, cached, cached_files
 from curate.core.numerals import counted
 from curate.core.orderparts import cut_order
 from curate.core.store import Artifact, Counts, write_json
-from curate.proof.contamination import read_hits, write_leaks
+from curate.proof.contamination import leaks_into
 from curate.proof.curve import LEAST_ROWS
 from curate.proof.described import PartValues
 from curate.proof.design import ProofDesign
 from curate.proof.metrics import deciding_metric
-from curate.proof.others import ArmSources
 from curate.proof.results import (
     BASE,
     TrainedModels,
@@ -104,10 +103,8 @@ def _leaking(
     training: Training, drawn: Table, held_out: tuple[Table, Table | None], design: ProofDesign
 ) -> int:
     """Return how many rows of the parts hold prompts of held-out sets; none where that is allowed."""
-    eval_rows, watch = held_out
-    call = write_leaks.call(ArmSources(training.run.rows), drawn, eval_rows, watch=watch)
-    leaks = training.run.result(call.named("quantiles-leaks"))
-    return 0 if design.prove["allow_leaks"] else read_hits(leaks)["row_id"].n_unique()
+    leaks = leaks_into(training.run, drawn, held_out, "quantiles-leaks")
+    return 0 if design.prove["allow_leaks"] else leaks["row_id"].n_unique()
 
 
 @cached(version=VERSION, name="quantile-arms")

@@ -115,7 +115,15 @@ class SourcesSelector(Selector):
         )
 
     def score_rows(self, run: ScoreRun) -> Table:
-        """Measure the groups, try some of them, and rank the rows of those that are kept.
+        """Measure the groups, try some of them, and rank the rows of those that are kept."""
+        groups, choice = self.choose(run)
+        inner = part_of(self.within, OWN)
+        ranked = inner.score_rows(run.with_kept(run(rows_of, groups, choice)))
+        scores = run(write_scores, groups, choice, ranked, self.within, run.seed, inner.version)
+        return Table(scores, "scores")
+
+    def choose(self, run: ScoreRun) -> tuple[Table, Table]:
+        """Return the rows with their groups, and the groups with measures, trials and choice.
 
         Raises:
             UserError: no effect of a trial could have an interval.
@@ -126,11 +134,7 @@ class SourcesSelector(Selector):
         embedded = embed_pool_and_target(run, "example", self.embedder)
         measured = run(measures, run.rows, run.tokens, groups, embedded, self.measure)
         effects = self._try(run, groups, measured)
-        choice = run(choices, measured, self.measure[0], self.keep, effects)
-        inner = part_of(self.within, OWN)
-        ranked = inner.score_rows(run.with_kept(run(rows_of, groups, choice)))
-        scores = run(write_scores, groups, choice, ranked, self.within, run.seed, inner.version)
-        return Table(scores, "scores")
+        return groups, run(choices, measured, self.measure[0], self.keep, effects)
 
     def _try(
         self, run: ScoreRun, groups: Table, measured: Table

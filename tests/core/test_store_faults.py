@@ -120,7 +120,9 @@ def test_two_drivers_in_two_containers_on_one_store_leave_each_others_work_alone
         assert driver.stdout.readline() == "half\n"
     third = Store(tmp_path / "store").ensure(numbers_step(2))
     assert not third.cached
-    assert [driver.communicate("go on\n", timeout=1_800)[0] for driver in drivers] == ["False\n"] * 2
+    assert [driver.communicate("go on\n", timeout=1_800)[0] for driver in drivers] == [
+        "False\n"
+    ] * 2
     store = Store(tmp_path / "store")
     again = store.ensure(numbers_step())
     assert again.cached

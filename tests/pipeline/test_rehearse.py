@@ -130,6 +130,21 @@ def test_random_needs_no_model_and_no_proof(root: Path, tiny: Path) -> None:
     assert not run.table("evidence/rehearsal-bins").collect().height
 
 
+@pytest.mark.parametrize("method", ["random", "mix_cd"])
+def test_all_rows_that_are_kept_are_mixed_with_rehearsed_ones(
+    root: Path, tiny: Path, method: str
+) -> None:
+    config = rehearsing(root, tiny, method, prove=None, name=method, select={"method": "all"})
+    run = open_run(run_curation(config, root / f"all-{method}").folder)
+    kept = run.table("selected").collect()["row_id"]
+    exported = [json.loads(line) for file in sorted((run.path / "export").glob("train*.jsonl"))
+                for line in file.read_text().splitlines()]  # fmt: skip
+    sources = [line["source"] for line in exported]
+    assert sources.count("pool") == kept.len() > 8
+    assert sources.count("old") == min(kept.len() // 2, len(PRIOR) - 2)
+    assert "Rehearsed rows" in render(gather(run.path))
+
+
 def test_a_recipe_is_checked_before_anything_runs(root: Path, tiny: Path) -> None:
     with pytest.raises(ValueError, match=r"the name 'pool' is that of pool.0 as well"):
         rehearsing(root, tiny, rehearse={"from": {"path": "old.jsonl", "source": "pool"}})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,20 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from curate.config.recipe import Config
+from curate.core.calls import Table
 from curate.core.errors import UserError
+from curate.core.rows import Message
+from curate.core.section import DataTable
+from curate.core.selectparams import Budget
 from curate.core.store import Store
-from curate.selectors.mixture import MixtureSelector
-from tests.conftest import row, turns
+from curate.pipeline.curation import run_curation
+from curate.report.data import gather
+from curate.runs.folder import open_run
+from curate.selectors.mixture import MixtureSelector, weighted_scores
+from curate.selectors.source_choice import HARMS, UNTRIED, choices
+from tests.conftest import row, stored_table, turns
+from tests.report.sections import blocks_of
 from tests.selectors.poolruns import check_contract, make_run, ranked, sample_pool, scored
 
 SIZES = {"web": 600, "book": 60, "chat": 6}
@@ -163,3 +176,104 @@ def test_a_group_counts_as_no_larger_than_the_cap(
 def test_a_cap_above_all_groups_changes_nothing() -> None:
     table = table_of(SIZES)
     assert ranked(table, "mixture", cap=600, seed=3) == ranked(table, "mixture", seed=3)
+
+
+EFFECTS: dict[str, list[float | None]] = {
+    "web": [0.3, 0.1, 0.5], "book": [0.1, -0.1, 0.3], "chat": [-0.2, -0.3, -0.1],
+    "news": [-0.1, -0.3, 0.1],
+}  # fmt: skip
+
+
+def tried(store: Store, effects: dict[str, list[float | None]]) -> Table:
+    """Return scores of groups that were tried, but for the group `rest`."""
+    run = make_run(store, sample_pool())
+    nearest = pl.Series([[0.9]] * 5, dtype=pl.Array(pl.Float32, 1))
+    names = ["web", "book", "chat", "news", "rest"]
+    lines = {
+        "group": names,
+        "rows": [40] * 5,
+        "embedding_rank": [1, 2, 3, 4, 5],
+        "nearest": nearest,
+    }
+    choice = run(
+        choices, stored_table(store, "measures", pl.DataFrame(lines)), "embedding", 4, effects
+    )
+    listed = stored_table(store, "listed", table_of(dict.fromkeys(names, 40)))
+    return Table(run(weighted_scores, listed, choice, "source"), "scores")
+
+
+def test_shares_are_the_effects_of_trials(store: Store) -> None:
+    mixture = MixtureSelector(weights="sources", budget=Budget(rows=1))
+    table = tried(store, EFFECTS).read()
+    reasons = dict(zip(table["source"], mixture.unscored(table), strict=True))
+    assert {name for name, reason in reasons.items() if reason is None} == {"web", "book", "news"}
+    assert reasons["chat"] == HARMS and reasons["rest"] == UNTRIED
+    scored_rows = table.filter(pl.col("reason").is_null())
+    order = scored_rows["source"].gather(mixture.rank(scored_rows, 0)).to_list()
+    for rows in range(1, 80):
+        counts = Counter(order[:rows])
+        for name, share in shares({"web": 40, "book": 40}, {"web": 3, "book": 1}, rows).items():
+            assert abs(counts[name] - share) < 1
+    # What has no effect above 0 comes after all that has one.
+    assert set(order[80:]) == {"news"}
+
+
+def test_a_trial_without_any_help_gives_no_weights(store: Store) -> None:
+    with pytest.raises(
+        UserError, match=r"select.weights: 1 groups were tried, and none .*trial.top"
+    ):
+        tried(store, {"web": [-0.1, -0.3, 0.1]})
+
+
+def test_effects_that_were_not_measured_are_told() -> None:
+    with pytest.raises(
+        UserError, match=r"effects of the groups are not stored.*select.weights=sources"
+    ):
+        ranked(table_of(SIZES), "mixture", weights="sources")
+
+
+def test_weights_by_trials_need_a_target_and_cost_what_trials_cost() -> None:
+    select = {"method": "mixture", "budget": 3}
+    assert not Config.model_validate({"name": "r", "pool": "x", "select": select}).counts_tokens
+    recipe = {"name": "r", "pool": "x", "select": {**select, "weights": "sources"}}
+    with pytest.raises(ValidationError, match="needs `target:` examples"):
+        Config.model_validate(recipe)
+    whole = Config.model_validate({**recipe, "target": {"path": "x"}})
+    assert whole.counts_tokens
+    # A warm-up of 4 x 48 rows and 6 x 2 trials of 48; to learn a row takes five readings.
+    assert isinstance(whole.select, MixtureSelector)
+    costs = [one.cost(9).read_rows for one, _ in whole.select.members()]
+    assert costs == [0, 5 * 48 * (4 + 12)]
+
+
+@pytest.mark.system
+def test_a_run_mixes_by_trials_and_lists_them(tmp_path: Path, tiny: Path) -> None:
+    words = {"numbers": "one two three four five six", "colours": "red green blue pink grey black"}
+    pool = []
+    for name, text in words.items():
+        lines = [turns(f"Say {w} again {i}", f"{w} {w}") for w in text.split() for i in range(2)]
+        pool.append({"path": write_messages(tmp_path / f"{name}.jsonl", lines), "source": name})
+    target = [turns(f"Say {word} once more", f"{word} {word}") for word in ("two", "five", "red")]
+    recipe = {
+        "name": "mixture",
+        "pool": pool,
+        "target": {"path": write_messages(tmp_path / "target.jsonl", target)},
+        "models": {"base": str(tiny), "dtype": "float32"},
+        "select": {"method": "mixture", "weights": "sources", "budget": 8,
+                   "trial": {"top": 2, "rows": 12, "seeds": 2}},
+        "store": str(tmp_path / "store"),
+    }  # fmt: skip
+    run_curation(Config.model_validate(recipe), tmp_path / "run")
+    groups = open_run(tmp_path / "run").table("evidence/scores-groups").collect()
+    effects = dict(groups.select("group", "effect").iter_rows())
+    weights = {name: max(effect, 0) for name, effect in effects.items()}
+    counts = Counter(pl.read_parquet(tmp_path / "run" / "selected.parquet")["source"])
+    for name, share in shares({n: 12 for n in words if weights[n]}, weights, 8).items():
+        assert abs(counts[name] - share) < 1
+    section = gather(tmp_path / "run").selection_sections[0]
+    assert "#Effect of a trial" in blocks_of(section, DataTable)[0].columns
+
+
+def write_messages(path: Path, rows: Sequence[Sequence[Message]]) -> str:
+    path.write_text("".join(json.dumps({"messages": list(one)}) + "\n" for one in rows))
+    return str(path)
