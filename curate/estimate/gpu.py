@@ -93,11 +93,18 @@ def _proof(config: Config) -> Iterator[str]:
 
 def _engines(config: Config) -> Iterator[str]:
     """Yield what vLLM needs beside the share of a GPU that it takes."""
-    makers = [config.generate, *config.stages, *(selector for _, selector in config.choices)]
+    generate = config.generate
+    generators = generate.methods if generate else ()
+    asks = any(generator.asks for generator in generators)
+    makers = [
+        *([generate] if asks else []),
+        *config.stages,
+        *(selector for _, selector in config.choices),
+    ]
     engines: list[Any] = [
         getattr(maker, name, None) for maker in makers for name in ("engine", "judge")
     ]
-    for params in config.generate.methods if config.generate else ():
+    for params in generators:
         for value in (getattr(params, name) for name in params.own_engines):
             engines += value if isinstance(value, list) else [value]
     for name in dict.fromkeys(e.model for e in engines if e is not None and e.kind == "vllm"):

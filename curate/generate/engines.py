@@ -31,11 +31,15 @@ class Engines:
         source: of the recipe's own engine.
         client: its client, whose bill, limits and faults are those of all.
         stack: closes the others.
+
+    Attributes:
+        own_names: of the engines that generators name themselves.
     """
 
     def __init__(self, source: EngineSource | None, client: EngineClient, stack: ExitStack) -> None:
         self._clients = {digest_of(source.identity) if source else "": client}
         self._client, self._stack = client, stack
+        self.own_names: list[str] = []
 
     @property
     def clients(self) -> list[EngineClient]:
@@ -52,6 +56,7 @@ class Engines:
 
     def _named(self, sources: Sequence[EngineSource]) -> list[NamedEngine]:
         names = engine_names(sources)
+        self.own_names += [name for name in names if name not in self.own_names]
         clients = map(self._open, sources)
         return [NamedEngine(name, client) for name, client in zip(names, clients, strict=True)]
 

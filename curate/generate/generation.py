@@ -289,7 +289,7 @@ class Generator(Method):
 
     @property
     def asks(self) -> bool:
-        """Return whether it asks the engine anything; where no method does, none is loaded."""
+        """Return whether it asks the engine of `generate`; where no method does, none is loaded."""
         return True
 
     def needed(self) -> tuple[str, ...]:

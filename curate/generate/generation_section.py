@@ -38,18 +38,20 @@ def generation_sections(
     outcomes: Sequence[MethodOutcome],
     generators: Mapping[str, Generator | None],
     stage_label: Callable[[str], str],
+    own_engines: Sequence[str] = (),
 ) -> tuple[Section, ...]:
     """Return the section of all generation methods, and those of each.
 
     Args:
         run: the finished run.
-        writer: the engine that wrote the rows, None if no model did.
+        writer: the recipe's engine, None if no method asked it.
+        own_engines: the names of the engines that methods name themselves.
         outcomes: what each method came to.
         generators: the methods by their names, None for those that are no longer here.
         stage_label: what the run calls a stage, by its name there.
     """
     sections: list[Section | None] = [
-        Section(ANCHOR, "Generated rows", tuple(_overview(run, writer, outcomes)))
+        Section(ANCHOR, "Generated rows", tuple(_overview(run, writer, own_engines, outcomes)))
     ]
     for outcome in outcomes:
         generator = generators[outcome.method]
@@ -60,14 +62,18 @@ def generation_sections(
 
 
 def _overview(
-    run: RunTables, writer: RowWriter | None, outcomes: Sequence[MethodOutcome]
+    run: RunTables,
+    writer: RowWriter | None,
+    own_engines: Sequence[str],
+    outcomes: Sequence[MethodOutcome],
 ) -> Iterator[Block]:
     fates = fates_by_method(run)
     yield paragraph(_lead(sum(outcome.generated for outcome in outcomes), fates))
-    if writer is None:
+    if writer is None and not own_engines:
         yield note("Written by programs, whose answers are exact: no model was asked.")
     else:
-        yield note(*_writer(writer), " ", *_unchecked([one.method for one in outcomes]))
+        unchecked = _unchecked([one.method for one in outcomes])
+        yield note(*_writer(writer, own_engines), " ", *unchecked)
     yield _costs(outcomes)
     if any(outcome.cached for outcome in outcomes):
         yield note(
@@ -129,8 +135,19 @@ def _lead(candidates: int, fates: pl.DataFrame) -> str:
     )
 
 
-def _writer(writer: RowWriter) -> Iterator[Inline]:
-    """Yield who wrote the rows: the model, where it runs, and what identifies it."""
+def _writer(writer: RowWriter | None, own_engines: Sequence[str]) -> Iterator[Inline]:
+    """Yield who wrote the rows: the recipe's engine, and those that methods name themselves."""
+    if writer is not None:
+        yield from _recipe_writer(writer)
+    if own_engines:
+        yield f"{'' if writer is None else ' '}Engines of the methods' own: "
+        for i, name in enumerate(own_engines):
+            yield from (", " * (i > 0), Quote(name))
+        yield "."
+
+
+def _recipe_writer(writer: RowWriter) -> Iterator[Inline]:
+    """Yield the model, where it runs, and what identifies it."""
     yield from ("Written by ", Quote(writer.model))
     if writer.engine == "openai":
         yield f", behind {f'{writer.servers} servers' if writer.servers > 1 else 'a server'}"

@@ -73,7 +73,7 @@ def read_bill(run: Path) -> dict[str, Any] | None:
 
 
 def writer_of(bill: dict[str, Any], config: dict[str, Any]) -> RowWriter | None:
-    """Return who wrote the rows, from the bill and the recipe as resolved; None if no model did."""
+    """Return the recipe's engine, from bill and recipe as resolved; None if no method asked it."""
     settings, identity = config["generate"]["engine"], bill["engine"]
     if identity["engine"] == ABSENT:
         return None

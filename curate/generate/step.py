@@ -280,7 +280,8 @@ def write_generated(
                 one.forget_useless()
             raise UserError(f"generate: {_explain_no_rows(client, candidates, ends, len(methods))}")
         client.warn_useless()
-        bill, spent = manifest_of(client), client.counts()
+        own = {"own_engines": engines.own_names} if engines.own_names else {}
+        bill, spent = {**manifest_of(client), **own}, client.counts()
     return {**_write(out, candidates, bill, ends), "llm": spent}
 
 

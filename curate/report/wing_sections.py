@@ -23,7 +23,8 @@ def generated_sections(run: RunFolder) -> tuple[Section, ...]:
     config = run.manifest["config"]
     methods = {p["method"]: read_method(Generator, p) for p in config["generate"]["methods"]}
     outcomes = outcomes_of(bill, list(methods))
-    return generation_sections(run, writer_of(bill, config), outcomes, methods, stage_label)
+    own = bill.get("own_engines", [])
+    return generation_sections(run, writer_of(bill, config), outcomes, methods, stage_label, own)
 
 
 def written_sections(run: RunFolder) -> tuple[Section, ...]:

@@ -96,6 +96,16 @@ def test_a_judge_on_vllm_counts_too(seven: Path) -> None:
     assert "vLLM 15.2 GB of weights" in sentence
 
 
+def test_an_engine_that_no_generator_asks_is_not_counted(seven: Path) -> None:
+    vllm, server = {"kind": "vllm"}, {"kind": "openai", "model": "m"}
+    methods = [{"method": "answer", "engines": [server | {"endpoints": [{"url": "http://x/v1"}]}]}]
+    generate = {"engine": vllm, "methods": methods}
+    assert gpu_sentences(recipe(seven, prompts="q.jsonl", generate=generate), []) == []
+    methods.append({"method": "magpie"})
+    [sentence] = gpu_sentences(recipe(seven, prompts="q.jsonl", generate=generate), [])
+    assert "vLLM 15.2 GB of weights" in sentence
+
+
 def test_hours_are_those_of_the_passes_over_all_tokens(seven: Path) -> None:
     lines = [
         EstimateLine("select", 9, "rds", 1_000_000_000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from curate.core.errors import UserError
 from curate.generate.candidates import REJECT_REASONS_EXPLAINED, RejectReason
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
+from curate.report.build import write_report
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.conftest import CHATML
@@ -108,6 +110,34 @@ def test_the_bill_is_in_the_manifest(
     assert summary["methods"] == {"craft": {"made": 4, "kept": 3, "dropped": {"refused": 1}}}
     bill = orjson.loads((result.folder / "generated/bill.json").read_bytes())
     assert bill["bill"]["total"]["calls"] == 4
+
+
+def test_an_engine_that_no_method_asks_is_not_loaded(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe's engine lacks its key; the generator has engines of its own."""
+    loaded = []
+
+    def load(params: Any, models: Any) -> ScriptedEngine:
+        loaded.append(params.model)
+        return ScriptedEngine([("", "It is the Rhine.")])
+
+    def server(model: str) -> dict[str, Any]:
+        return {"kind": "openai", "model": model, "endpoints": [{"url": "http://localhost:9/v1"}]}
+
+    monkeypatch.setattr("curate.llm.engines.load_engine", load)
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "Which river is it?"}))
+    method = {"method": "answer", "engines": [server("a"), server("b")], "samples": 2}
+    recipe |= {
+        "prompts": str(tmp_path / "prompts.jsonl"),
+        "generate": {"engine": server("unasked"), "methods": [method]},
+    }
+    result = run(recipe, tmp_path)
+    assert loaded == ["a", "b"]
+    bill = orjson.loads((result.folder / "generated/bill.json").read_bytes())
+    assert bill["own_engines"] == ["a", "b"]
+    page = write_report(result.folder).read_text()
+    assert "no model was asked" not in page and "Engines of the methods' own" in unescape(page)
 
 
 def test_an_identical_run_asks_nothing_and_an_added_row_pays_for_nothing_twice(

@@ -5,7 +5,8 @@ agree with: Wang et al. 2023, "Self-Consistency Improves Chain of Thought Reason
 arXiv:2203.11171. Equal by the checker's comparison counts as agreement, so a number may be said in many
 ways; an answer with nothing to compare agrees with none.
 
-With `engines`, the samples come from these in turn, and the row has in its record which one wrote it.
+With `engines`, the samples come from these in turn, and the row has in its record which one wrote it;
+the engine of `generate` is not asked then, and not loaded for it.
 With a `judge`, an engine of its own, answers are compared in pairs, blind and in both orders, and the
 best one is kept, with the judge's confidence in its record (curate.generate.knockout).
 
@@ -112,6 +113,11 @@ class AnswerGenerator(ShotSettings):
         if self.checker == "regex":
             raise ValueError("checker: a regex compares an answer with no other answer")
         return self
+
+    @property
+    def asks(self) -> bool:
+        """Return whether it asks the engine of `generate`, which it has no need of beside its own."""
+        return not self.engines
 
     def needed(self) -> tuple[str, ...]:
         """Return prompts, and the target where its examples are shown."""
