@@ -2,11 +2,13 @@
 
     python tests/benchmarks/bench_generation.py DATA OUT [--engine URL --model NAME] [--generators A,B]
 
-Targets: the bundled task (appointments), `paws` (P3: paraphrase or not) and `object_counting` (BBH),
-with 20 examples and 80 held-out ones each. DATA is that of bench_targets.py; `--targets bundled` reads
-none of it. The pool, of --rows (1,000) before they go, has no row of the targets' own tasks, which is
-where rows are made; --own leaves them in. --prompts (40) of the task stand apart, and no prompt or
-example is given that the leak check would find.
+Targets: the bundled task (appointments), `paws` (P3: paraphrase or not), `object_counting` (BBH) and
+`needles`, with 20 examples and 80 held-out ones each. DATA is that of bench_targets.py; `--targets
+bundled,needles` reads none of it. The pool, of --rows (1,000) before they go, has no row of the targets'
+own tasks, which is where rows are made; --own leaves them in. --prompts (40) of the task stand apart,
+and no prompt or example is given that the leak check would find. `needles` are values to be looked up
+among dictionaries of 500 tokens; `program` draws them, its examples and its rows by different seeds, and
+the pool is the bundled one. For the other targets `program` draws arithmetic.
 
 By default the embedded model generates. --engine URL --model NAME asks any server of OpenAI's protocol
 in its place; the key is in the variable that --key names. GENERATORS has what is asked for, and `truth`
@@ -18,7 +20,7 @@ rows of the pool without generated ones, as a proof does with one control; the r
 The last column is the difference between selections with and without, paired by seed and example, with
 its 95 % interval (curate.proof.statistics.estimate) and no verdict. A line is printed for each generator
 as it comes; OUT/generation.md has the table.
-Stored steps are found again under OUT, and no answer is asked for twice.
+Stored steps are found again under OUT, and an answer of a generator that kept rows is asked for once.
 """
 
 import argparse
@@ -29,7 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
+from bench_program import programmed
 from bench_targets import (
     CANDIDATES,
     EVAL,
@@ -47,7 +51,7 @@ from pools import REPO, Row, bundled_truth
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.rows import prompt_text
-from curate.core.store import Store
+from curate.core.store import Artifact, Store
 from curate.generate.step import SOURCE
 from curate.models.finetune import finetune
 from curate.models.training import training_rows
@@ -62,16 +66,23 @@ WITHOUT, TRUTH = "without", "truth"
 # The task of the bundled target.
 OWN_FAMILY = "appointment_line"
 LEAST_TOKENS = 64
+# Of a row of the target `needles`, and the seed of its examples; generated rows have the recipe's.
+NEEDLE_TOKENS, NEEDLE_SEED = 500, 1
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A target of this benchmark: how answers are checked, the labels there are, its pool file."""
+    """A target of this benchmark.
+
+    checker: how answers are checked. labels: the answers there are, where it is to classify.
+    programs: the tasks of `program` that are nearest to it. pool: its pool file.
+    """
 
     name: str
     checker: str
     labels: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ("arithmetic",)
     pool: str = "pool"
 
 
@@ -79,6 +90,7 @@ TASKS = (
     Task("bundled", "exact", pool="bundled-pool"),
     Task("paws", "exact", ("Yes", "No")),
     Task("object_counting", "numeric"),
+    Task("needles", "exact", programs=("dictionary",), pool="bundled-pool"),
 )
 
 
@@ -139,6 +151,8 @@ def generators(task: Task, sizes: Sizes) -> dict[str, Entry]:
                        "batch": sizes.prompts // 2, "samples": 5, **longer},
         "aide": {"method": "aide", "start": "gaps", "gaps": 10, "attributes": 1, "personas": 1,
                  "hops": 1, **longer},
+        "program": {"method": "program", "tasks": list(task.programs), "rows": sizes.prompts,
+                    "tokens": NEEDLE_TOKENS},
     }  # fmt: skip
 
 
@@ -163,7 +177,7 @@ def bundled_rows(name: str) -> list[Row]:
 
 
 def make_bundled(out: Path, sizes: Sizes, *, own: bool) -> None:
-    """Write the files of the bundled target: pool, examples, held-out examples, prompts, truth."""
+    """Write pool and files of the bundled target: examples, held-out examples, prompts, truth."""
     families = bundled_families(out)
     prompts = families[OWN_FAMILY][: sizes.prompts]
     families[OWN_FAMILY] = families[OWN_FAMILY][sizes.prompts :] if own else []
@@ -176,11 +190,21 @@ def make_bundled(out: Path, sizes: Sizes, *, own: bool) -> None:
     write_prompts(out, "bundled", without_leaks(prompts, held_out, pool))
 
 
+def make_needles(out: Path, sizes: Sizes) -> None:
+    """Write the files of the needles, which `program` draws; their pool is the bundled one."""
+    _, drawn = programmed(out, NEEDLE_SEED, TARGET + EVAL + sizes.prompts, NEEDLE_TOKENS)
+    messages = drawn.read(["messages"])["messages"].to_list()
+    rows = [{"messages": turns, "origin": "needles"} for turns in messages]
+    write(out / "needles-eval.jsonl", rows[:EVAL])
+    write(out / "needles.jsonl", rows[EVAL : EVAL + TARGET])
+    write_prompts(out, "needles", rows[EVAL + TARGET :])
+
+
 def make_real(data: Path, out: Path, sizes: Sizes, *, own: bool) -> None:
     """Write the files of the real targets, as bench_targets.py draws them."""
     families = read_families(data)
     pool = make_pool(families, sizes.rows)
-    names = [task.name for task in TASKS if task.name != "bundled"]
+    names = [task.name for task in TASKS if task.pool == "pool"]
     inside = {prompt_text(row["messages"]) for row in pool}
     if not own:
         pool = [row for row in pool if row["origin"] not in names]
@@ -249,6 +273,12 @@ def selected_ids(ranking: pl.DataFrame) -> list[str]:
     return ranking.filter("selected")["row_id"].to_list()
 
 
+def count_calls(generated: Artifact) -> int:
+    """Return how many answers a generator took, those of an earlier run among them."""
+    total = orjson.loads(generated.file("bill.json").read_bytes())["bill"]["total"]
+    return int(total["calls"] + total["cached"])
+
+
 def tuned_gains(run: Run, row_ids: Sequence[str], seed: Sequence[int]) -> NDArray[np.float64]:
     """Return the gains on the eval set after tuning on rows, by the very fine-tune of a proof."""
     rows = training_rows([run.rows], row_ids)
@@ -297,7 +327,7 @@ class Proof:
             kept=len(rows),
             candidates=counts.get("rows_in", 0),
             selected=len(set(rows) & {*selected_ids(ranking)}),
-            calls=counts.get("llm", {}).get("calls", 0),
+            calls=count_calls(run.generated) if run.generated else 0,
             seconds=seconds,
             comparison=compare(gains, self.controls, alpha=ALPHA),
             gained=estimate(gains, self.gains),
@@ -359,9 +389,10 @@ def main() -> None:
     tasks = [task for task in TASKS if task.name in given.targets.split(",")]
     given.out.mkdir(parents=True, exist_ok=True)
     sizes = Sizes(given.prompts, given.tokens, given.rows)
-    if any(task.name == "bundled" for task in tasks):
+    if any(task.pool == "bundled-pool" for task in tasks):
         make_bundled(given.out, sizes, own=given.own)
-    if any(task.name != "bundled" for task in tasks):
+        make_needles(given.out, sizes)
+    if any(task.pool == "pool" for task in tasks):
         make_real(given.data, given.out, sizes, own=given.own)
     lines = measure_all(given, tasks)
     table = "\n".join([HEAD, *map(str, lines)])
