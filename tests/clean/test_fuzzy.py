@@ -312,21 +312,21 @@ def test_parts_and_batches_change_no_pair(
     assert one.verdicts.equals(two.verdicts)
 
 
-@pytest.mark.parametrize("keys", [7, 50])
 def test_keys_in_buckets_give_the_pairs_of_all_keys_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [*perturbed(6, 90), *alike(30), *(["the very same words once more here"] * 5)]
+    texts = [*perturbed(6, 45), *alike(15), *(["the very same words once more here"] * 5)]
     tables = []
-    for name, size in (("whole", len(texts)), ("buckets", keys)):
-        monkeypatch.setattr(fuzzy, "BUCKET_KEYS", size)
-        store = Store(tmp_path / name)
+    for keys in (len(texts), 7, 25):
+        monkeypatch.setattr(fuzzy, "BUCKET_KEYS", keys)
+        store = Store(tmp_path / str(keys))
         tables.append(judge(store, pool_of(store, texts)))
-    whole, buckets = tables
+    whole = tables[0]
     assert whole.pairs.filter("same").height
     assert whole.pairs.filter(~pl.col("same")).height
-    assert whole.pairs.equals(buckets.pairs)
-    assert whole.step.counts == buckets.step.counts
+    for buckets in tables[1:]:
+        assert whole.pairs.equals(buckets.pairs)
+        assert whole.step.counts == buckets.step.counts
 
 
 def test_the_same_pool_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -548,36 +548,42 @@ def test_all_planted_near_duplicates_and_nothing_else_are_found(
         assert all(lengths[gone] <= lengths[twin] for gone, twin in judged.dropped.items())
 
 
-@pytest.mark.parametrize("held", [pytest.param(2, marks=pytest.mark.system), 3, 40])
 def test_pairs_are_compared_part_by_part_where_their_rows_are_many(
-    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = perturbed(12, 120)
-    own, other = Store(tmp_path / "own"), Store(tmp_path / "other")
-    before = judge(own, pool_of(own, texts), floor=0.3)
+    texts = perturbed(12, 40)
+    digests = []
+    for held in (fuzzy.HELD_ROWS, 2, 3, 20):
+        monkeypatch.setattr(fuzzy, "HELD_ROWS", held)
+        store = Store(tmp_path / str(held))
+        judged = judge(store, pool_of(store, texts), floor=0.3)
+        assert judged.pairs.height > 20
+        digests.append([a.digest for a in judged.prepared])
+    assert digests == [digests[0]] * 4
+
+
+@pytest.mark.parametrize("held", [2, 3, 40])
+def test_parts_of_pairs_have_few_rows(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzy, "HELD_ROWS", held)
-    after = judge(other, pool_of(other, texts), floor=0.3)
-    assert [a.digest for a in after.prepared] == [a.digest for a in before.prepared]
     pairs = np.random.default_rng(0).integers(0, 2**40, 50, dtype=np.uint64)
     parts = list(few_rows(pairs))
     assert np.concatenate(parts).tolist() == pairs.tolist()
     assert all(len(part) <= max(held - 1, 1) for part in parts)
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_number_of_threads_stores_the_same_bytes(
-    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = perturbed(11, 300)
-    monkeypatch.setattr(fuzzy, "BATCH_ROWS", 32)
-    own = Store(tmp_path / "own")
-    before = judge(own, pool_of(own, texts), floor=0.3)
-    monkeypatch.setattr(threads, "usable_cores", lambda: count)
-    other = Store(tmp_path / "other")
-    after = judge(other, pool_of(other, texts), floor=0.3)
-    assert [a.digest for a in after.prepared] == [a.digest for a in before.prepared]
-    assert after.step.digest == before.step.digest
-    assert len(after.pairs) > 100
+    texts = perturbed(11, 120)
+    monkeypatch.setattr(fuzzy, "BATCH_ROWS", 16)
+    digests = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(threads, "usable_cores", lambda count=count: count)
+        store = Store(tmp_path / str(count))
+        judged = judge(store, pool_of(store, texts), floor=0.3)
+        assert len(judged.pairs) > 100
+        digests.append([a.digest for a in (*judged.prepared, judged.step)])
+    assert digests == [digests[0]] * 3
 
 
 def test_a_pool_of_very_many_files_is_searched(store: Store, tmp_path: Path) -> None:
