@@ -83,17 +83,22 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Do the same with what tests import later, torch above all."""
-    modules = len(sys.modules)
-    if modules > item.session.stash.get(FROZEN_MODULES, 0) + 200:
-        item.session.stash[FROZEN_MODULES] = modules
+    """Do the same with what tests import later, torch above all, and with what files left for good.
+
+    A test that collects garbage takes milliseconds then, and a third of a second otherwise. Real models
+    that a cache holds are freed one day, so where they are tested, files' leftovers stay as they are.
+    """
+    modules, path = item.session.stash.get(FROZEN, (0, item.path))
+    is_next_file = path != item.path and "not model" in item.config.getoption("markexpr")
+    if is_next_file or len(sys.modules) > modules + 200:
+        item.session.stash[FROZEN] = (len(sys.modules), item.path)
         gc.collect()
         gc.freeze()
 
 
-FROZEN_MODULES = pytest.StashKey[int]()
+FROZEN = pytest.StashKey[tuple[int, Path]]()
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"

@@ -49,16 +49,12 @@ def module_paths(root: Path) -> dict[str, Path]:
 
 def imports_of(paths: Mapping[str, Path]) -> list[Import]:
     """Return every import between modules of the project, wherever it stands."""
-    return [one for name, path in paths.items() for one in _imports(name, _tree(path), set(paths))]
+    modules = set(paths)
+    return [one for name, path in paths.items() for one in _imports(name, path, modules)]
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(name: str, tree: ast.Module, modules: set[str]) -> Iterator[Import]:
-    for node, inline in _import_nodes(tree):
+def _imports(name: str, path: Path, modules: set[str]) -> Iterator[Import]:
+    for node, inline in _import_nodes(path):
         for imported in _names(node):
             # `from curate import store` imports a module, `from curate.core.store import Step` a name.
             target = imported if imported in modules else imported.rpartition(".")[0]
@@ -66,14 +62,18 @@ def _imports(name: str, tree: ast.Module, modules: set[str]) -> Iterator[Import]
                 yield Import(name, target, node.lineno, inline)
 
 
-def _import_nodes(tree: ast.Module) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    nodes: list[tuple[ast.AST, bool]] = [(tree, False)]
+@cache
+def _import_nodes(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    imports: list[tuple[ast.Import | ast.ImportFrom, bool]] = []
+    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), False)]
     while nodes:
         node, inline = nodes.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node, inline
-        within = inline or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        nodes += [(child, within) for child in reversed([*ast.iter_child_nodes(node)])]
+            imports.append((node, inline))
+        elif not isinstance(node, ast.expr):
+            within = inline or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            nodes += [(child, within) for child in reversed([*ast.iter_child_nodes(node)])]
+    return imports
 
 
 def _names(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -101,8 +101,8 @@ def package_of(module: str) -> str:
 
 def inline_imports(paths: Mapping[str, Path]) -> int:
     """Return how many import statements stand inside functions, those of cli.py aside."""
-    trees = [_tree(path) for name, path in paths.items() if name != "curate.cli"]
-    return sum(inline for tree in trees for _, inline in _import_nodes(tree))
+    files = [path for name, path in paths.items() if name != "curate.cli"]
+    return sum(inline for path in files for _, inline in _import_nodes(path))
 
 
 def code_lines(path: Path) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -56,10 +57,16 @@ def imported_modules(folder: str) -> Iterator[tuple[str, Path]]:
                 yield node.module.split(".")[0], path
 
 
+@cache
+def installed_packages() -> Mapping[str, list[str]]:
+    """Return the distributions that bring each module; reading those of all takes a while."""
+    return packages_distributions()
+
+
 def undeclared(folder: str, requirements: list[Requirement]) -> set[str]:
     """Return the imports of a folder that no requirement brings by its own name."""
     declared = {canonicalize_name(requirement.name) for requirement in requirements}
-    packages = {**MODULES, **packages_distributions()}
+    packages = {**MODULES, **installed_packages()}
     return {
         f"{module} in {path.relative_to(ROOT)}"
         for module, path in imported_modules(folder)

@@ -3,7 +3,6 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,37 +39,21 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name  # type: ignore[attr-defined]
 
 
-@cache
-def class_names() -> list[tuple[str, str]]:
-    """Return the path and the name of every class of the package."""
-    return [
-        (path.relative_to(REPO).as_posix(), node.name)
-        for path in sources("curate")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef)
-    ]
-
-
-def test_no_binding_has_a_banned_name() -> None:
-    bindings = [
-        f"{path.relative_to(REPO)}:{line}: {name}"
-        for path in sources("curate", "flows", "tests", "data")
-        for line, name in bound_names(ast.parse(path.read_text()))
-        if name.strip("_") in BANNED
-    ]
+def test_no_binding_has_a_banned_name_and_no_class_that_of_another_or_a_participle() -> None:
+    """Each file is parsed once."""
+    bindings: list[str] = []
+    classes: list[tuple[str, str]] = []
+    for path in sources("curate", "flows", "tests", "data"):
+        tree, place = ast.parse(path.read_text()), path.relative_to(REPO).as_posix()
+        names = bound_names(tree)
+        bindings += [f"{place}:{i}: {name}" for i, name in names if name.strip("_") in BANNED]
+        if place.startswith("curate/"):
+            nodes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+            classes += [(place, node.name) for node in nodes]
     assert not bindings
-
-
-def test_no_class_name_exists_twice() -> None:
-    counts = Counter(name for _, name in class_names())
-    assert not [f"{path}: {name}" for path, name in class_names() if counts[name] > 1]
-
-
-def test_no_class_is_named_by_a_participle() -> None:
-    participles = [
-        f"{path}: {name}" for path, name in class_names() if name.strip("_").lower() in PARTICIPLES
-    ]
-    assert not participles
+    counts = Counter(name for _, name in classes)
+    assert not [f"{place}: {name}" for place, name in classes if counts[name] > 1]
+    assert not [pair for pair in classes if pair[1].strip("_").lower() in PARTICIPLES]
 
 
 @pytest.mark.parametrize(
