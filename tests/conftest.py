@@ -35,8 +35,8 @@ from curate.report import build, charts, figures
 from tests.chromium import chromium as chromium
 from tests.s3server import s3_server
 
-# HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run. With the oldest
-# dependencies a call fails or does not, on whatever example: a few show it.
+# HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run. With the
+# oldest dependencies a call fails or does not, on whatever example: a few show it.
 settings.register_profile("floors", deadline=None, derandomize=True, max_examples=5)
 settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
