@@ -55,6 +55,7 @@ class Workload:
     embedded_rows: rows of which a sentence embedder reads what `compare` says; embedder: its name, that
     of the recipe's models if None.
     calls: of a language model, answers drawn anew aside; answer_tokens: of its longest answer.
+    written_tokens: of all answers, where not all may be as long as the longest.
     rows: that are made, one a call if None.
     """
 
@@ -68,4 +69,5 @@ class Workload:
     embedder: str | None = None
     calls: int = 0
     answer_tokens: int = 0
+    written_tokens: int | None = None
     rows: int | None = None

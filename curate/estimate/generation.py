@@ -35,7 +35,9 @@ def _method_line(
         return EstimateLine("generate", rows, f"{generator.method}, no calls", 0, up_to=True)
     # Where the limit cuts calls off, no more rows can come than those calls would bring.
     rows = min(rows, -(-rows // work.calls) * calls)
-    tokens = calls * work.answer_tokens
+    longest = calls * work.answer_tokens
+    # The calls that a limit leaves may be those with the longest answers.
+    tokens = longest if work.written_tokens is None else min(longest, work.written_tokens)
     summary = f"{generator.method}, at most {calls:,} calls"
     cut = f" (limits.calls; {work.calls:,} without)"
     summary += cut if calls < work.calls else " and answers drawn anew"

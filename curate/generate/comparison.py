@@ -10,13 +10,14 @@ from dataclasses import replace
 from curate.generate.engines import NamedEngine
 from curate.generate.generation import Generation, was_sent
 from curate.llm.compare import (
+    CHOICE_TOKENS,
     CRITERIA,
     AnswerPair,
     PreferenceScore,
     comparison_requests,
     read_preference,
 )
-from curate.llm.reflections import REFLECTIONS
+from curate.llm.reflections import REFLECTION_TOKENS, REFLECTIONS
 from curate.llm.requests import Request
 
 
@@ -58,6 +59,11 @@ def compare_responses(
 def comparison_calls(samples: int) -> int:
     """Return how many calls a comparison takes."""
     return 2 * (samples + len(REFLECTIONS))
+
+
+def comparison_tokens(samples: int) -> int:
+    """Return how many tokens the answers of a comparison have at most."""
+    return 2 * (samples * CHOICE_TOKENS + len(REFLECTIONS) * REFLECTION_TOKENS)
 
 
 def _seeded(run: Generation, stage: str, request: Request) -> Request:

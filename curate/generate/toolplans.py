@@ -44,7 +44,7 @@ def plan_requests(
         offered: functions that a request is shown with, at most; those that it uses are among them.
         rng: draws.
     """
-    parallel, irrelevant = (round(rows * share) for share in shares)
+    parallel, irrelevant = count_kinds(rows, shares)
     kinds: list[CallKind] = ["simple"] * rows
     kinds[:parallel] = ["parallel"] * parallel
     kinds[parallel : parallel + irrelevant] = ["irrelevance"] * irrelevant
@@ -60,6 +60,12 @@ def plan_requests(
             uses = tuple(islice(turns, count)) if rng.random() < 1 / 2 else (next(turns),) * count
         plans.append(ToolPlan(kind, uses, _offer(names, uses, offered, rng)))
     return plans
+
+
+def count_kinds(rows: int, shares: tuple[float, float]) -> tuple[int, int]:
+    """Return how many rows are parallel requests, and how many need no call: never more than all."""
+    parallel, irrelevant = (round(rows * share) for share in shares)
+    return parallel, min(irrelevant, rows - parallel)
 
 
 def _offer(

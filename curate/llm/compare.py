@@ -32,6 +32,7 @@ from curate.llm.structured import Answer
 CRITERIA = "Weigh accuracy, completeness, relevance and form."
 REASON_LETTERS = 120
 PROMPTS = ("choose", *REFLECTIONS)
+CHOICE_TOKENS = 128
 # What a judgement on (A, B) says for B.
 VOTES = {"A": 0.0, "tie": 0.5, "B": 1.0}
 SCHEMA: Mapping[str, JSON] = {
@@ -140,7 +141,9 @@ def _requests(
         "b": shorten_middle(b),
         "criteria": criteria,
     }
-    drawn = Sampling(temperature=1.0, max_tokens=128, n=samples, seed=seed_of(seed, *order))
+    drawn = Sampling(
+        temperature=1.0, max_tokens=CHOICE_TOKENS, n=samples, seed=seed_of(seed, *order)
+    )
     judged = chat(prompts["choose"].fill(**slots), sampling=drawn, schema=SCHEMA)
     return [judged, *(reflection(prompts[name].fill(**slots)) for name in REFLECTIONS)]
 

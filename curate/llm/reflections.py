@@ -17,6 +17,7 @@ from curate.llm.structured import Answer
 # The weight of observed consistency against self-reflection.
 BETA = 0.7
 REFLECTIONS = ("reflect", "doubt")
+REFLECTION_TOKENS = 16
 CERTAINTY = {"A": 1.0, "B": 0.0, "C": 0.5}
 REFLECTION_SCHEMA: Mapping[str, JSON] = {
     "type": "object",
@@ -28,7 +29,7 @@ REFLECTION_SCHEMA: Mapping[str, JSON] = {
 
 def reflection(messages: Sequence[Message]) -> Request:
     """Return a question whose answer is A (correct), B (incorrect) or C (not sure)."""
-    sampling = Sampling(temperature=0, max_tokens=16)
+    sampling = Sampling(temperature=0, max_tokens=REFLECTION_TOKENS)
     return chat(messages, sampling=sampling, schema=REFLECTION_SCHEMA)
 
 

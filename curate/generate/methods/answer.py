@@ -34,7 +34,7 @@ from curate.core.methods import method
 from curate.core.rows import Message, normalise
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.comparison import comparison_calls
+from curate.generate.comparison import comparison_calls, comparison_tokens
 from curate.generate.engines import NamedEngine
 from curate.generate.generation import (
     Generation,
@@ -159,9 +159,14 @@ class AnswerGenerator(ShotSettings):
     def cost(self, targets: int, pool_rows: int) -> Workload:
         """Return what it asks and makes at most; `targets` are its prompts."""
         rows = targets if self.checker or self.judge else targets * self.samples
-        compared = targets * (self.samples - 1) * comparison_calls(1) if self.judge else 0
-        calls = targets * self.samples + compared
-        return Workload(calls=calls, rows=rows, answer_tokens=self.max_tokens)
+        answers, compared = targets * self.samples, targets * (self.samples - 1)
+        compared = compared if self.judge else 0
+        return Workload(
+            calls=answers + compared * comparison_calls(1),
+            rows=rows,
+            answer_tokens=self.max_tokens,
+            written_tokens=answers * self.max_tokens + compared * comparison_tokens(1),
+        )
 
     def _answer(
         self,

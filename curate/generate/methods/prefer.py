@@ -30,7 +30,7 @@ from curate.core.section import Section
 from curate.core.workload import Workload
 from curate.generate.aepo import choose_pair
 from curate.generate.candidates import Candidate, RejectReason
-from curate.generate.comparison import compare_responses, comparison_calls
+from curate.generate.comparison import compare_responses, comparison_calls, comparison_tokens
 from curate.generate.generation import Generation, SeedExample, was_sent
 from curate.generate.generator_section import GeneratorRecord, generator_section
 from curate.generate.methods.answer import take_answer, without_repeats
@@ -96,7 +96,13 @@ class PreferGenerator(StartParams):
         """Return what it asks and makes at most."""
         prompts = count_starts(self, targets, pool_rows)
         calls = prompts * (self.samples + comparison_calls(self.judgements))
-        return Workload(calls=calls, rows=prompts, answer_tokens=self.max_tokens)
+        written = self.samples * self.max_tokens + comparison_tokens(self.judgements)
+        return Workload(
+            calls=calls,
+            rows=prompts,
+            answer_tokens=self.max_tokens,
+            written_tokens=prompts * written,
+        )
 
     def section(self, record: GeneratorRecord) -> Section | None:
         """Return what the report tells of every method, and what prompts came to."""

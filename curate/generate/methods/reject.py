@@ -69,7 +69,7 @@ from curate.llm.requests import Request, Sampling, TopP
 from curate.llm.schemas import REPEATS
 from curate.llm.structured import Answer
 
-VERSION = 3
+VERSION = 4
 MORE = 1.1
 # The least share of correct trials that a plan reckons with.
 LEAST_SHARE = 0.005
@@ -152,7 +152,8 @@ class RejectGenerator(StartParams):
                     break
                 sampling.try_each(number, planned)
             for query in queries:
-                run.filter(judge(query, run.candidate_filter.fits))
+                solved = run.candidate_filter.filter(judge(query))
+                run.record(pair_off(query, solved, run.candidate_filter.fits))
         finally:
             run.tables["queries"] = pl.concat([queries_of(queries, run), unusable])
 
@@ -327,14 +328,10 @@ class RejectionSampler:
                 query.failed.append(trial.drop(RejectReason.NOT_NEW, "the same solution again"))
 
 
-def judge(query: Query, fits: Callable[[Candidate], bool]) -> list[Candidate]:
-    """Return all trials of a query in their order, those dropped that are not to be kept.
-
-    Those kept have a wrong trial as their rejected answer, as long as there are any that fit.
-    """
+def judge(query: Query) -> list[Candidate]:
+    """Return all trials of a query in their order, those dropped that are not to be kept."""
     trials = list(query.failed)
     lucky = query.is_lucky()
-    wrong = filter(fits, wrong_trials(query))
     for place, candidate in enumerate(query.solutions.values()):
         if lucky:
             odds = f"where 1 of {1 / query.guess:.0f} guesses is"
@@ -344,10 +341,24 @@ def judge(query: Query, fits: Callable[[Candidate], bool]) -> list[Candidate]:
             candidate = candidate.drop(
                 RejectReason.OVER_QUOTA, f"{query.quota} solutions are wanted"
             )
-        elif worse := next(wrong, None):
-            candidate = candidate.over(worse, 1.0)
         trials.append(candidate)
     return sorted(trials, key=lambda candidate: candidate.notes["trial"])
+
+
+def pair_off(
+    query: Query, trials: Sequence[Candidate], fits: Callable[[Candidate], bool]
+) -> list[Candidate]:
+    """Return the trials; those that are kept have a wrong one as their rejected answer.
+
+    As long as there are any that fit: no wrong trial is spent on a solution that the filters dropped.
+    """
+    wrong = filter(fits, wrong_trials(query))
+    return [
+        trial.over(worse, 1.0)
+        if trial.reject_reason is None and (worse := next(wrong, None))
+        else trial
+        for trial in trials
+    ]
 
 
 def wrong_trials(query: Query) -> list[Candidate]:

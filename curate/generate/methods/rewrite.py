@@ -33,7 +33,7 @@ from curate.core.localfiles import read_text
 from curate.core.methods import method
 from curate.core.workload import Workload
 from curate.generate.candidates import Candidate, RejectReason, pair
-from curate.generate.comparison import compare_responses, comparison_calls
+from curate.generate.comparison import compare_responses, comparison_calls, comparison_tokens
 from curate.generate.drafts import ask_each
 from curate.generate.generation import Generation, SeedExample
 from curate.generate.responsevalue import (
@@ -113,7 +113,10 @@ class RewriteGenerator(StartParams):
         """Return what it asks and makes at most."""
         rows = count_starts(self, targets, pool_rows)
         calls = rows * (1 + comparison_calls(self.samples))
-        return Workload(calls=calls, answer_tokens=self.max_tokens, rows=rows)
+        written = rows * (self.max_tokens + comparison_tokens(self.samples))
+        return Workload(
+            calls=calls, answer_tokens=self.max_tokens, written_tokens=written, rows=rows
+        )
 
 
 def read_style(path: str, digest: str | None = None) -> str:

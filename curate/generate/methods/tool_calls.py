@@ -37,7 +37,7 @@ from curate.generate.drafts import ask_each
 from curate.generate.functions import read_functions
 from curate.generate.generation import Generation, Generator
 from curate.generate.tooldialogues import ToolDialogues
-from curate.generate.toolplans import plan_requests
+from curate.generate.toolplans import count_kinds, plan_requests
 from curate.llm.requests import Sampling, TopP
 from curate.llm.schemas import REPEATS
 
@@ -107,5 +107,6 @@ class ToolCallsGenerator(Generator):
 
     def cost(self, targets: int, pool_rows: int) -> Workload:
         """Return what it asks and makes at most."""
-        calls = 4 * self.rows - round(self.rows * self.irrelevance)
+        _, irrelevant = count_kinds(self.rows, (self.parallel, self.irrelevance))
+        calls = 4 * self.rows - irrelevant
         return Workload(calls=calls, answer_tokens=self.max_tokens, rows=self.rows)

@@ -186,6 +186,8 @@ def test_a_judge_keeps_the_best_answer_with_its_confidence() -> None:
     assert bill_of(run) == {"answer.answer": 6, "answer.judge (c)": 24}
     cost = AnswerGenerator(samples=3, judge=SERVER).cost(2, 0)
     assert (cost.calls, cost.rows) == (30, 2)
+    # 3 answers each, and 2 comparisons of 2 choices and 4 reflections.
+    assert cost.written_tokens == 2 * (3 * 2_048 + 2 * (2 * 128 + 4 * 16))
 
 
 def test_the_confidence_is_the_least_of_the_comparisons() -> None:

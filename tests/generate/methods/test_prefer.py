@@ -145,7 +145,9 @@ def test_the_bill_is_two_judgements_in_both_orders_and_four_reflections(judgemen
     calls = 2 * (4 + 2 * judgements + 4)
     assert len(script.calls) == calls
     params = {"samples": 4, "judgements": judgements}
-    assert PreferGenerator.model_validate(params).cost(2, 0).calls == calls
+    cost = PreferGenerator.model_validate(params).cost(2, 0)
+    assert cost.calls == calls
+    assert cost.written_tokens == sum(call.sampling.max_tokens for call in script.calls)
 
 
 def test_prompts_without_a_response_are_answered_as_they_stand() -> None:

@@ -105,6 +105,17 @@ def test_kept_solutions_take_wrong_trials_along_each_text_once() -> None:
     assert table(run)["apples"]["pairs"] == 2
 
 
+def test_no_wrong_trial_is_spent_on_a_solution_that_the_filters_drop() -> None:
+    said = ["It is 17.", GOLD, "As an AI model I say 42.", "So it is 42.", "It is 19."]
+    run = reject(
+        script(lambda call: said[call.sample]), queries("apples"), plan="uniform", pilot=5, trials=5
+    )
+    assert reject_reasons(run.candidates)[2] == "refused"
+    assert [c.rejected for c in run.candidates] == [
+        None, run.candidates[0].messages[-1:], None, run.candidates[4].messages[-1:], None,
+    ]  # fmt: skip
+
+
 def test_guessed_solutions_make_no_pairs() -> None:
     engine = script(lambda call: "It is 3." if call.sample % 10 == 0 else "It is 4.")
     run = reject(engine, queries("apples", gold="The answer is 3."), pilot=20, trials=20)

@@ -101,7 +101,9 @@ def test_each_row_in_full_with_its_prompt_and_a_judgement_in_both_orders(style: 
     run = rewrite(engine, style, target=[*examples(SUMS), ruled], samples=2)
     assert reject_reasons(run.candidates) == [None] * 4
     assert engine.batches == [4, 4 * 2 * (2 + 2)]
-    assert RewriteGenerator(style=style, samples=2).cost(4, 0).calls == 4 * (1 + 8)
+    cost = RewriteGenerator(style=style, samples=2).cost(4, 0)
+    assert cost.calls == 4 * (1 + 8)
+    assert cost.written_tokens == 4 * (cost.answer_tokens + 4 * 128 + 4 * 16)
     for candidate, source in zip(run.kept, run.target, strict=True):
         assert candidate.parents == (source.row_id,)
         assert candidate.prompt == source.prompt

@@ -85,6 +85,12 @@ def test_dialogues_of_every_kind_and_their_bill(tools: str) -> None:
     assert kinds == {"simple": 11, "parallel": 5, "irrelevance": 4}
     assert engine.batches == [20, 20, 16, 20]
     assert ToolCallsGenerator(tools=tools, rows=20).cost(0, 0).calls == len(engine.calls) == 76
+    # Both shares are rounded up, and are still no more than all rows.
+    half: dict[str, Any] = {"rows": 3, "parallel": 0.5, "irrelevance": 0.5}
+    cost = ToolCallsGenerator.model_validate({"tools": tools, **half}).cost(0, 0)
+    halves = script()
+    tool_calls(halves, tools, **half)
+    assert cost.calls == len(halves.calls) == 11
     for candidate in run.kept:
         roles = [turn["role"] for turn in candidate.messages]
         calls = [call for turn in candidate.messages for call in turn.get("tool_calls") or ()]
