@@ -15,7 +15,13 @@ def cut_order(ranking: pl.DataFrame, parts: int) -> pl.DataFrame:
         ranking: rank, and reason where rows may have no score.
         parts: how many.
     """
-    if "reason" in ranking.columns:
-        ranking = ranking.filter(pl.col("reason").ne_missing(Reason.UNSCORED.value))
     place = pl.int_range(pl.len(), dtype=pl.Int64)
-    return ranking.sort("rank").with_columns(part=place * parts // pl.len() + 1)
+    scored = scored_rows(ranking.lazy()).collect()
+    return scored.sort("rank").with_columns(part=place * parts // pl.len() + 1)
+
+
+def scored_rows(ranking: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of a ranking that have a score: all but those of which it says so."""
+    if "reason" not in ranking.collect_schema():
+        return ranking
+    return ranking.filter(pl.col("reason").ne_missing(Reason.UNSCORED.value))

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from curate.core.errors import UserError
 from curate.selectors.knn_kde import transport_mass
 from curate.selectors.rounds import RowNumbers, best_first, round_robin, round_robin_refill
+from curate.selectors.similarcolumns import similarity_columns
 
 Combine = Literal[
     "round_robin", "global_max", "mean", "softmax", "knn_uniform", "knn_kde", "subtask_max"
@@ -72,14 +73,14 @@ def rank_similarities(
         UserError: there is no density.
     """
     by_id = scores["row_id"].arg_sort().to_numpy().astype(np.int64)
+    near = has_near_rows(scores)
+    tasks = scores["tasks"][0].to_numpy() if "tasks" in scores.columns else np.zeros(len(near))
+    if combine == "round_robin" and not refill:
+        return by_id[_round_robin(scores, by_id, np.flatnonzero(near | ~near.any()), tasks)]
     similar = scores["similarities"].to_numpy()[by_id]
-    tasks = (
-        scores["tasks"][0].to_numpy() if "tasks" in scores.columns else np.zeros(similar.shape[1])
-    )
     if combine == "subtask_max":
         return by_id[best_first(subtask_max(similar, tasks))]
     density = _density(scores)[by_id] if combine == "knn_kde" else None
-    near = has_near_rows(scores)
     if near.any() and combine in ("round_robin", "softmax", "knn_uniform", "knn_kde"):
         # What is similar to no row can name none: its turns would go by row_id.
         similar, tasks = similar[:, near], tasks[near]
@@ -101,9 +102,23 @@ def has_near_rows(scores: pl.DataFrame) -> NDArray[np.bool_]:
     """Return which target examples [Q] have any similarity to any row; none where none is stored."""
     if "similarities" not in scores.columns:
         return np.ones(0, dtype=np.bool_)
-    similar = np.nan_to_num(scores["similarities"].to_numpy())
-    near: NDArray[np.bool_] = similar.any(axis=0)
-    return near
+    columns = similarity_columns(scores)
+    return np.array([np.nan_to_num(column).any() for column in columns], dtype=np.bool_)
+
+
+def _round_robin(
+    scores: pl.DataFrame, by_id: RowNumbers, examples: RowNumbers, tasks: NDArray[np.floating]
+) -> RowNumbers:
+    """Return the order of all rows [N] where examples take turns, without a copy of what is stored."""
+    names = np.unique(tasks[examples])
+    orders = (
+        round_robin(
+            map(best_first, similarity_columns(scores, by_id, examples[tasks[examples] == task])),
+            len(by_id),
+        )
+        for task in names
+    )
+    return next(orders) if len(names) == 1 else round_robin(orders, len(by_id))
 
 
 def _density(scores: pl.DataFrame) -> NDArray[np.floating]:

@@ -24,6 +24,7 @@ from curate.core.calls import Counted
 from curate.core.fixedpoint import fixed_point
 from curate.models.neighbours.cells import slices
 from curate.selectors.rounds import RowNumbers, best_first
+from curate.selectors.similarcolumns import similarity_columns
 
 WIDTH = 0.75
 DECIMALS = 6
@@ -46,20 +47,28 @@ def with_density(
         width: how many numbers a vector has.
     """
     scores = table.result
-    scored = scores.with_row_index("row").filter(pl.col("score").is_not_null()).sort("row_id")
+    scored = np.flatnonzero(scores["score"].is_not_null().to_numpy())
     column = np.full(scores.height, np.nan, dtype=np.float32)
-    if scored.height:
+    if len(scored):
         most = int((MOST_PRODUCTS / width) ** 0.5)
-        near = prefetched(scored["similarities"].to_numpy(), most)
-        rows = np.sort(scored["row"].to_numpy()[near].astype(np.int64))
-        column[rows] = densities(vectors_of(rows), nearest=_tenth(scored.height, MOST_NEAR))
+        scored = scored[scores["row_id"].gather(scored).arg_sort().to_numpy()]
+        near = prefetched(similarity_columns(scores, scored), len(scored), most)
+        rows = np.sort(scored[near])
+        column[rows] = densities(vectors_of(rows), nearest=_tenth(len(scored), MOST_NEAR))
     return Counted(scores.with_columns(density=pl.Series(column).fill_nan(None)), table.counts)
 
 
-def prefetched(similar: NDArray[np.floating], most: int) -> RowNumbers:
-    """Return the rows most similar to the examples, as many for each, and no more than `most` in all."""
-    count = _tenth(len(similar), MOST_PREFETCHED)
-    best = np.stack([best_first(column)[:count] for column in similar.T])
+def prefetched(similar: Iterable[NDArray[np.floating]], size: int, most: int) -> RowNumbers:
+    """Return the rows most similar to the examples, as many for each, and no more than `most` in all.
+
+    Args:
+        similar: the similarities of each example [N].
+        size: N.
+        most: rows in all.
+    """
+    count = _tenth(size, MOST_PREFETCHED)
+    # Copied, since a slice would hold on to an order of all rows for each example.
+    best = np.stack([best_first(column)[:count].copy() for column in similar])
     while count > 1 and len(np.unique(best[:, :count])) > most:
         count //= 2
     return np.unique(best[:, :count])

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.core.calls import Counted, Table, cached
-from curate.core.orderparts import cut_order
+from curate.core.orderparts import cut_order, scored_rows
 from curate.core.run import ScoreRun
 from curate.models.neighbours.nearest import nearest
 from curate.selectors.coverage import near_limit, nearest_rows
@@ -36,7 +36,7 @@ LEAST_ROWS = 2
 
 def measure_quantiles(run: ScoreRun, ranking: Table, parts: int) -> Table | None:
     """Measure the parts of a selection's order; None where too few rows for so many have a score."""
-    if cut_order(ranking.read(), parts).height < parts * LEAST_ROWS:
+    if scored_rows(ranking.scan()).select(pl.len()).collect().item() < parts * LEAST_ROWS:
         return None
     return run(quantiles, embed_pool_and_target(run), ranking, parts)
 
@@ -45,7 +45,7 @@ def measure_quantiles(run: ScoreRun, ranking: Table, parts: int) -> Table | None
 def quantiles(embedded: PoolAndTarget, ranking: Table, parts: int) -> Counted[pl.DataFrame]:
     """Return a line for each part of the order, the best-ranked first; unscored rows are in none."""
     ids = embedded.kept.read(["row_id"])
-    cut = cut_order(ranking.read(), parts)
+    cut = cut_order(scored_rows(ranking.scan()).select("row_id", "rank", "tokens").collect(), parts)
     part = ids.join(cut.select("row_id", "part"), on="row_id", how="left", maintain_order="left")
     targets = read_target_embeddings(embedded)
     similarity = similarities(embedded, targets)

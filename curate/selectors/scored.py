@@ -41,7 +41,8 @@ def order_rows(scores: pl.DataFrame, selector: Selector, seed: int) -> RankOrder
             f"({describe(count_unscored(reasons))}); change its settings or the rows, or choose "
             "another method"
         )
-    ranked = scored[selector.rank(scores[scored], seed)]
+    all_scored = len(scored) == scores.height
+    ranked = scored[selector.rank(scores if all_scored else scores[scored], seed)]
     rest = np.flatnonzero(reasons.is_not_null().to_numpy())
     rest = rest[scores["row_id"][rest].arg_sort().to_numpy()]
     rows = np.concatenate([ranked, rest]).astype(np.int64)

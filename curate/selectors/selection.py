@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.core.budget import limit_of
 from curate.core.calls import Table, TableGroup, cached_files
@@ -20,7 +22,7 @@ from curate.core.store import Artifact, Counts
 from curate.core.tables import scan_table, write_table
 from curate.selectors.combine import has_near_rows
 from curate.selectors.planner import PlanContext, choose, named_stages
-from curate.selectors.scored import count_unscored, describe, order_rows
+from curate.selectors.scored import RankOrder, count_unscored, describe, order_rows
 
 VERSION = 5
 
@@ -72,13 +74,25 @@ def rank_rows(
     Raises:
         UserError: no row is left to choose from, or none could be scored.
     """
+    return _ranked_table(scores, tokens, _order(scores, selector, seed))
+
+
+def _order(scores: pl.DataFrame, selector: Selector, seed: int) -> RankOrder:
     if not scores.height:
         raise UserError("no row is left to select from: every row was dropped by an earlier stage")
-    order = order_rows(scores, selector, seed)
+    return order_rows(scores, selector, seed)
+
+
+def _ranked_table(scores: pl.DataFrame, tokens: pl.DataFrame, order: RankOrder) -> pl.DataFrame:
+    facts = scores.select("row_id", "score", "nearest_id")
+    if facts["row_id"].equals(tokens["row_id"]):
+        facts = facts.with_columns(tokens["tokens"])
+    else:
+        facts = facts.join(tokens, on="row_id", how="left", maintain_order="left")
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     return (
-        scores.select("row_id", "score", "nearest_id")[order.rows]
-        .join(tokens, on="row_id", how="left", maintain_order="left")
-        .with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+        facts[order.rows]
+        .select("row_id", "score", "nearest_id", "tokens", rank=rank)
         .select("row_id", "rank", "score", "nearest_id", "tokens")
         .with_columns(order.unscored)
     )
@@ -130,17 +144,25 @@ def write_ranking(
         method: version of the method's code, which the key knows.
     """
     params = find_method(Selector, str(select["method"])).model_validate(select)
-    scores = data.scores.read()
-    ranked = rank_rows(scores, data.tokens.read(), params, seed)
+    order, near = _stored_order(data.scores, params, seed)
+    facts = data.scores.read(["row_id", "score", "nearest_id"])
+    ranked = _ranked_table(facts, data.tokens.read(), order)
     ranking = choose(ranked, params, data.context())
     ranking.write_parquet(out / "ranking.parquet")
     counts = _count_choices(ranking, params)
     if Reason.UNSCORED in counts["reasons"]:
         counts["unscored"] = count_unscored(ranked["unscored"])
-    near = has_near_rows(scores)
     if not near.all():
         counts["idle_examples"] = int((~near).sum())
     return counts
+
+
+def _stored_order(
+    scores: Table, selector: Selector, seed: int
+) -> tuple[RankOrder, NDArray[np.bool_]]:
+    """Return the rank order, and which examples have any similarity; what is read for it goes again."""
+    table = scores.read()
+    return _order(table, selector, seed), has_near_rows(table)
 
 
 def _count_choices(ranking: pl.DataFrame, params: SelectParams) -> Counts:

@@ -50,22 +50,28 @@ def similarity_table(
         blocks: similarities [n, Q] of the kept rows, in pool order.
         reason: why one may not be finite.
     """
-    similar = np.concatenate([block.round(DECIMALS).astype(np.float32) for block in blocks])
+    examples = target.read(["row_id", "origin"])
+    # Put together as they are: one array of all would be a second copy of what is stored.
+    frame = pl.concat([_block_table(block, examples["row_id"], reason) for block in blocks])
+    frame.insert_column(0, kept.read(["row_id"])["row_id"])
+    tasks = task_numbers(examples["origin"])
+    counts = {"unscored": frame["reason"].count(), "tasks": max(tasks) + 1}
+    return Counted(with_tasks(frame, tasks), counts)
+
+
+def _block_table(block: NDArray[np.floating], example_ids: pl.Series, reason: str) -> pl.DataFrame:
+    """Return what `similarity_table` says of a block of rows, without their ids."""
+    similar = block.round(DECIMALS).astype(np.float32)
     blank = ~np.isfinite(similar).all(axis=1)
     similar[blank] = 0
-    examples = target.read(["row_id", "origin"])
     frame = pl.DataFrame(
         {
-            "row_id": kept.read(["row_id"])["row_id"],
             "score": similar.max(axis=1),
-            "nearest_id": examples["row_id"].gather(similar.argmax(axis=1)),
-            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, examples.height)),
+            "nearest_id": example_ids.gather(similar.argmax(axis=1)),
+            "similarities": pl.Series(similar, dtype=pl.Array(pl.Float32, len(example_ids))),
         }
     )
-    frame = blank_out(frame, blank, reason)
-    tasks = task_numbers(examples["origin"])
-    counts = {"unscored": int(blank.sum()), "tasks": max(tasks) + 1}
-    return Counted(with_tasks(frame, tasks), counts)
+    return blank_out(frame, blank, reason)
 
 
 def with_tasks(frame: pl.DataFrame, tasks: Sequence[int]) -> pl.DataFrame:

@@ -63,7 +63,7 @@ def test_rows_near_to_an_example_have_a_density_among_each_other() -> None:
 
 def test_each_example_prefetches_fewer_where_there_would_be_too_many() -> None:
     similar = np.random.default_rng(0).normal(size=(400, 8))
-    rows = prefetched(similar, 60)
+    rows = prefetched(similar.T, len(similar), 60)
     assert 8 <= len(rows) <= 60
     for column in similar.T:
         assert set(np.argsort(-column)[:5]) <= set(rows)
