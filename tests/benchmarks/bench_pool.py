@@ -3,15 +3,16 @@
     python tests/benchmarks/bench_pool.py OUT [--rows 1000000] [--part whole|clean]
 
 Synthetic rows (synthetic_rows.py). `whole` is a recipe with exact, fuzzy, leaks, rules, a selection by
-embed and the report; `clean` is ingest, exact and fuzzy alone, for ten million rows and more. Memory is
-the largest resident set of the process that runs it. pool-PART.json is written to OUT.
+embed and the report; `clean` is ingest, exact and fuzzy alone. peak_mb is the largest resident set of
+the process that runs it, memory_mb that of all processes together without the pages of files, which the
+system takes back (stepmemory.py). pool-PART.json is written to OUT, and as the run goes on the peaks of
+its steps to pool-PART-steps.jsonl. Ten million rows take hours, and 25 GB of disk.
 """
 
 import argparse
 import json
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,13 +21,16 @@ from typing import Any
 
 from figurefile import write_figures
 from resident import peak_resident_mb
+from stepmemory import labelled, watch
 from synthetic_rows import write_pool
 
 from curate.config.recipe import Config
+from curate.core.bucket import open_store
 from curate.core.threads import usable_cores
 from curate.pipeline.curation import run_curation
 
 EXAMPLES, EVAL_ROWS = 20, 200
+STEP = "step"
 # Thousands far beyond those of any pool.
 TARGET_SEED, EVAL_SEED = 10_000_000, 20_000_000
 
@@ -52,7 +56,9 @@ def measure(folder: Path, part: str) -> dict[str, float]:
     """Run a part on the pool of a folder, in this process."""
     clock, cores = time.perf_counter(), time.process_time()
     children = _children_seconds()
-    run_curation(recipe(folder, part), folder / "run")
+    config = recipe(folder, part)
+    execute_all = labelled(folder / STEP, open_store(config.store).ensure)
+    run_curation(config, folder / "run", execute_all)
     return {
         "seconds": time.perf_counter() - clock,
         "cpu_seconds": time.process_time() - cores + _children_seconds() - children,
@@ -74,13 +80,12 @@ def main(out: Path, rows: int = 1_000_000, part: str = "whole") -> dict[str, Any
         write_pool(folder / "target.jsonl", EXAMPLES, TARGET_SEED)
         write_pool(folder / "eval.jsonl", EVAL_ROWS, EVAL_SEED)
         size = (folder / "pool.jsonl").stat().st_size
-        done = subprocess.run(
-            [sys.executable, __file__, "_measure", name, part],
-            check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        command = [sys.executable, __file__, "_measure", name, part]
+        printed, peaks = watch(command, folder / STEP, out / f"pool-{part}-steps.jsonl")
         stored = sum(p.stat().st_size for p in (folder / "store").rglob("*") if p.is_file())
         shutil.rmtree(folder / "store")
-    measured = {key: round(value, 1) for key, value in json.loads(done.stdout).items()}
+    measured = {key: round(value, 1) for key, value in json.loads(printed).items()}
+    measured["memory_mb"] = round(max(peak.memory_mb for peak in peaks), 1)
     figures = {"part": part, "rows": rows, "cores": usable_cores(), "pool_mb": round(size / 1e6, 1),
                "store_mb": round(stored / 1e6, 1), **measured}  # fmt: skip
     write_figures(out, f"pool-{part}", figures)
