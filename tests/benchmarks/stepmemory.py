@@ -20,7 +20,7 @@ import psutil
 
 from curate.core.store import Artifact, Computation
 
-SECONDS_BETWEEN = 0.1
+SECONDS_BETWEEN = 0.5
 AFTER = "after "
 
 
