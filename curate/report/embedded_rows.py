@@ -80,7 +80,8 @@ class EmbeddedRows:
 def gather_embedded_rows(run: RunFolder, limits: RowLimits = REPORT_LIMITS) -> EmbeddedRows:
     """Return the rows of a run that its page holds."""
     fates = run.table("ledger").group_by("fate").len().collect()
-    rows = _with_texts(run, _in_turns(_candidates(run, limits)).head(MOST_ROWS), limits)
+    places = _in_turns(_candidates(run, limits)).head(MOST_ROWS).select("place")
+    rows = _with_texts(run, _lines(run, places), limits)
     data = _json(rows, limits)
     while len(data) > limits.most_bytes:
         rows = rows.head(int(0.98 * rows.height * limits.most_bytes / len(data)))
@@ -92,12 +93,16 @@ def gather_embedded_rows(run: RunFolder, limits: RowLimits = REPORT_LIMITS) -> E
 
 
 def _candidates(run: RunFolder, limits: RowLimits) -> pl.DataFrame:
-    """Return what the ledger says of the rows that the page would hold, in the order of the pool."""
-    names = [name for name in TITLES if name not in TEXTS]
-    ledger = run.table("ledger").select(names).with_row_index("place")
-    judged = ledger.filter(pl.col("fate") != "not_selected")
-    following = ledger.filter(fate="not_selected").bottom_k(limits.following, by="rank")
-    return pl.concat([judged, following]).collect()
+    """Return the places in the ledger of the rows that the page would hold, and their groups.
+
+    These columns alone: of all rows of a pool there is no room for more.
+    """
+    ledger = run.table("ledger").with_row_index("place").select("place", "rank", *GROUP)
+    following = ledger.filter(fate="not_selected").select("place", "rank")
+    last = following.bottom_k(limits.following, by="rank").select("place").collect()["place"]
+    following_or_judged = pl.col("place").is_in(last.implode()) | (pl.col("fate") != "not_selected")
+    named = pl.col(GROUP).cast(pl.Categorical)
+    return ledger.drop("rank").filter(following_or_judged).with_columns(named).collect()
 
 
 def _in_turns(rows: pl.DataFrame) -> pl.DataFrame:
@@ -108,13 +113,21 @@ def _in_turns(rows: pl.DataFrame) -> pl.DataFrame:
     return numbered.with_columns(turn=turn).sort("turn", "drawn").drop("turn", "drawn")
 
 
+def _lines(run: RunFolder, places: pl.DataFrame) -> pl.DataFrame:
+    """Return what the ledger says of the rows at some places, in their order."""
+    names = [name for name in TITLES if name not in TEXTS]
+    ledger = run.table("ledger").select(names).with_row_index("place")
+    lines = ledger.filter(pl.col("place").is_in(places["place"].implode())).collect()
+    return places.join(lines, on="place", how="left", maintain_order="left")
+
+
 def _with_texts(run: RunFolder, rows: pl.DataFrame, limits: RowLimits) -> pl.DataFrame:
     """Return rows with the beginnings of their texts, null where these are nowhere."""
-    ids = rows.lazy().select("row_id")
     tables = [table for table in (run.rows("pool"), run.table("selected")) if table is not None]
+    # A join would read the texts of all rows first.
+    listed = pl.col("row_id").is_in(rows["row_id"].implode())
     texts = pl.concat(
-        prompts_and_responses(table.select("row_id", "messages").join(ids, on="row_id", how="semi"))
-        for table in tables
+        prompts_and_responses(table.select("row_id", "messages").filter(listed)) for table in tables
     ).unique("row_id")
     heads = (
         pl.col(name).str.slice(0, 4 * chars).str.replace_all(r"\s+", " ").str.slice(0, chars + 1)

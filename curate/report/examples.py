@@ -112,8 +112,10 @@ def gather_examples(run: RunFolder) -> Examples:
 
 def _ranking_head(run: RunFolder, *, chosen: bool) -> list[dict[str, Any]]:
     """Return the MOST_ROWS lines of lowest rank among the chosen or the other rows."""
-    condition = pl.col("selected") if chosen else ~pl.col("selected")
-    head = run.table("evidence/select").filter(condition).bottom_k(MOST_ROWS, by="rank").collect()
+    ranking = run.table("evidence/select")
+    others = ranking.filter(pl.col("selected") == chosen).select("rank")
+    ranks = others.bottom_k(MOST_ROWS, by="rank").collect()["rank"]
+    head = ranking.filter(pl.col("rank").is_in(ranks.implode())).collect()
     facts = run.table("ledger").select("row_id", "source", "origin")
     return (
         head.join(
@@ -141,7 +143,8 @@ def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     )
     quotas = _share_out(groups["size"].to_list(), MOST_ROWS)
     chosen = (
-        numbered.join(
+        numbered.select("at", *by)
+        .join(
             groups.with_columns(quota=pl.Series(quotas, dtype=pl.Int64)).lazy(),
             on=by,
             nulls_equal=True,
@@ -152,10 +155,12 @@ def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
             (pl.col("number") * pl.col("quota") % pl.col("size") < pl.col("quota"))
             & (pl.col("quota") > 0)
         )
+        .select("at", "first", "size")
         .sort("first", "at")
         .collect()
     )
-    return chosen.to_dicts()
+    lines = numbered.filter(pl.col("at").is_in(chosen["at"].implode())).collect()
+    return chosen.join(lines, on="at", how="left", maintain_order="left").to_dicts()
 
 
 def _share_out(sizes: Sequence[int], places: int) -> list[int]:

@@ -1,0 +1,70 @@
+"""What the report reads of all rows are a few columns: the memory that it takes for more of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import frame, row, turns
+from tests.orchestration.workplace import environment
+
+FEW, MANY, SELECTED = 100_000, 500_000, 10
+GROUP_ROWS = 8_192
+# Of a row a place and what groups it, 230. With the texts of all rows it was 680.
+BYTES_A_ROW = 350
+CHILD = """
+import json, sys
+from pathlib import Path
+from curate.report.embedded_rows import gather_embedded_rows
+from curate.runs.folder import RunFolder
+
+folder = Path(sys.argv[1])
+run = RunFolder(folder, json.loads((folder / "manifest.json").read_bytes()))
+gather_embedded_rows(run)
+(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(int(peak.split()[1]) * 1024)
+"""
+
+
+def peak_bytes(folder: Path, count: int) -> int:
+    """Return the peak memory of a process that gathers the rows of a page from a run with so many."""
+    (folder / "pool").mkdir(parents=True)
+    manifest = {"artifacts": {"pool": "pool"}, "store": str(folder)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    place = pl.int_range(pl.len())
+    one = frame([row("r", turns("What is 2 + 2? " * 20, "It is 4. " * 20))])
+    rows = one[[0] * count].with_columns(row_id=pl.format("pool/file.jsonl:{}", place))
+    rows.write_parquet(folder / "pool" / "rows.parquet", row_group_size=GROUP_ROWS)
+    rows.head(SELECTED).write_parquet(folder / "selected.parquet")
+    fate = (
+        pl.when(place < SELECTED)
+        .then(pl.lit("selected"))
+        .when(place % 2 == 0)
+        .then(pl.lit("dropped"))
+        .otherwise(pl.lit("not_selected"))
+    )
+    rows.select(
+        "row_id", "source", "origin",
+        fate=fate, stage=pl.lit("exact"), reason=pl.lit("exact_duplicate"), score=pl.lit(0.5),
+        duplicate_of=pl.lit("pool/file.jsonl:0"), rank=place,
+    ).write_parquet(folder / "ledger.parquet", row_group_size=GROUP_ROWS)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(folder)],
+        env=environment() | {"POLARS_MAX_THREADS": "1"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.system
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_the_rows_of_a_page_take_hardly_more_memory_of_a_larger_pool(tmp_path: Path) -> None:
+    few, many = (peak_bytes(tmp_path / str(count), count) for count in (FEW, MANY))
+    assert (many - few) / (MANY - FEW) < BYTES_A_ROW, (few / 2**20, many / 2**20)
