@@ -62,7 +62,7 @@ def similarity_table(
 def _block_table(block: NDArray[np.floating], example_ids: pl.Series, reason: str) -> pl.DataFrame:
     """Return what `similarity_table` says of a block of rows, without their ids."""
     similar = block.round(DECIMALS).astype(np.float32)
-    blank = ~np.isfinite(similar).all(axis=1)
+    blank = np.asarray(~np.isfinite(similar).all(axis=1), dtype=np.bool_)
     similar[blank] = 0
     frame = pl.DataFrame(
         {
