@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from curate.core.calls import Table, cached, cached_files
@@ -41,19 +42,19 @@ def write_tokens(out: Path, rows: Table, kept: Table, model: ModelSource) -> Cou
         .select("row_id", *CONVERSATION)
         .join(kept.scan().select("row_id"), on="row_id", how="semi", maintain_order="left")
     )
-    ids, counts, imitations = [], [], [pl.DataFrame(schema=SCHEMA)]
+    ids, counts, imitations = [], [np.empty(0, dtype=np.int64)], [pl.DataFrame(schema=SCHEMA)]
     size = rows_at_once(rows.paths, BATCH_ROWS)
     for batch in kept_rows.collect_batches(chunk_size=size, maintain_order=True):
         ids.append(batch["row_id"])
         messages = conversations(batch)
-        counts += [len(row) for row in tokenise(tokenizer, messages, None)]
+        counts.append(np.array([len(row) for row in tokenise(tokenizer, messages, None)], np.int64))
         imitations.append(find_imitations(tokenizer, batch["row_id"], messages))
     frame = pl.DataFrame(
-        {"row_id": pl.concat(ids) if ids else [], "tokens": counts},
+        {"row_id": pl.concat(ids) if ids else [], "tokens": np.concatenate(counts)},
         schema={"row_id": pl.String, "tokens": pl.Int64},
     )
     frame.write_parquet(out / "tokens.parquet")
     imitating = pl.concat(imitations)
     if imitating.height:
         imitating.write_parquet(out / FILE)
-    return {"rows_in": frame.height, "rows_out": frame.height, "tokens": sum(counts)}
+    return {"rows_in": frame.height, "rows_out": frame.height, "tokens": int(frame["tokens"].sum())}
