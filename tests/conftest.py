@@ -49,11 +49,13 @@ FOLDERS_BYTES = 4 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep byte code, and let workers that share the cores start with few threads each."""
+    """Keep byte code, and start with few threads where workers or other programs share the cores."""
     # Whatever the environment says: else every program that a test starts compiles all of curate.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    if config.getoption("numprocesses", None):
+    # Threads that wait for one another are many times slower where others have their cores.
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    if busy or config.getoption("numprocesses", None):
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         # With one thread alone, rows would come in order by themselves.

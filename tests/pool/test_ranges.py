@@ -168,13 +168,14 @@ def test_a_file_whose_first_records_say_nothing_is_read_in_one_piece(tmp_path: P
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("on", ["threads", "dask"])
+@pytest.mark.parametrize("on", ["threads", "dask", "ray"])
 def test_a_run_on_workers_is_that_of_one_process(
     tmp_path: Path, tiny: Path, on: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver cuts, workers read: these know neither the size of ranges nor other files."""
-    if on == "dask":
-        pytest.importorskip("distributed", reason="Dask's workers")
+    pytest.importorskip(
+        {"dask": "distributed", "ray": "ray"}.get(on, "threading"), reason="the engine"
+    )
     write_inputs(tmp_path)
     monkeypatch.setattr(linecuts, "RANGE_BYTES", 200)
     plain = recipe(tmp_path, tiny, [{"method": "exact"}]).model_dump(mode="json")

@@ -63,6 +63,23 @@ def test_made_rows_of_a_hostile_model_fit(
         check_page(chromium, path, "No proof was asked for", width, scheme)
 
 
+def test_on_a_phone_the_name_of_a_line_stays_in_sight(chromium: Any, make_run: MakeRun) -> None:
+    path = write_report(make_run(compared=("bm25", "less", "random")))
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    moved = page.eval_on_selector_all(
+        ".scroll",
+        """all => all.filter(box => box.scrollWidth > box.clientWidth + 60).map(box => {
+            box.scrollLeft = 60;
+            const left = cell => cell.getBoundingClientRect().left - box.getBoundingClientRect().left;
+            return ["thead tr > *", "tbody th"].map(cell => left(box.querySelector(cell)));
+        })""",
+    )
+    assert moved and not any(map(any, moved))
+    context.close()
+
+
 def check_page(chromium: Any, path: Path, verdict: str, width: int, scheme: str) -> None:
     """Open a page offline, fold everything out, and check that it fits and asks for nothing."""
     context = chromium.new_context(

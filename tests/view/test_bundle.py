@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from curate.core.errors import UserError
 from curate.report.embedded_rows import RowLimits
 from curate.runs.folder import RunFolder, open_run
+from curate.runs.vectors import find_vectors
 from curate.view import bundlepage
 from curate.view.bundle import write_bundle
 
@@ -45,6 +47,16 @@ def test_a_bundle_has_all_rows_and_points(run: RunFolder, tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == [
         "bundle.json", "index.html", "map.parquet"
     ]  # fmt: skip
+
+
+def test_what_a_copy_leaves_out_stands_in_it(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "the map by anything but fate" in write_bundle(run, tmp_path / "mapped")[0].read_text()
+    without = replace(find_vectors(run), spaces=())
+    monkeypatch.setattr(bundlepage, "find_vectors", lambda run: without)
+    page = write_bundle(run, tmp_path / "plain")[0].read_text()
+    assert "a map, since the run has no vectors" in page and 'id="plane"' not in page
 
 
 def test_nothing_is_told_of_the_machine(run: RunFolder, tmp_path: Path) -> None:
