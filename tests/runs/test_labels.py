@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,10 +33,15 @@ from curate.runs.labels import (
 )
 
 
+@pytest.fixture(scope="module")
+def unscored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run whose rows no stage has scored; each test has a copy of it."""
+    return finished(tmp_path_factory.mktemp("unscored"), [{"method": "exact"}]).path
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    """Return a run whose rows no stage has scored."""
-    return finished(tmp_path, [{"method": "exact"}])
+def run(unscored: Path, tmp_path: Path) -> RunFolder:
+    return open_run(Path(shutil.copytree(unscored, tmp_path / "run", symlinks=True)))
 
 
 def finished(folder: Path, stages: list[dict[str, object]], name: str = "run") -> RunFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -46,19 +47,25 @@ STAGES = [
 ]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, which each test has a copy of."""
+    folder = tmp_path_factory.mktemp("finished")
     lines = [json.dumps({"prompt": p, "completion": c}) for p, c in PAIRS]
-    (tmp_path / "pool.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "pool.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     recipe = {
         "name": "marked",
-        "pool": [{"path": str(tmp_path / "pool.jsonl"), "source": "web"}],
+        "pool": [{"path": str(folder / "pool.jsonl"), "source": "web"}],
         "stages": STAGES,
         "select": {"method": "random", "budget": {"rows": 3}},
-        "store": str(tmp_path / "store"),
+        "store": str(folder / "store"),
     }
-    run_curation(Config.model_validate(recipe), tmp_path / "run")
-    return open_run(tmp_path / "run")
+    return run_curation(Config.model_validate(recipe), folder / "run").folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> RunFolder:
+    return open_run(Path(shutil.copytree(finished, tmp_path / "run", symlinks=True)))
 
 
 def row_id(number: int) -> str:
