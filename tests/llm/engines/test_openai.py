@@ -68,7 +68,7 @@ def calls(requests: list[Request]) -> list[Call]:
 
 
 def test_answers_come_in_order_from_several_servers() -> None:
-    with FakeServer(delay=0.01) as one, FakeServer(delay=0.002) as two:
+    with FakeServer(delay=0.05) as one, FakeServer(delay=0.002) as two:
         done = engine(one.url, two.url, concurrency=4).complete(calls(questions(60)))
         assert [c.text for c in done] == [f"answer to q{i}" for i in range(60)]
         assert one.most_under_way <= 4 and two.most_under_way <= 4
