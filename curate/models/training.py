@@ -1,10 +1,10 @@
 """Train LoRA adapters on rows: batches, gradients, schedule of the learning rate."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,10 @@ else:
 WARMUP = 0.05
 # Of a part of a training batch, whose activations are kept for the backward pass.
 TRAINING_TOKENS = 1_024
+
+E = TypeVar("E")
+# Adds the gradient of a batch's loss; returns that loss, None without anything to learn.
+Accumulate = Callable[[SplitModel, Sequence[E]], float | None]
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,30 @@ def train_lora(
 def tune_adapters(
     tuned: Any, examples: Sequence[TokenizedExample], lora: TuningValues, seed: Sequence[int]
 ) -> list[float]:
-    """Tune a model's adapters; return the loss of every step.
+    """Tune a model's adapters on responses; return the loss of every step.
 
     Raises:
         FloatingPointError: a loss is not finite.
     """
-    batches = list(training_batches(examples, lora, seed))
+    return tune_by(tuned, examples, lora, seed, accumulate_gradients)
+
+
+def tune_by(
+    tuned: Any,
+    rows: Sequence[E],
+    lora: TuningValues,
+    seed: Sequence[int],
+    accumulate: Accumulate[E],
+) -> list[float]:
+    """Tune a model's adapters by the gradients of a loss; return the loss of every step.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    batches = list(training_batches(rows, lora, seed))
     warmup = max(1, round(WARMUP * len(batches)))
     losses = []
-    for step in training_steps(tuned, batches, lora["learning_rate"], warmup):
+    for step in training_steps(tuned, batches, accumulate, lora["learning_rate"], warmup):
         losses.append(step.loss)
         if not math.isfinite(step.loss):
             raise FloatingPointError(
@@ -113,13 +132,18 @@ class TrainingStep:
 
 
 def training_steps(
-    tuned: Any, batches: Sequence[Sequence[TokenizedExample]], learning_rate: float, warmup: int
+    tuned: Any,
+    batches: Sequence[Sequence[E]],
+    accumulate: Accumulate[E],
+    learning_rate: float,
+    warmup: int,
 ) -> Iterator[TrainingStep]:
     """Train what is trainable with AdamW, a step a batch; batches without labels are passed over.
 
     Args:
         tuned: left in training mode.
         batches: all of them; their number is the length of the schedule.
+        accumulate: adds the gradient of a batch.
         learning_rate: the highest one.
         warmup: steps until it is reached.
     """
@@ -132,7 +156,7 @@ def training_steps(
     meter.expect(len(batches), "training steps")
     tuned.train()
     for batch in batches:
-        loss = accumulate_gradients(split, batch)
+        loss = accumulate(split, batch)
         meter.advance()
         if loss is None:
             continue
@@ -189,11 +213,11 @@ def _backward(model: SplitModel, rows: Sequence[TokenizedExample], labels: int) 
         (pull,) = torch.autograd.grad(loss, part)
         pulls.append(pull)
         total += loss.item()
-    _add_gradients(model, states, torch.cat(pulls))
+    add_gradients(model, states, torch.cat(pulls))
     return total
 
 
-def _add_gradients(model: SplitModel, states: "torch.Tensor", pulls: "torch.Tensor") -> None:
+def add_gradients(model: SplitModel, states: "torch.Tensor", pulls: "torch.Tensor") -> None:
     """Add to the weights' gradients all at once, so that a failure leaves none of a part behind."""
     weights = [p for p in model.model.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(states, weights, pulls, allow_unused=True)
@@ -203,8 +227,8 @@ def _add_gradients(model: SplitModel, states: "torch.Tensor", pulls: "torch.Tens
 
 
 def training_batches(
-    examples: Sequence[TokenizedExample], lora: TuningValues, seed: Sequence[int]
-) -> Iterator[list[TokenizedExample]]:
+    examples: Sequence[E], lora: TuningValues, seed: Sequence[int]
+) -> Iterator[list[E]]:
     """Yield batches of `batch_rows` rows for `epochs` epochs, each in an order of its own."""
     rng = np.random.default_rng([*seed, 0x0EDE2])
     for _ in range(lora["epochs"]):

@@ -42,6 +42,7 @@ from curate.models.lora_values import WarmupTuning
 from curate.models.training import (
     TrainingRows,
     TrainingStep,
+    accumulate_gradients,
     training_batches,
     training_rows,
     training_steps,
@@ -175,7 +176,7 @@ def _train(
     checkpoints: list[dict[str, Any]] = []
     rates: list[float] = []
     for step_number, step in enumerate(
-        training_steps(tuned, batches, lora["learning_rate"], warmup), 1
+        training_steps(tuned, batches, accumulate_gradients, lora["learning_rate"], warmup), 1
     ):
         if not math.isfinite(step.loss):
             raise FloatingPointError(

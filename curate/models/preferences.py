@@ -1,0 +1,125 @@
+"""Preference pairs as a model reads them: the prompt with the chosen answer and with the rejected one.
+
+    prompt   ... user: What is 2 + 2?
+    chosen   assistant: 4.           rejected   assistant: 5.
+
+Labelled are the tokens of these answers alone. Earlier turns of the assistant are part of the prompt of
+both, so that whatever they were learned for would cancel out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import polars as pl
+
+from curate.core.calls import Table
+from curate.core.digests import digest_of
+from curate.core.rows import Message
+from curate.core.store import Artifact
+from curate.core.turntext import conversations, plain_messages
+from curate.models.chat import IGNORED, UNLABELLED, TokenizedExample, build_examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# What a model reads of a pair.
+PAIR = ("messages", "tools", "rejected")
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Two conversations that differ in what answers the prompt."""
+
+    chosen: Sequence[Message]
+    rejected: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class TokenizedPair:
+    """Both conversations of a pair as token ids, with their answers as labels."""
+
+    chosen: TokenizedExample
+    rejected: TokenizedExample
+
+    @property
+    def labelled(self) -> bool:
+        """Return whether some of both answers is within the length limit."""
+        return all(
+            any(label != IGNORED for label in example.labels[1:])
+            for example in (self.chosen, self.rejected)
+        )
+
+
+UNPAIRED = TokenizedPair(UNLABELLED, UNLABELLED)
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs to train on, in their order, identified by their exact texts."""
+
+    identity: str
+    tables: Sequence[Table]
+    row_ids: Sequence[str]
+
+    @property
+    def reads(self) -> list[Artifact]:
+        """Return the artifacts of the tables."""
+        return [table.artifact for table in self.tables]
+
+    def preferences(self) -> list[Preference | None]:
+        """Return the pairs in their order; None for a row without a rejected answer."""
+        return preferences_of(_read(self.tables, self.row_ids))
+
+
+def pair_rows(tables: Sequence[Table], row_ids: Sequence[str]) -> PairRows:
+    """Return the pairs with these row ids, of tables that share none."""
+    rows = _read(tables, row_ids)
+    identity = digest_of([conversations(rows), rows["rejected"].to_list()])
+    return PairRows(identity, tables, row_ids)
+
+
+def _read(tables: Sequence[Table], row_ids: Sequence[str]) -> pl.DataFrame:
+    ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
+    rows = pl.concat(table.scan().select("row_id", *PAIR) for table in tables)
+    return ordered.join(rows, on="row_id", how="left", maintain_order="left").collect()
+
+
+def preferences_of(rows: pl.DataFrame) -> list[Preference | None]:
+    """Return the pairs of rows with the columns of PAIR; None for one without a rejected answer."""
+    return [
+        _preference(messages, plain_messages(rejected)) if rejected else None
+        for messages, rejected in zip(conversations(rows), rows["rejected"].to_list(), strict=True)
+    ]
+
+
+def _preference(messages: Sequence[Message], rejected: Sequence[Message]) -> Preference:
+    prompt = [
+        cast(Message, {**turn, "weight": 0}) if turn["role"] == "assistant" else turn
+        for turn in messages[:-1]
+    ]
+    return Preference([*prompt, messages[-1]], [*prompt, *rejected])
+
+
+def build_pairs(
+    tokenizer: "PreTrainedTokenizerBase",
+    preferences: Sequence[Preference | None],
+    max_length: int,
+    *,
+    judges: bool = False,
+) -> list[TokenizedPair]:
+    """Return pairs as ids and labels, in their order; UNPAIRED for None.
+
+    Args:
+        tokenizer: with the chat template.
+        preferences: the pairs.
+        max_length: tokens of each conversation; longer ones are cut at the end.
+        judges: whether the template may refuse some, as in `build_examples`.
+    """
+    given = [pair for pair in preferences if pair is not None]
+    chosen, rejected = (
+        build_examples(tokenizer, rows, max_length, judges=judges)
+        for rows in ([pair.chosen for pair in given], [pair.rejected for pair in given])
+    )
+    built = iter(map(TokenizedPair, chosen, rejected))
+    return [UNPAIRED if pair is None else next(built) for pair in preferences]
