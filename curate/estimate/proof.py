@@ -12,8 +12,9 @@ from curate.core.bucket import local_folder
 from curate.core.calls import Table
 from curate.core.numerals import counted
 from curate.core.turntext import CONVERSATION, conversations
-from curate.core.workload import TRAINING_COST, ResponseLimit
+from curate.core.workload import ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
+from curate.estimate.finetunes import MEASURING_COST, measuring_cost, tuning_cost
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
 from curate.estimate.selection import largest_choice
@@ -29,18 +30,17 @@ from curate.proof.looks import looks_of
 from curate.proof.metrics import deciding_metric
 from curate.proof.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.proof.questions import count_questions, find_questions
-from curate.proof.settings import Lora
+from curate.proof.settings import ProofSettings
 from curate.proof.spread import last_spread, power_sentence, setting_of
 from curate.proof.statistics import level
 from curate.proof.trend import power_of_parts
+from curate.proof.values import tuning_of
 from curate.proof.watch_power import watch_power
 from curate.proof.watch_sets import metric_key, written_setting
 from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 from curate.selectors.compared import selection_names
 
-# A measurement against a forward pass without the head: adapters beside every layer, and the head.
-MEASURING_COST = 1.8
 # The options of a question, whose context is read once and by itself.
 OPTIONS_COST = 2.5
 
@@ -65,8 +65,8 @@ def proof_lines(
     # What a race has trained of its winner is not trained again; it is measured on the other half.
     again = min(_race_trainings(config), config.prove.seeds)
     read = read - again * chosen + (runs - again) * _then_rows(config, examples)
-    trained, tuning = _tuning_cost(lora, read, runs - again, base)
-    measured, measuring = _measuring_cost(lora, eval_rows, runs + 1, base)
+    trained, tuning = tuning_cost(config.prove, read, runs - again, base)
+    measured, measuring = measuring_cost(config.prove, eval_rows, runs + 1, base)
     load = exactly(base.load)
     curve = _curve_cost(config, chosen)
     more = curve.runs + _quantile_runs(config, rows, chosen) + _ablation_runs(config)
@@ -75,7 +75,7 @@ def proof_lines(
     return [
         *_race_lines(config, examples, base, chosen),
         EstimateLine("proof: tune", chosen,
-             f"{most}{runs - again} fine-tunes, {lora.epochs} epochs each"
+             f"{most}{runs - again} fine-tunes{_on_pairs(config.prove)}, {lora.epochs} epochs each"
              f"{_shared_runs(draws, others, methods)}{tune}",
              round(trained.likely), tuning),
         EstimateLine("proof: measure", eval_rows.height,
@@ -103,6 +103,11 @@ def control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
     pairs = zip(names, config.selections, strict=True)
     budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
     return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
+
+
+def _on_pairs(prove: ProofSettings) -> str:
+    """Return that fine-tunes learn pairs, as the end of a clause."""
+    return " on both answers of pairs" if prove.by_pairs else ""
 
 
 def _shared_runs(draws: int, others: int, methods: int) -> str:
@@ -229,11 +234,11 @@ def _race_lines(
     if race is None:
         return []
     assert config.prove is not None
-    lora, half = config.prove.lora, examples[f"eval: {CHOICE}"]
+    half = examples[f"eval: {CHOICE}"]
     runs = most_finetunes(len(race.of), race.rounds)
     read = runs * (chosen + _then_rows(config, examples))
-    trained, tuning = _tuning_cost(lora, read, runs, base)
-    measured, measuring = _measuring_cost(lora, half, runs, base)
+    trained, tuning = tuning_cost(config.prove, read, runs, base)
+    measured, measuring = measuring_cost(config.prove, half, runs, base)
     return [
         EstimateLine("race: tune", chosen,
              f"up to {runs} fine-tunes of {len(race.of)} candidates in {race.rounds} rounds; of the "
@@ -242,23 +247,6 @@ def _race_lines(
         EstimateLine("race: measure", half.height,
              f"up to {runs} models on one half of the eval set", round(measured.likely), measuring),
     ]  # fmt: skip
-
-
-def _tuning_cost(lora: Lora, read: int, runs: int, base: BaseModel) -> tuple[Range, Range]:
-    """Return tokens and seconds of fine-tunes on so many rows, all of them together."""
-    length = base.mean_tokens("target", lora.max_length) if "target" in base.inputs else Range()
-    trained = length * (lora.epochs * read)
-    # Loaded after the pace of the model is known, for which it was imported.
-    return trained, base.seconds(trained * TRAINING_COST) + exactly(base.load) * runs
-
-
-def _measuring_cost(
-    lora: Lora, eval_rows: Table, models: int, base: BaseModel
-) -> tuple[Range, Range]:
-    """Return tokens and seconds of so many models on the eval set."""
-    held_out = eval_rows.height
-    measured = base.mean_tokens("eval", lora.max_length) * (models * held_out)
-    return measured, base.seconds(measured * MEASURING_COST) + exactly(base.load) * models
 
 
 @dataclass(frozen=True)
@@ -298,10 +286,10 @@ def _curve_lines(
         return [
             EstimateLine("proof: curve", cost.whole, f"no curve: {share} is too few to train on")
         ]
-    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
     read = cost.each * sum(cost.sizes) + cost.runs * _then_rows(config, examples)
-    trained, tuning = _tuning_cost(lora, read, cost.runs, base)
-    measured, measuring = _measuring_cost(lora, eval_rows, cost.runs, base)
+    trained, tuning = tuning_cost(config.prove, read, cost.runs, base)
+    measured, measuring = measuring_cost(config.prove, eval_rows, cost.runs, base)
     most = "up to " if looks_of(config.prove.draws)[-1].of > 1 else ""
     numbers = " and ".join(f"{size:,}" for size in cost.sizes)
     summary = f"{most}{cost.runs} more fine-tunes and measurements, with {numbers} rows"
@@ -332,9 +320,11 @@ def _quantile_lines(
             f"nothing is trained: a part would give {counted(size, 'row')}, fewer than {LEAST_ROWS}"
         )
         return [EstimateLine("proof: quantiles", size, summary)]
-    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
-    trained, tuning = _tuning_cost(lora, runs * (size + _then_rows(config, examples)), runs, base)
-    measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
+    eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
+    trained, tuning = tuning_cost(
+        config.prove, runs * (size + _then_rows(config, examples)), runs, base
+    )
+    measured, measuring = measuring_cost(config.prove, eval_rows, runs, base)
     summary = (
         f"{runs} more fine-tunes and measurements, on up to {size:,} rows of each of {parts} parts of "
         f"the order; {power_of_parts(parts)}"
@@ -357,10 +347,10 @@ def _ablation_lines(
     runs = _ablation_runs(config)
     if not runs:
         return []
-    lora, eval_rows = config.prove.lora, examples.get(f"eval: {VERDICT}", examples["eval"])
+    eval_rows = examples.get(f"eval: {VERDICT}", examples["eval"])
     read = runs * (chosen + _then_rows(config, examples))
-    trained, tuning = _tuning_cost(lora, read, runs, base)
-    measured, measuring = _measuring_cost(lora, eval_rows, runs, base)
+    trained, tuning = tuning_cost(config.prove, read, runs, base)
+    measured, measuring = measuring_cost(config.prove, eval_rows, runs, base)
     summary = (
         f"up to {runs} more fine-tunes and measurements, without {', '.join(config.ablated_stages)}, "
         f"one at a time; none where the same rows are selected; later stages judge again"
@@ -430,7 +420,7 @@ def _setting(config: Config) -> dict[str, Any]:
     models, budget = config.models, config.select.budget.model_dump(mode="json")
     identity = identify(find_model(config.prove.base or models.base), choose_dtype(models.dtype))
     prove = config.prove.values
-    return setting_of(budget, identity, prove["lora"], prove["then"])
+    return setting_of(budget, identity, tuning_of(prove), prove["then"])
 
 
 def _power(config: Config, eval_rows: Table, judged: int) -> str:

@@ -11,7 +11,7 @@ from curate.core.workload import TRAINING_COST
 from curate.estimate.base_model import BaseModel
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import exactly
-from curate.estimate.proof import MEASURING_COST
+from curate.estimate.finetunes import MEASURING_COST
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.proof.prior_readings import VALUE_FORMS

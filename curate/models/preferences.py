@@ -69,7 +69,7 @@ class PairRows:
 
     def preferences(self) -> list[Preference | None]:
         """Return the pairs in their order; None for a row without a rejected answer."""
-        return preferences_of(_read(self.tables, self.row_ids))
+        return read_preferences(self.tables, self.row_ids)
 
 
 def pair_rows(tables: Sequence[Table], row_ids: Sequence[str]) -> PairRows:
@@ -83,6 +83,11 @@ def _read(tables: Sequence[Table], row_ids: Sequence[str]) -> pl.DataFrame:
     ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
     rows = pl.concat(table.scan().select("row_id", *PAIR) for table in tables)
     return ordered.join(rows, on="row_id", how="left", maintain_order="left").collect()
+
+
+def read_preferences(tables: Sequence[Table], row_ids: Sequence[str]) -> list[Preference | None]:
+    """Return the pairs of rows of tables that share no id, in the order of the ids."""
+    return preferences_of(_read(tables, row_ids))
 
 
 def preferences_of(rows: pl.DataFrame) -> list[Preference | None]:
@@ -114,12 +119,11 @@ def build_pairs(
         tokenizer: with the chat template.
         preferences: the pairs.
         max_length: tokens of each conversation; longer ones are cut at the end.
-        judges: whether the template may refuse some, as in `build_examples`.
+        judges: whether the template may refuse chosen answers, as in `build_examples`.
     """
     given = [pair for pair in preferences if pair is not None]
-    chosen, rejected = (
-        build_examples(tokenizer, rows, max_length, judges=judges)
-        for rows in ([pair.chosen for pair in given], [pair.rejected for pair in given])
-    )
+    chosen = build_examples(tokenizer, [p.chosen for p in given], max_length, judges=judges)
+    # Which rows are kept was judged by the chosen answers alone.
+    rejected = build_examples(tokenizer, [p.rejected for p in given], max_length, judges=True)
     built = iter(map(TokenizedPair, chosen, rejected))
     return [UNPAIRED if pair is None else next(built) for pair in preferences]

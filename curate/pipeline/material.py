@@ -6,6 +6,7 @@ from curate.pipeline.rehearse import rehearsed_tables
 from curate.pipeline.run import Run
 from curate.pool.rowset import read_sets
 from curate.proof.halves import half_call
+from curate.proof.preferences import pair_ranking
 from curate.proof.proof import ProofInputs
 from curate.proof.settings import ProofSettings
 from curate.proof.watch_sets import WatchInputs
@@ -33,7 +34,11 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
         eval_rows,
         rendered,
         files=files,
-        rankings={n: chosen.ranking for n, chosen in run.selections.items() if n in named},
+        rankings={
+            name: pair_ranking(run, chosen.ranking, settings.values)
+            for name, chosen in run.selections.items()
+            if name in named
+        },
         rehearsed=rehearsed_tables(run),
         then=files.pop(THEN, None),
         watch=_watch_sets(run, settings),

@@ -14,8 +14,9 @@ from curate.pipeline.selection import rank_scores
 from curate.proof.ablation import AblatedStage
 from curate.proof.halves import VERDICT
 from curate.proof.novelty import explore_novelty
+from curate.proof.preferences import pair_ranking
 from curate.proof.together import prove_together
-from curate.proof.values import NoveltyValues
+from curate.proof.values import NoveltyValues, ProofValues
 from curate.proof.verdict import NOT_MEASURED
 from curate.selectors.selection import SelectionResult, rank_by
 
@@ -29,11 +30,14 @@ def prove_selections(run: Run) -> Artifact | None:
     params = settings.values
     names = run.config.proved_names
     proved = {
-        name: (c.ranking, c.params.budget) for name, c in run.selections.items() if name in names
+        name: (pair_ranking(run, c.ranking, params), c.params.budget)
+        for name, c in run.selections.items()
+        if name in names
     }
     material = proof_inputs(run, settings, VERDICT)
     if settings.ablate:
-        material = replace(material, stages=ablated_selections(run))
+        stages = [_by_pairs(run, stage, params) for stage in ablated_selections(run)]
+        material = replace(material, stages=stages)
     proof = prove_together(run, proved, material, params, run.config.judged_count)
     if settings.novelty is not None and proof.counts["verdict"] != NOT_MEASURED:
         novelty = cast(NoveltyValues, settings.novelty.model_dump(mode="json"))
@@ -41,6 +45,13 @@ def prove_selections(run: Run) -> Artifact | None:
         ranking = next(iter(run.selections.values())).ranking
         run.findings["novelty"] = explore_novelty(run, ranking, params)
     return proof
+
+
+def _by_pairs(run: Run, stage: AblatedStage, prove: ProofValues) -> AblatedStage:
+    """Return a stage with what of the selection without it a proof trains on."""
+    if stage.ranking is None:
+        return stage
+    return replace(stage, ranking=pair_ranking(run, stage.ranking, prove))
 
 
 def ablated_selections(run: Run) -> list[AblatedStage]:

@@ -58,7 +58,7 @@ class RaceResult:
             artifacts: of the run, each with the part of the recipe that it was first needed for.
         """
         work = {a.key: a for a, part in artifacts if part == PART}
-        tunes = [a for a in work.values() if a.name == "finetune"]
+        tunes = [a for a in work.values() if a.name in ("finetune", "finetune-pairs")]
         measures = [a for a in work.values() if a.name == "measure"]
         return {
             "winner": self.winner,

@@ -21,6 +21,7 @@ from curate.pipeline.race import PART as RACE
 from curate.pipeline.race import hold_race
 from curate.pipeline.run import LOG, Run
 from curate.proof.halves import CHOICE
+from curate.proof.preferences import pair_ranking
 from curate.proof.race import RaceCandidate, race
 from curate.selectors.compared import selection_names
 from curate.selectors.comparison import write_comparison
@@ -103,9 +104,13 @@ def _hold_race(run: Run, params: RaceParams) -> None:
     settings = run.config.prove
 
     def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
-        candidates = {name: RaceCandidate(one.params, one.ranking) for name, one in chosen.items()}
+        values = settings.values
+        candidates = {
+            name: RaceCandidate(one.params, pair_ranking(run, one.ranking, values))
+            for name, one in chosen.items()
+        }
         material = proof_inputs(run, settings, CHOICE)
-        return race(run, candidates, material, settings.values, params.rounds)
+        return race(run, candidates, material, values, params.rounds)
 
     run.race = hold_race(params, partial(run.side_by_side, _select_at), prove)
     run.findings["race"] = run.race.standings

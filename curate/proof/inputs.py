@@ -4,6 +4,7 @@ Whether an eval or a watch set can be measured by its metric, and whether a watc
 follow from the rows alone.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from curate.proof.watch_sets import check_set, metric_key, written_setting
 from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 
+LOG = logging.getLogger("curate")
 HELD_OUT = {"eval": "target.eval", "watch": "prove.watch"}
 
 
@@ -44,6 +46,27 @@ def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> N
         read_tasks(prove.tasks)
     sets = [watched.judged_by for watched in prove.watch]
     check_inputs(prove.model_dump()["metric"], sets, read, seed)
+    if prove.by_pairs:
+        _check_pairs(read["eval"].read(["row_id", "rejected"]))
+
+
+def _check_pairs(eval_rows: pl.DataFrame) -> None:
+    """Check that an eval set has pairs, and tell how many of its examples are none."""
+    unpaired = eval_rows.filter(pl.col("rejected").list.len().fill_null(0) == 0)
+    if unpaired.height == eval_rows.height:
+        raise UserError(
+            f"target.eval: none of the {eval_rows.height:,} examples has a rejected answer, and with "
+            "`prove.objective: dpo` models are measured on held-out preference pairs: give a set of "
+            "pairs, or leave the objective out"
+        )
+    if unpaired.height:
+        LOG.warning(
+            "target.eval: %d of %d examples have no rejected answer (the first is %s) and count for "
+            "nothing in the loss and accuracy of pairs",
+            unpaired.height,
+            eval_rows.height,
+            unpaired["row_id"][0],
+        )
 
 
 def check_inputs(

@@ -15,6 +15,8 @@ ProofName = Literal[
     "exact_match",
     "gold_margin",
     "accuracy",
+    "pair_loss",
+    "pair_accuracy",
     "lm_eval",
 ]
 WatchName = Literal[

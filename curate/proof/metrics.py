@@ -128,10 +128,22 @@ RAW_ACCURACY = Metric(
     counted=True,
     needs="options",
 )
+PAIR_LOSS = Metric(
+    "pair_loss", "pair_loss", "nats per pair", "loss of held-out pairs", lower_is_better=True
+)
+PAIR_ACCURACY = Metric(
+    "pair_accuracy",
+    "pair_accuracy",
+    "share of held-out pairs",
+    "accuracy on held-out pairs",
+    counted=True,
+)
 LM_EVAL = Metric("lm_eval", "lm_eval", "the tasks' unit", "lm-evaluation-harness")
 METRICS = {
     metric.name: metric
     for metric in (
+        PAIR_LOSS,
+        PAIR_ACCURACY,
         GENERATED,
         GENERATED_ANNOUNCED,
         UNMATCHED,

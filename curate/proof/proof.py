@@ -31,7 +31,7 @@ from curate.proof.spread import setting_of, write_spread
 from curate.proof.statistics import WITHIN, level
 from curate.proof.trainable import count_labels, label_faults, label_sentences
 from curate.proof.training import FineTunes, Training, tuned_model
-from curate.proof.values import MetricSetting, ProofValues
+from curate.proof.values import MetricSetting, ProofValues, row_tokens, tuning_of
 from curate.proof.verdict import ProofTables, write_proof, write_unmeasured
 from curate.proof.watch import measure_base, watch_models
 from curate.proof.watch_sets import WatchInputs, watch_trainings
@@ -155,20 +155,20 @@ def _prove_once(
     """Return a proof, or why there is none; of the verdict alone where a later look has to decide."""
     prove, limit = design.prove, design.prove["lora"]["max_length"]
     model = tuned_model(run, prove["base"])
-    drawn = run(arms, selection, design.runs, run.seed, limit, sizes)
+    drawn = run(arms, selection, design.runs, run.seed, row_tokens(prove), sizes)
     further = _other_arms(run, selection, material, design)
     sources, watched = material.sources(run), material.watch_rows
     leaks = run(write_leaks, sources, drawn, material.eval_rows, further, watched)
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run(write_refusal, leaks, prove)
-    labels = count_labels(run, drawn, run.rows, material.scored, model, limit)
+    labels = count_labels(run, drawn, run.rows, material.scored, model, prove)
     for sentence, many in label_sentences(labels.read(), limit):
         LOG.log(logging.WARNING if many else logging.INFO, "proof: %s", sentence)
     if label_faults(labels.read(), limit):
         return run(write_unmeasured, leaks, labels, prove)
     training = make_training(run, model, material, prove)
     setting = setting_of(
-        budget.model_dump(mode="json"), model.identity, prove["lora"], prove["then"]
+        budget.model_dump(mode="json"), model.identity, tuning_of(prove), prove["then"]
     )
     tables = ProofTables(leaks, labels, drawn, selection, material.eval_rows, training.questions)
     return _compare(training, material, design, setting, tables, further)
@@ -228,7 +228,15 @@ def make_training(
     tasks = read_tasks(prove["tasks"]) if prove["tasks"] else []
     then = _second_phase(run, material, prove)
     return Training(
-        run, model, prove["lora"], material.scored, then, prove["metric"], options, tasks
+        run,
+        model,
+        prove["lora"],
+        material.scored,
+        then,
+        prove["metric"],
+        options,
+        tasks,
+        beta=prove.get("beta"),
     )
 
 

@@ -31,6 +31,8 @@ METRICS: Mapping[str, str] = {
     "gold_margin": "Margin of the right option",
     "accuracy": "Accuracy, options by likelihood per character",
     "raw_accuracy": "Accuracy, options by likelihood",
+    "pair_loss": "Loss of held-out pairs",
+    "pair_accuracy": "Accuracy on held-out pairs",
     "lm_eval": "lm-evaluation-harness",
 }
 METRIC_MEANINGS: Mapping[str, str] = {
@@ -51,6 +53,10 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "or words that announce it; higher is better.",
     "unmatched": "The share of answered eval examples in whose text no answer is found; lower is "
     "better. Brief tuning changes the form of answers first.",
+    "pair_loss": "How far a model is from preferring the chosen answers of held-out pairs: the loss of "
+    "DPO, 0.693 where it prefers neither more than the untuned model does; lower is better.",
+    "pair_accuracy": "The share of held-out pairs, from 0 to 1, whose chosen answer has gained more "
+    "likelihood over the untuned model than the rejected one; higher is better, 0.5 is none.",
     "lm_eval": "The mean over the items of the tasks, by the first metric of each; higher is better.",
     "function": "The mean of what the recipe's own function returns; higher is better.",
     "gold_margin": "How far the right option lies ahead: the log of its share among the options, by "

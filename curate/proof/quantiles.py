@@ -47,6 +47,7 @@ from curate.proof.results import (
 )
 from curate.proof.training import FineTunes, Training
 from curate.proof.trend import QuantileDesign, describe_quantiles, part_arm, part_name
+from curate.proof.values import row_tokens
 
 LOG = logging.getLogger("curate")
 VERSION = 2
@@ -71,7 +72,7 @@ def prove_quantiles(
     """
     run, parts = training.run, design.prove["quantiles"]
     assert parts is not None, "quantiles are asked for"
-    limit, runs = design.prove["lora"]["max_length"], design.prove["seeds"]
+    limit, runs = row_tokens(design.prove), design.prove["seeds"]
     drawn = run(quantile_arms, selection, parts, runs, run.seed, limit)
     rows, reason = drawn.artifact.counts["rows_out"] // (parts * runs), ""
     if rows < LEAST_ROWS:

@@ -71,7 +71,7 @@ def race(
     _check_leaks(run, listed, material, settings)
     model = tuned_model(run, settings["base"])
     limit = settings["lora"]["max_length"]
-    _check_labels(count_labels(run, listed, run.rows, material.scored, model, limit), limit)
+    _check_labels(count_labels(run, listed, run.rows, material.scored, model, settings), limit)
     training = make_training(run, model, material, settings)
     LOG.info(
         "race: %d candidates, %d rounds, up to %d fine-tunes, each measured on the %d examples of one "

@@ -11,14 +11,21 @@ from curate.core.names import check_name
 from curate.core.params import Params
 from curate.pool.settings import RowFile, as_file, as_list
 from curate.proof.metric_choice import ProofMetric, WatchMetric
-from curate.proof.metrics import USER_FUNCTION, Metric, deciding_metric
-from curate.proof.others import PLAIN_ARMS
+from curate.proof.metrics import (
+    PAIR_ACCURACY,
+    PAIR_LOSS,
+    USER_FUNCTION,
+    Metric,
+    deciding_metric,
+)
+from curate.proof.others import PLAIN_ARMS, TARGET_ONLY, TARGET_PLUS
 from curate.proof.permutation import MOST
 from curate.proof.values import ProofValues, WatchSetValues
 
 LOG = logging.getLogger("curate")
 # Of watch sets: nats, and a share of the examples.
 MARGIN, SHARE_MARGIN = 0.02, 0.1
+PAIR_METRICS = (PAIR_LOSS.name, PAIR_ACCURACY.name)
 
 
 class WatchSet(RowFile):
@@ -148,6 +155,14 @@ class ProofSettings(Params):
             "balanced, names of `compare:` and {name, path} of files and finished runs"
         ),
     ] = [*PLAIN_ARMS]
+    objective: Literal["sft", "dpo"] = Field(
+        "sft",
+        description="what fine-tunes learn: responses, or (dpo) chosen over rejected answers of "
+        "preference pairs, which the eval set is of too",
+    )
+    beta: float = Field(
+        0.1, gt=0, description="for objective dpo: how strongly it holds a model to what it was"
+    )
     then: Annotated[
         Literal["target"] | ThenFile | None,
         Field(description="a second phase on the target examples or a file, after every fine-tune"),
@@ -176,7 +191,9 @@ class ProofSettings(Params):
         description="also train without the drops of each stage, one at a time: what it earned and cost",
     )
     metric: ProofMetric = Field(
-        "auto", description="what decides; auto: the loss. All that can be measured are shown"
+        "auto",
+        description="what decides; auto: the loss, of pairs with objective dpo. All that can be "
+        "measured are shown",
     )
     tasks: list[str | FreeFields] = Field(
         [],
@@ -204,7 +221,13 @@ class ProofSettings(Params):
     @property
     def values(self) -> ProofValues:
         """Return what of the settings stands in the keys of a proof's calls, and in proof.json."""
-        return cast(ProofValues, self.model_dump(mode="json", exclude={"novelty", "compare"}))
+        left_out = {"novelty", "compare", *(() if self.by_pairs else ("objective", "beta"))}
+        return cast(ProofValues, self.model_dump(mode="json", exclude=left_out))
+
+    @property
+    def by_pairs(self) -> bool:
+        """Return whether fine-tunes learn preference pairs."""
+        return self.objective == "dpo"
 
     @property
     def other_arms(self) -> list[str]:
@@ -216,6 +239,32 @@ class ProofSettings(Params):
         if bool(self.tasks) != (self.metric == "lm_eval"):
             raise ValueError("tasks goes with `metric: lm_eval`, which needs some")
         return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> "ProofSettings":
+        if not self.by_pairs:
+            if self.metric in PAIR_METRICS:
+                raise ValueError(f"metric {self.metric} goes with `objective: dpo`")
+            return self
+        responses = {"then": self.then is not None, "novelty": self.novelty is not None}
+        if given := [key for key, is_given in responses.items() if is_given]:
+            raise ValueError(f"{given[0]} trains on responses: leave it out of `objective: dpo`")
+        arms = [a for a in self.arms if isinstance(a, ArmFile) or a in (TARGET_ONLY, TARGET_PLUS)]
+        if arms:
+            raise ValueError(
+                f"the arm {_names_of(arms)[0]!r} trains on rows beside the pool, which with "
+                "`objective: dpo` no arm does: leave it out"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decide_by_pairs(cls, data: Any) -> Any:
+        """Let pairs decide where pairs are learned, unless the recipe names a metric."""
+        if not isinstance(data, dict) or data.get("objective") != "dpo":
+            return data
+        metric = data.get("metric", "auto")
+        return {**data, "metric": PAIR_LOSS.name if metric == "auto" else metric}
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,7 @@ from curate.core.store import Artifact, Counts, write_json
 from curate.proof.others import PLAIN_ARMS
 from curate.proof.proof import ProofInputs, prove
 from curate.proof.shared_controls import share_controls
-from curate.proof.values import ProofValues
+from curate.proof.values import ProofValues, row_tokens
 
 VERSION = 1
 
@@ -43,8 +43,7 @@ def prove_together(
         settings: of the proof.
         judged: how many selections share the level: these, and those that lost a race to the first.
     """
-    limit = settings["lora"]["max_length"]
-    shared = share_controls(selections, limit) if len(selections) > 1 else {}
+    shared = share_controls(selections, row_tokens(settings)) if len(selections) > 1 else {}
     own, *_ = selections
     plain = replace(material, files={}, rankings={}, rehearsed={}, stages=())
     plain_settings: ProofValues = {

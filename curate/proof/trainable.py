@@ -16,8 +16,16 @@ from curate.core.store import Artifact
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.chat import IGNORED, build_examples
 from curate.models.load import load_tokenizer, template_source
+from curate.models.preferences import (
+    PAIR,
+    Preference,
+    build_pairs,
+    preferences_of,
+    read_preferences,
+)
 from curate.models.training import read_messages
 from curate.proof.arms import ARMS
+from curate.proof.values import ProofValues
 
 VERSION = 1
 ARM_NAMES = {
@@ -30,7 +38,12 @@ MANY = 0.05
 
 
 def count_labels(
-    run: StepRun, arms: Table, rows: Table, eval_rows: Table, model: ModelSource, max_length: int
+    run: StepRun,
+    arms: Table,
+    rows: Table,
+    eval_rows: Table,
+    model: ModelSource,
+    prove: ProofValues,
 ) -> Table:
     """Return how many rows and eval examples have no label for a model.
 
@@ -40,31 +53,35 @@ def count_labels(
         rows: that these are of.
         eval_rows: the eval set, as the model reads it.
         model: that is tuned.
-        max_length: tokens of a row that are trained on.
+        prove: the recipe's settings.
     """
-    return run(labels, rows, arms, eval_rows.artifact, template_source(model), max_length)
+    limit, by_pairs = prove["lora"]["max_length"], "beta" in prove or None
+    source = template_source(model)
+    return run(labels, rows, arms, eval_rows.artifact, source, limit, by_pairs)
 
 
 @cached(version=VERSION, name="proof-labels")
 def labels(
-    rows: Table, arms: Table, eval: Artifact, model: ModelSource, max_length: int
+    rows: Table,
+    arms: Table,
+    eval: Artifact,
+    model: ModelSource,
+    max_length: int,
+    pairs: bool | None = None,
 ) -> Counted[pl.DataFrame]:
-    """Return name (an arm, or "eval"), seed, rows, unlabelled."""
-    tokenizer = load_tokenizer(model.folder, model.trust)
+    """Return name (an arm, or "eval"), seed, rows, unlabelled.
 
-    def labelled(rows: Sequence[Any]) -> list[bool]:
-        examples = build_examples(tokenizer, rows, max_length, judges=model.judges)
-        # Nothing predicts the first token of a row.
-        return [any(label != IGNORED for label in e.labels[1:]) for e in examples]
-
+    Where pairs are trained on, a row needs a label of both answers, and eval examples that are no pairs
+    are not among them.
+    """
     drawn = arms.read(["arm", "seed", "row_id"])
     ids = drawn["row_id"].unique(maintain_order=True).to_list()
-    flags = labelled(read_messages([rows], ids))
+    flags_of = _labelled_pairs if pairs else _labelled_responses
+    flags, examples = flags_of(rows, ids, Table(eval, "rows"), model, max_length)
     table = pl.DataFrame({"row_id": ids, "labelled": flags})
     of_arms = drawn.join(table, on="row_id", how="left").select(
         pl.col("arm").alias("name"), pl.col("seed").cast(pl.Int64), "labelled"
     )
-    examples = labelled(conversations(Table(eval, "rows").read(CONVERSATION)))
     held_out = pl.DataFrame({"labelled": examples}).select(
         name=pl.lit("eval"), seed=pl.lit(0, dtype=pl.Int64), labelled="labelled"
     )
@@ -74,6 +91,35 @@ def labels(
         .agg(rows=pl.len().cast(pl.Int64), unlabelled=(~pl.col("labelled")).sum().cast(pl.Int64))
     )
     return Counted(counted, {"rows_in": len(ids), "rows_out": sum(flags)})
+
+
+def _labelled_responses(
+    rows: Table, row_ids: Sequence[str], eval_rows: Table, model: ModelSource, max_length: int
+) -> tuple[list[bool], list[bool]]:
+    """Return which rows, and which eval examples, have a response with a label."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
+
+    def labelled(rows: Sequence[Any]) -> list[bool]:
+        examples = build_examples(tokenizer, rows, max_length, judges=model.judges)
+        # Nothing predicts the first token of a row.
+        return [any(label != IGNORED for label in e.labels[1:]) for e in examples]
+
+    held_out = conversations(eval_rows.read(CONVERSATION))
+    return labelled(read_messages([rows], row_ids)), labelled(held_out)
+
+
+def _labelled_pairs(
+    rows: Table, row_ids: Sequence[str], eval_rows: Table, model: ModelSource, max_length: int
+) -> tuple[list[bool], list[bool]]:
+    """Return which rows, and which held-out pairs, have a label in both answers."""
+    tokenizer = load_tokenizer(model.folder, model.trust)
+
+    def labelled(pairs: Sequence[Preference | None]) -> list[bool]:
+        built = build_pairs(tokenizer, pairs, max_length, judges=model.judges)
+        return [pair.labelled for pair in built]
+
+    held_out = [pair for pair in preferences_of(eval_rows.read(PAIR)) if pair is not None]
+    return labelled(read_preferences([rows], row_ids)), labelled(held_out)
 
 
 def label_faults(labels: pl.DataFrame, max_length: int) -> list[str]:

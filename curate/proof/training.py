@@ -14,10 +14,12 @@ from curate.core.keyed import ModelSource
 from curate.core.run import ScoreRun, StepRun
 from curate.core.store import Artifact
 from curate.models.finetune import finetune
+from curate.models.finetune_pairs import finetune_pairs
 from curate.models.lora_values import LoraValues
 from curate.models.losses import named_model
+from curate.models.preferences import pair_rows
 from curate.models.training import TrainingRows, training_rows
-from curate.proof import harness, written_metrics
+from curate.proof import harness, preferences, written_metrics
 from curate.proof.functions import KEY
 from curate.proof.harness import Task, file_digests
 from curate.proof.measure import measurement
@@ -51,6 +53,7 @@ class Training:
     eval_rows: as the model reads them.
     lora: the recipe's `prove.lora`.
     then: the rows of the second phase, None without one.
+    beta: of a proof by preference pairs; None where responses are learned and measured.
     metric: the recipe's `prove.metric`; by one of written answers, every measured model writes some.
     questions: the options of the eval set's examples.
     tasks: of lm-evaluation-harness, as read, which every measured model takes.
@@ -66,6 +69,7 @@ class Training:
     questions: Table | None = None
     tasks: Sequence[Task] = ()
     key: str = KEY
+    beta: float | None = None
 
     def pool_rows(self, row_ids: Iterable[str]) -> TrainingRows:
         """Return rows of the pool to train on."""
@@ -74,6 +78,9 @@ class Training:
     def call(self, rows: TrainingRows, number: int, *, drawn: bool) -> CachedCall[Artifact]:
         """Return the fine-tune on rows; those of a draw have another seed than those of fixed rows."""
         seed = [self.run.seed, number, *([] if drawn else [FIXED_SEED])]
+        if self.beta is not None:
+            pairs = pair_rows(rows.tables, rows.row_ids)
+            return finetune_pairs.call(pairs, self.lora, self.beta, seed, self.model)
         return finetune.call(rows, self.lora, seed, self.model)
 
     def tune(self, calls: FineTunes) -> TrainedModels:
@@ -110,9 +117,30 @@ class Training:
             for name, tuned in models.items()
         }
         results = _results(self.run, calls)
+        if self.beta is not None:
+            results = self._measure_pairs(models, results, self.beta)
         if isinstance(self.metric, Mapping):
             return self._score(models, results, self.metric)
         return self._take_tasks(models, results) if self.tasks else results
+
+    def _measure_pairs(
+        self, models: Mapping[str, Artifact | None], results: Mapping[str, Table], beta: float
+    ) -> dict[str, Table]:
+        """Return what models reach on the eval set and on its pairs, against the untuned one."""
+        rows, limit = self.eval_rows.artifact, int(self.lora["max_length"])
+        calls = {
+            name: preferences.likelihoods.call(rows, limit, self.model, tuned)
+            for name, tuned in {BASE: None, **models}.items()
+        }
+        likelihoods = _results(self.run, calls)
+        base = likelihoods[BASE]
+        return _results(
+            self.run,
+            {
+                name: preferences.results.call(results[name], likelihoods[name], base, beta)
+                for name in models
+            },
+        )
 
     def _take_tasks(
         self, models: Mapping[str, Artifact | None], results: Mapping[str, Table]

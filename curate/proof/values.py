@@ -46,6 +46,19 @@ class ProofValues(TypedDict):
     novelty: NotRequired[NoveltyValues]
     written: int
     keep: bool
+    # Of a proof by preference pairs alone.
+    objective: NotRequired[str]
+    beta: NotRequired[float]
+
+
+def row_tokens(prove: ProofValues) -> int:
+    """Return how many tokens of a row are trained on at most: of a pair, those of both answers."""
+    return prove["lora"]["max_length"] * (2 if "beta" in prove else 1)
+
+
+def tuning_of(prove: ProofValues) -> dict[str, object]:
+    """Return how models are tuned: the LoRA settings, and beta of a proof by preference pairs."""
+    return {**prove["lora"], **({"beta": prove["beta"]} if "beta" in prove else {})}
 
 
 class WatchSetValues(TypedDict):

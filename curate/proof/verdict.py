@@ -23,6 +23,7 @@ from curate.proof.keep import ADAPTER_FOLDER, write_peft_adapter
 from curate.proof.metrics import METRICS, Metric, measured_metrics
 from curate.proof.others import describe_others
 from curate.proof.outcome import detail_of, sentence_of
+from curate.proof.preferences import describe_pairs
 from curate.proof.quantiles import copy_quantiles
 from curate.proof.questions import describe_questions
 from curate.proof.results import (
@@ -174,6 +175,9 @@ def describe_proof(
     if design.shared_control is not None:
         proof["shared_control"] = design.shared_control
     proof["detail"] = detail_of(proof)
+    if "beta" in prove:
+        proof["pairs"] = describe_pairs(prove, tables.selection.artifact.counts)
+        proof["detail"] += f" {proof['pairs']['sentence']}"
     synthetic = synthetic_sentence(tables.eval.read())
     if synthetic:
         proof["synthetic"] = synthetic

@@ -60,6 +60,8 @@ def watch_trainings(training: Training, watch: WatchInputs) -> list[Training]:
                 # Options and tasks are those of the eval set.
                 questions=training.run(questions, part) if options else None,
                 tasks=(),
+                # They are no pairs.
+                beta=None,
                 metric=setting if isinstance(setting, Mapping) else "loss",
                 key=metric_key(number),
             )
