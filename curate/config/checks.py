@@ -276,8 +276,13 @@ def check_sources(
         named[name] = ".".join(map(str, place))
 
 
-def check_rehearsal(export: ExportSettings) -> None:
-    """Fail where an export needs figures of the selection, which rehearsed rows do not have."""
+def check_rehearsal(export: ExportSettings, prove: ProofSettings | None) -> None:
+    """Fail where rehearsed rows lack what the recipe needs: figures of the selection, or pairs."""
+    if prove is not None and prove.by_pairs:
+        raise KeyFault(
+            ("prove", "objective"),
+            "rehearsed rows are learned by their responses: leave `rehearse` out, or the objective",
+        )
     figures: dict[Place, str] = {}
     if export.sample_weight:
         figures["export", "sample_weight"] = "score"

@@ -333,7 +333,7 @@ class Config(Params):
             self.pool, self.prompts, self.target, self.protected, self.prove, self.rehearse
         )
         if self.rehearse:
-            check_rehearsal(self.export)
+            check_rehearsal(self.export, self.prove)
         if self.prove:
             check_arms(self.prove.arms, selection_names(self.select, self.compare)[1:])
         check_ablation(self.prove, self.ablated_stages)

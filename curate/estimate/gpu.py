@@ -9,8 +9,8 @@ from typing import Any
 
 from curate.config.recipe import Config
 from curate.core.workload import TRAINING_COST, Workload
-from curate.estimate.lines import EstimateLine
 from curate.estimate.finetunes import MEASURING_COST
+from curate.estimate.lines import EstimateLine
 from curate.models.batches import GPU_BATCHES
 from curate.models.footprint import FLOAT, ModelShape, model_shape
 from curate.models.head import HEAD_TOKENS

@@ -24,7 +24,7 @@ from curate.estimate.rehearsal import rehearsal_lines
 from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
-from curate.pipeline.inputs import input_sets, proof_sets
+from curate.pipeline.inputs import input_sets, makes_pairs, proof_sets
 from curate.pipeline.outside import check_generators, check_methods
 from curate.pool.rowset import RowSet, read_sets
 from curate.proof.halves import CHOICE, VERDICT, check_halves, half_call
@@ -61,7 +61,7 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
         sets = sets or input_sets(config)
         inputs = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
         if config.prove is not None:
-            check_proof(config.prove, inputs, config.seed)
+            check_proof(config.prove, inputs, config.seed, makes_pairs=makes_pairs(config))
         if config.race is not None:
             inputs |= _halves(inputs["eval"], config.seed, run)
         arms = {f"arm {name}": one.read(run) for name, one in proof_sets(config).items()}

@@ -9,9 +9,9 @@ from curate.core.rows import response_text
 from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import TRAINING_COST
 from curate.estimate.base_model import BaseModel
+from curate.estimate.finetunes import MEASURING_COST
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import exactly
-from curate.estimate.finetunes import MEASURING_COST
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.proof.prior_readings import VALUE_FORMS

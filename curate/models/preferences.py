@@ -15,16 +15,17 @@ import polars as pl
 
 from curate.core.calls import Table
 from curate.core.digests import digest_of
+from curate.core.preferences import RejectedAnswer, rejected_answer
 from curate.core.rows import Message
 from curate.core.store import Artifact
-from curate.core.turntext import conversations, plain_messages
+from curate.core.turntext import conversations
 from curate.models.chat import IGNORED, UNLABELLED, TokenizedExample, build_examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # What a model reads of a pair.
-PAIR = ("messages", "tools", "rejected")
+PAIR = ("messages", "tools", "rejected", "meta")
 
 
 @dataclass(frozen=True)
@@ -74,36 +75,35 @@ class PairRows:
 
 def pair_rows(tables: Sequence[Table], row_ids: Sequence[str]) -> PairRows:
     """Return the pairs with these row ids, of tables that share none."""
-    rows = _read(tables, row_ids)
-    identity = digest_of([conversations(rows), rows["rejected"].to_list()])
-    return PairRows(identity, tables, row_ids)
-
-
-def _read(tables: Sequence[Table], row_ids: Sequence[str]) -> pl.DataFrame:
-    ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
-    rows = pl.concat(table.scan().select("row_id", *PAIR) for table in tables)
-    return ordered.join(rows, on="row_id", how="left", maintain_order="left").collect()
+    pairs = read_preferences(tables, row_ids)
+    return PairRows(digest_of([pair and vars(pair) for pair in pairs]), tables, row_ids)
 
 
 def read_preferences(tables: Sequence[Table], row_ids: Sequence[str]) -> list[Preference | None]:
     """Return the pairs of rows of tables that share no id, in the order of the ids."""
-    return preferences_of(_read(tables, row_ids))
+    ordered = pl.LazyFrame({"row_id": list(row_ids)}, schema={"row_id": pl.String})
+    rows = pl.concat(table.scan().select("row_id", *PAIR) for table in tables)
+    return preferences_of(
+        ordered.join(rows, on="row_id", how="left", maintain_order="left").collect()
+    )
 
 
 def preferences_of(rows: pl.DataFrame) -> list[Preference | None]:
     """Return the pairs of rows with the columns of PAIR; None for one without a rejected answer."""
+    columns = rows["rejected"].to_list(), rows["meta"].to_list()
     return [
-        _preference(messages, plain_messages(rejected)) if rejected else None
-        for messages, rejected in zip(conversations(rows), rows["rejected"].to_list(), strict=True)
+        _preference(messages, rejected_answer(messages, rejected, meta)) if rejected else None
+        for messages, rejected, meta in zip(conversations(rows), *columns, strict=True)
     ]
 
 
-def _preference(messages: Sequence[Message], rejected: Sequence[Message]) -> Preference:
+def _preference(messages: Sequence[Message], rejected: RejectedAnswer) -> Preference:
+    start = len(messages) - rejected.stands_for
     prompt = [
         cast(Message, {**turn, "weight": 0}) if turn["role"] == "assistant" else turn
-        for turn in messages[:-1]
+        for turn in messages[:start]
     ]
-    return Preference([*prompt, messages[-1]], [*prompt, *rejected])
+    return Preference([*prompt, *messages[start:]], [*prompt, *rejected.turns])
 
 
 def build_pairs(

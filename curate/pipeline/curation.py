@@ -31,7 +31,7 @@ from curate.pipeline.files import (
     run_files,
     write_pairs,
 )
-from curate.pipeline.inputs import input_sets, proof_sets
+from curate.pipeline.inputs import input_sets, makes_pairs, proof_sets
 from curate.pipeline.manifest import describe_materials, describe_run
 from curate.pipeline.outside import check_methods
 from curate.pipeline.proof import prove_selections
@@ -197,7 +197,8 @@ def read_inputs(run: Run) -> None:
         check_halves(read["eval"])
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:
-        check_proof(run.config.prove, read, run.seed)
+        pairs = makes_pairs(run.config)
+        check_proof(run.config.prove, read, run.seed, makes_pairs=pairs)
         read_sets(run, list(proof_sets(run.config).values()))
 
 

@@ -52,6 +52,11 @@ def input_sets(config: Config) -> dict[str, RowSet]:
     }
 
 
+def makes_pairs(config: Config) -> bool:
+    """Return whether a generator, or a stage that asks a language model, may make preference pairs."""
+    return config.generate is not None or any(stage.asks for stage in config.stages)
+
+
 def _leaves(name: str, config: Config) -> dict[str, Leaves]:
     """Return which rows of the pool's entries an input leaves to another, by their sources."""
     left: dict[str, Leaves] = {"pool": "unanswered", "prompts": "answered"}

@@ -25,19 +25,24 @@ from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 
 LOG = logging.getLogger("curate")
+IS_PAIR = pl.col("rejected").list.len().fill_null(0) > 0
 HELD_OUT = {"eval": "target.eval", "watch": "prove.watch"}
 
 
-def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> None:
+def check_proof(
+    prove: ProofSettings, read: Mapping[str, Table], seed: int, *, makes_pairs: bool = True
+) -> None:
     """Check the model, tasks and held-out sets of a recipe's proof.
 
     Args:
         prove: the recipe's settings.
         read: its inputs.
         seed: of the run.
+        makes_pairs: whether the run may make pairs of its own.
 
     Raises:
-        UserError: there is no such model or task, or as check_inputs.
+        UserError: there is no such model or task, there are no pairs to learn or to measure by, or as
+            check_inputs.
     """
     if prove.base is not None:
         with named_key("prove.base"):
@@ -48,11 +53,17 @@ def check_proof(prove: ProofSettings, read: Mapping[str, Table], seed: int) -> N
     check_inputs(prove.model_dump()["metric"], sets, read, seed)
     if prove.by_pairs:
         _check_pairs(read["eval"].read(["row_id", "rejected"]))
+        if not makes_pairs and not read["pool"].scan().select(IS_PAIR.any()).collect().item():
+            raise UserError(
+                f"prove.objective: none of the {read['pool'].height:,} rows of the pool has a rejected "
+                "answer, so there is nothing that dpo could learn: give preference pairs, make some, or "
+                "leave the objective out"
+            )
 
 
 def _check_pairs(eval_rows: pl.DataFrame) -> None:
     """Check that an eval set has pairs, and tell how many of its examples are none."""
-    unpaired = eval_rows.filter(pl.col("rejected").list.len().fill_null(0) == 0)
+    unpaired = eval_rows.filter(~IS_PAIR)
     if unpaired.height == eval_rows.height:
         raise UserError(
             f"target.eval: none of the {eval_rows.height:,} examples has a rejected answer, and with "

@@ -24,12 +24,14 @@ PAIRS: list[tuple[list[str], list[str] | None]] = [
     (["Hi", "Hello.", "Name a river.", "The Danube."], ["Rivers flow.", "No, name one.", "Sand."]),
     (["Say a.", "a"], None),
 ]
+# The answers of the second pair part at its second turn.
+META = ["{}", '{"pair": {"chosen_turns": 3}}', "{}"]
 
 
 def rows() -> list[dict[str, Any]]:
     """Return rows, of which the last is no pair; a rejected answer begins where the chosen one does."""
     return [
-        row(f"p{i}", turns(*texts), rejected=rejected and turns("", *rejected)[1:])
+        row(f"p{i}", turns(*texts), rejected=rejected and turns("", *rejected)[1:], meta=META[i])
         for i, (texts, rejected) in enumerate(PAIRS)
     ]
 
@@ -46,19 +48,33 @@ def learned(tiny: Path, pair: TokenizedPair) -> list[str]:
     ]
 
 
-def test_last_answers_alone_are_labelled_and_what_precedes_them_is_the_same(tiny: Path) -> None:
+def test_answers_are_labelled_from_where_they_part_and_what_precedes_them_is_the_same(
+    tiny: Path,
+) -> None:
     first, second, _ = built(tiny)
     chosen, rejected = learned(tiny, first)
     assert chosen.startswith("It is 4.")
     assert rejected.startswith("It is 5.")
     chosen, rejected = learned(tiny, second)
-    assert chosen.startswith("The Danube.")
-    assert "Hello" not in chosen + rejected
+    assert chosen.startswith("Hello.")
+    assert "The Danube." in chosen
     assert "Rivers flow." in rejected
     assert "Sand." in rejected
-    assert "name one" not in rejected
+    assert "ame" not in chosen + rejected
     start = next(i for i, token in enumerate(second.chosen.labels) if token != IGNORED)
     assert second.chosen.ids[:start] == second.rejected.ids[:start]
+
+
+def test_earlier_answers_are_part_of_the_prompt(tiny: Path) -> None:
+    texts = turns("Hi", "Hello.", "Name a river.", "The Danube.")
+    [pair] = build_pairs(
+        load_tokenizer(tiny),
+        preferences_of(frame([row("p", texts, rejected=turns("", "Sand.")[1:])])),
+        500,
+    )
+    assert [text.rstrip("\n") for text in learned(tiny, pair)] == [
+        "The Danube.<|im_end|>", "Sand.<|im_end|>"
+    ]  # fmt: skip
 
 
 def test_a_row_without_a_rejected_answer_is_no_pair(tiny: Path) -> None:
