@@ -41,7 +41,8 @@ def source(folder: Path) -> ModelSource:
 
 
 def tuned(store: Store, folder: Path, ids: list[str] = ALL, **changes: Any) -> Artifact:
-    beta, lora = changes.pop("beta", 0.5), {**LORA, **changes}
+    beta = changes.pop("beta", 0.5)
+    lora: Any = {**LORA, **changes}
     pairs = pair_rows([pool(store)], ids)
     return StoreRunner(store)(finetune_pairs, pairs, lora, beta, [0, 0], source(folder))
 
