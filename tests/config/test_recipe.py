@@ -756,7 +756,10 @@ def test_a_watch_set_that_means_nothing_is_refused_by_its_key(
     )
 
 
-NAMES = "auto, loss, loss_per_token, answer_loss, exact_match, gold_margin, accuracy, pair_loss, pair_accuracy, lm_eval"
+NAMES = (
+    "auto, loss, loss_per_token, answer_loss, exact_match, gold_margin, accuracy, pair_loss, "
+    "pair_accuracy, lm_eval"
+)
 WRITTEN = "{generate: KIND} and {function: FILE.py:NAME}"
 
 
