@@ -14,7 +14,6 @@ them in a control the proof would show no more than that a selection has pairs.
 """
 
 import logging
-from collections.abc import Mapping
 from math import log
 from typing import Any
 
@@ -25,7 +24,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.run import ScoreRun
-from curate.core.store import Artifact
+from curate.core.store import Artifact, Counts
 from curate.core.tables import rows_at_once
 from curate.core.wants import ONE_GPU
 from curate.models.chat import refusal, tokenise
@@ -145,7 +144,7 @@ def _margins(likelihoods: Table) -> pl.Series:
     return likelihoods.read().select(pl.col("chosen") - pl.col("rejected")).to_series()
 
 
-def describe_pairs(prove: ProofValues, counts: Mapping[str, Any]) -> dict[str, Any]:
+def describe_pairs(prove: ProofValues, counts: Counts) -> dict[str, Any]:
     """Return what proof.json says of a proof by pairs.
 
     Args:
@@ -166,7 +165,7 @@ def describe_pairs(prove: ProofValues, counts: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _unpaired_sentence(counts: Mapping[str, Any]) -> str:
+def _unpaired_sentence(counts: Counts) -> str:
     """Return how many selected rows are no pairs; nothing where all are."""
     unpaired = counts["selected"] - counts["selected_pairs"]
     if not unpaired:
