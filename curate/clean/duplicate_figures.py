@@ -18,6 +18,7 @@ BORDER = 3
 CLUSTERS, CLUSTER_ROWS = 5, 3
 PROMPTS, ANSWERS = 10, 4
 MOST_PAIRS = 4
+CONTRADICTIONS = "contradictions"
 # Similarities closer than this are one and the same, written and read.
 SAME = 1e-9
 # Points of a curve; each is one pass over all pairs, which takes a second for 700,000 of them.
@@ -91,6 +92,18 @@ class Conflicts:
     prompts: int
     rows: int
     largest: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True)
+class Contradictions:
+    """How many pairs of rows reject what the other chooses, how many rows do so themselves.
+
+    examples: the first of the former.
+    """
+
+    opposed: int
+    undecided: int
+    examples: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -245,3 +258,15 @@ def conflicts_of(record: StageRecord) -> Conflicts | None:
         rows=int(conflicts["ids"].list.len().sum()),
         largest=tuple(Conflict(answers, tuple(ids[:ANSWERS])) for answers, ids in largest),
     )
+
+
+def contradictions_of(record: StageRecord) -> Contradictions | None:
+    """Return None if the stage found no preference pairs that contradict each other or themselves."""
+    if not record.has(CONTRADICTIONS):
+        return None
+    table = record.table(CONTRADICTIONS).collect()
+    opposed = table.filter(pl.col("row_id") != pl.col("other_id"))
+    if not table.height:
+        return None
+    examples = tuple(opposed.head(MOST_PAIRS).iter_rows())
+    return Contradictions(opposed.height, table.height - opposed.height, examples)

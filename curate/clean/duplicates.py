@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from curate.core.errors import UserError
 from curate.core.params import Params
+from curate.core.preferences import is_pair
 from curate.core.reasons import Reason
 from curate.core.stage import StageData, StageResult
 from curate.core.tables import TableFile, with_current_names
@@ -146,7 +147,8 @@ def _facts(data: StageData, keep: Policy, pairs: pl.DataFrame) -> pl.DataFrame:
 
     The others stay whatever the policy is, and are most.
     """
-    columns: list[pl.Expr] = [pl.col("row_id")]
+    pair = is_pair() if "rejected" in data.rows.collect_schema() else pl.lit(False)
+    columns: list[pl.Expr] = [pl.col("row_id"), pair.alias("pair")]
     if keep == "longest":
         length = text_of_turn().str.len_chars()
         columns.append(pl.col("messages").list.eval(length).list.sum().alias("length"))
@@ -162,12 +164,14 @@ def survival_rank(
 ) -> NDArray[np.int64]:
     """Return each row's place in the order of survival, 0 first; ties go to the earlier row.
 
+    Preference pairs come first under any policy: a row without a rejected answer says less.
+
     Raises:
         UserError: no earlier stage has the named evidence, or it is no number.
     """
     if keep == "earliest":
-        return np.arange(facts.height)
-    if keep == "longest":
+        value = np.zeros(facts.height)
+    elif keep == "longest":
         value = facts["length"].to_numpy().astype(np.float64)
     elif isinstance(keep, FirstSource):
         named = list(dict.fromkeys(keep.sources))
@@ -177,7 +181,7 @@ def survival_rank(
         ).to_numpy()
     else:
         value = _evidence_values(facts["row_id"], keep, evidence)
-    order = np.argsort(-value, kind="stable")
+    order = np.lexsort((-value, ~facts["pair"].to_numpy()))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     return rank

@@ -7,12 +7,14 @@ from curate.clean.duplicate_figures import (
     Cluster,
     Conflict,
     Conflicts,
+    Contradictions,
     ContrastingPairs,
     DuplicateFigures,
     DuplicatePair,
     ThresholdCurve,
     border_pairs,
     conflicts_of,
+    contradictions_of,
     duplicate_figures,
     find_contrasting,
     threshold_curve,
@@ -97,6 +99,8 @@ def duplicates_section(record: StageRecord, texts: ComparedTexts) -> Section:
         blocks += _contrasting(contrasting, figures.limit, texts)
     if conflicts:
         blocks += _conflicts(conflicts)
+    if contradictions := contradictions_of(record):
+        blocks += _contradictions(contradictions)
     return Section(record.anchor, record.label, tuple(blocks), record.name)
 
 
@@ -271,3 +275,31 @@ def _conflict(conflict: Conflict) -> Item:
     more = f", of which {len(answers)} stand here" if left > 0 else ""
     facts = (f"{counted(conflict.answers, 'answer')}{more}",)
     return Item((RowPart(first, "Prompt", only="prompt"), *answers), "", facts)
+
+
+def _contradictions(contradictions: Contradictions) -> Iterator[Block]:
+    opposed, undecided = contradictions.opposed, contradictions.undecided
+    sentences = []
+    if opposed:
+        twice = "One prompt has two pairs that prefer" if opposed == 1 else (
+            f"{number(opposed)} times two pairs of one prompt prefer"
+        )  # fmt: skip
+        sentences.append(f"{twice} opposite answers: what one chooses the other rejects.")
+    if undecided:
+        reject = "pair rejects" if undecided == 1 else "pairs reject"
+        sentences.append(f"{number(undecided)} {reject} the same answer as it chooses.")
+    yield Heading("Preferences that contradict each other")
+    yield paragraph(" ".join(sentences), " This stage kept all of them.")
+    items = tuple(_contradiction(*ids) for ids in contradictions.examples)
+    if items:
+        yield RowList(items, open=len(items))
+
+
+def _contradiction(row_id: str, other_id: str) -> Item:
+    return Item(
+        (
+            RowPart(row_id, "Prompt", only="prompt"),
+            RowPart(row_id, "One pair chooses", only="response"),
+            RowPart(other_id, "The other one chooses", only="response"),
+        )
+    )

@@ -1,14 +1,23 @@
-"""Exact duplicates: rows whose normalised text another row has, and prompts with several answers."""
+"""Exact duplicates: rows whose normalised text another row has, and prompts with several answers.
 
+The rejected answer of a preference pair belongs to its response: two pairs are the same if prompt,
+chosen and rejected answer are. A row without one says less than a pair with its prompt and answer, and
+goes for it. Pairs that contradict each other, where one rejects what the other chooses and the other
+way round, stay and are listed.
+"""
+
+import logging
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.clean.duplicate_figures import CONTRADICTIONS
 from curate.clean.duplicates import DedupParams, Survivor, judge_duplicates
 from curate.clean.duplicates_section import ComparedTexts, duplicates_section
 from curate.core.methods import method
+from curate.core.preferences import has_pairs, has_single_answers, is_pair
 from curate.core.reasons import Reason
 from curate.core.runrecord import StageRecord
 from curate.core.section import Section
@@ -17,6 +26,7 @@ from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared
 from curate.text.pairs import PAIR_SCHEMA, repeated
 
+LOG = logging.getLogger("curate")
 Fold = Literal["ends", "space", "case", "numbers"]
 # White space as `rows.normalise` takes it.
 SPACE = r"[\s\x1c-\x1f]+"
@@ -40,7 +50,7 @@ class ExactStage(Stage):
     """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
     title: ClassVar[str] = "Exact duplicates"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     method: Literal["exact"] = "exact"
     compare: Compared = Field("example", description="whole rows, prompts or responses")
@@ -77,22 +87,75 @@ class ExactStage(Stage):
     def decide(self, data: StageData) -> StageResult:
         """Keep one row of every text; the others name it in duplicate_of."""
         compare: Compared = "example" if self.conflicts else self.compare
-        alike = _repeated(data.rows, _keys(data.rows, compare, self.fold))
-        first = pl.col("row_id").first().over("key")
-        pairs = alike.select(
-            first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
-        ).filter(pl.col("row_id") != pl.col("other_id"))
-        judged = judge_duplicates(
-            data,
-            pairs.select(*PAIR_SCHEMA),
-            DedupParams(threshold=1.0, keep=self.keep),
-            Reason.EXACT_DUPLICATE,
-        )
-        if not self.conflicts:
-            return judged
+        with_pairs = has_pairs(data.rows)
+        if with_pairs and compare != "prompt":
+            copies = _copies_with_pairs(data.rows, compare, self.fold)
+        else:
+            copies = _copies(_repeated(data.rows, _keys(data.rows, compare, self.fold)))
+        params = DedupParams(threshold=1.0, keep=self.keep)
+        judged = judge_duplicates(data, copies, params, Reason.EXACT_DUPLICATE)
         dropped = judged.evidence.lazy().filter(~pl.col("keep")).select("row_id")
         rows = data.rows.join(dropped, on="row_id", how="anti", maintain_order="left")
-        return StageResult(judged.evidence, {"conflicts": find_conflicts(rows, self.fold)})
+        tables = {"conflicts": find_conflicts(rows, self.fold)} if self.conflicts else {}
+        if with_pairs:
+            tables[CONTRADICTIONS] = find_contradictions(rows, self.fold)
+            _warn_of(tables[CONTRADICTIONS])
+        return StageResult(judged.evidence, tables)
+
+
+def _warn_of(contradictions: pl.DataFrame) -> None:
+    if contradictions.height:
+        LOG.warning(
+            "exact: preference pairs that reject what they, or another pair of the prompt, choose: %d; "
+            "evidence/exact-contradictions.parquet lists them, and all are kept",
+            contradictions.height,
+        )
+
+
+def _copies(alike: pl.DataFrame) -> pl.DataFrame:
+    """Return the first row of each key with each other one (PAIR_SCHEMA)."""
+    first = pl.col("row_id").first().over("key")
+    pairs = alike.select(
+        first.alias("row_id"), other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(True)
+    )
+    return pairs.filter(pl.col("row_id") != pl.col("other_id")).select(*PAIR_SCHEMA)
+
+
+def _copies_with_pairs(rows: pl.LazyFrame, compare: Compared, fold: list[Fold]) -> pl.DataFrame:
+    """Return equal rows, and rows without a rejected answer beside a pair, as PAIR_SCHEMA."""
+    keys = _keys(rows, compare, fold)
+    texts = pl.when(is_pair()).then(_folded("example", fold, "rejected"))
+    rejected = rows.select(text=texts).collect()["text"]
+    whole = keys.with_columns(rejected=rejected.hash(seed=0)).select(
+        low=pl.struct("low", "rejected").hash(seed=0),
+        high=pl.struct("high", "rejected").hash(seed=1),
+    )
+    alike = _repeated(rows, keys)
+    alike = alike.with_columns(pair=rejected.is_not_null().gather(alike["at"]))
+    pair_id = pl.col("row_id").filter("pair").first().over("key")
+    less = alike.with_columns(pair_id=pair_id).filter(~pl.col("pair")).drop_nulls("pair_id")
+    beside = less.select(
+        row_id="pair_id", other_id="row_id", similarity=pl.lit(1.0), same=pl.lit(False)
+    )
+    return pl.concat([_copies(_repeated(rows, whole)), beside])
+
+
+def find_contradictions(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
+    """Return the pairs of which one rejects what the other chooses, and the other way round.
+
+    Returns:
+        row_id and other_id, the earlier row first; a row is beside itself if its two answers are equal.
+    """
+    pairs = rows.filter(has_single_answers())
+    prompt, chosen = (_keys(pairs, part, fold)["low"] for part in ("prompt", "response"))
+    rejected = pairs.select("row_id", text=_folded("response", fold, "rejected")).collect()
+    answers = rejected.select(
+        "row_id", prompt=prompt, chosen=chosen, rejected=pl.col("text").hash(seed=0)
+    ).with_row_index("at")
+    swapped = answers.join(
+        answers, left_on=["prompt", "chosen", "rejected"], right_on=["prompt", "rejected", "chosen"]
+    ).filter(pl.col("at") <= pl.col("at_right"))
+    return swapped.sort("at", "at_right").select("row_id", other_id="row_id_right")
 
 
 def find_conflicts(rows: pl.LazyFrame, fold: list[Fold]) -> pl.DataFrame:
@@ -148,7 +211,7 @@ def _hash_column(fold: list[Fold]) -> str | None:
     return columns.get(tuple(sorted(set(fold))))
 
 
-def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
+def _folded(compare: Compared, fold: list[Fold], column: str = "messages") -> pl.Expr:
     """Return the compared turns as one text each, with their roles unless there is just one."""
     turn = pl.element().struct
     content = text_of_turn()
@@ -162,7 +225,7 @@ def _folded(compare: Compared, fold: list[Fold]) -> pl.Expr:
         content = content.str.replace_all(SPACE, " ").str.strip_chars()
     if "numbers" in fold:
         content = content.str.replace_all(NUMBER, "0")
-    folded = pl.col("messages").list.eval(pl.struct(turn.field("role"), content.alias("content")))
+    folded = pl.col(column).list.eval(pl.struct(turn.field("role"), content.alias("content")))
     role, content = turn.field("role"), turn.field("content")
     if compare == "response":
         return folded.list.eval(content).list.last()

@@ -22,7 +22,6 @@ from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicat
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
-    answer_text,
     differing_table,
     guard_keys,
     split_pairs,
@@ -63,7 +62,7 @@ class FuzzyStage(GuardedDedupParams, Stage):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
     title: ClassVar[str] = "Near duplicates"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 
     method: Literal["fuzzy"] = "fuzzy"
@@ -84,7 +83,8 @@ class FuzzyStage(GuardedDedupParams, Stage):
         parts = survivor_parts(data)
         keys = run.map(write_keys, parts, *compared, bands, width)
         offsets = [part.offset for part in parts]
-        pairs = run(write_pairs, data, keys, offsets, *compared, bands, self.floor, self.guards)
+        guards = self.guards_of(data.rows.scan())
+        pairs = run(write_pairs, data, keys, offsets, *compared, bands, self.floor, guards)
         return {name: Table(pairs, name) for name in ("pairs", "differing")}
 
     def section(self, record: StageRecord) -> Section:
@@ -192,9 +192,8 @@ class _Rows:
             return rows.select(**columns)
 
         start, stop = int(involved.min()), int(involved.max()) + 1
-        return in_threads(
-            read, self.data.survivor_batches([*CONVERSATION], BATCH_ROWS, start, stop)
-        )
+        names = [*CONVERSATION, *(["rejected"] if "rejected" in self.active_guards else [])]
+        return in_threads(read, self.data.survivor_batches(names, BATCH_ROWS, start, stop))
 
     def ids(self, involved: NDArray[np.int64]) -> pl.Series:
         """Return the ids of the rows at these pool positions, which ascend."""
@@ -286,14 +285,14 @@ def _split(rows: _Rows, pairs: Pairs, floor: float) -> tuple[pl.Series, Pairs, p
     involved, places = np.unique([pairs.first, pairs.second], return_inverse=True)
     first, second = places.reshape(2, -1)
 
-    def compare_responses(
-        first: NDArray[np.int64], second: NDArray[np.int64]
+    def compare_texts(
+        text: pl.Expr, first: NDArray[np.int64], second: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        return rows.jaccard(answer_text(), _packed(involved[first], involved[second]))
+        return rows.jaccard(text, _packed(involved[first], involved[second]))
 
     placed = Pairs(first, second, pairs.similarity, pairs.same)
     keys = rows.guards(involved)
-    split = split_pairs(placed, keys, rows.active_guards, floor, compare_responses)
+    split = split_pairs(placed, keys, rows.active_guards, floor, compare_texts)
     return rows.ids(involved), *split
 
 

@@ -3,6 +3,7 @@
     system      other instructions stand before the turns
     numbers     other numbers, or the same ones in another order
     responses   answers that are less similar than duplicates are, or that conclude otherwise
+    rejected    of preference pairs, rejected answers that are less similar, or have other numbers
 
 "When was the eastern wall rebuilt?" and "Who bought the tide mill?" below one long passage share most of
 their n-grams; their answers do not. Such pairs are near prompts with different answers: neither row
@@ -19,11 +20,14 @@ from pydantic import Field
 
 from curate.clean.duplicates import DedupParams
 from curate.clean.stance import stances
+from curate.core.preferences import has_pairs, is_pair, rejected_text
 from curate.core.turntext import text_of_turn
 from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs
 
-Guard = Literal["system", "numbers", "responses"]
+Guard = Literal["system", "numbers", "responses", "rejected"]
+# Guards whose keys must be equal.
+EQUAL: tuple[Guard, ...] = ("system", "numbers")
 Rows = NDArray[np.int64]
 # The sign or operator before a number is part of it: x + 5 is another problem than x - 5. Of numbers in
 # words those of English count, and of Chinese and Japanese those with what is counted (三个, but not
@@ -41,7 +45,7 @@ NUMERALS = (
 NUMBER = rf"{DIGITS}|{NUMERALS}|{WORDS}"
 # Signs at the ends of a response that change nothing of what it says.
 ENDS = " .,;:!?…。！？、，；：\"'“”‘’«»「」"
-STANCE = "stance"
+STANCE, REJECTED_NUMBERS = "stance", "rejected_numbers"
 DIFFERING_SCHEMA = {
     "row_id": pl.String,
     "other_id": pl.String,
@@ -77,32 +81,52 @@ class GuardedDedupParams(DedupParams):
         }
         return [guard for guard, is_active in active.items() if is_active]
 
+    def guards_of(self, rows: pl.LazyFrame) -> list[Guard]:
+        """Return what tells these rows apart: rejected answers too, where some have one.
+
+        Rows without any are stored under what `guards` says alone.
+        """
+        if self.compare == "prompt" or not has_pairs(rows):
+            return self.guards
+        return [*self.guards, "rejected"]
+
 
 def guard_keys(compare: Compared, guards: Sequence[Guard]) -> dict[str, pl.Expr]:
     """Return for each guard a 64-bit key that is equal for rows that it does not tell apart.
 
-    Responses with unequal keys may still be similar: see `split_pairs`. Beside theirs stands STANCE.
+    Responses and rejected answers with unequal keys may still be similar: see `split_pairs`. Beside
+    theirs stand STANCE and REJECTED_NUMBERS. The key of a rejected answer that is not there is 0.
     """
     turns = pl.col("messages")
     content, role = pl.element().struct.field("content"), pl.element().struct.field("role")
     system = turns.list.eval(pl.when(role == "system").then(content).drop_nulls()).list.join("\n")
     # Other tools are another setting, as another system prompt is.
     system = pl.concat_str(system, "tools", ignore_nulls=True)
-    answers = answer_text().str.to_lowercase().str.replace_all(r"\s+", " ")
-    numbers = compared_text(compare).fill_null("").str.extract_all(NUMBER).list.join("|")
-    numbers = numbers.str.to_lowercase()
     keys = {
         "system": system.str.replace_all(r"\s+", " ").str.strip_chars().hash(),
-        "numbers": numbers.str.replace_all(r"\s", "").hash(),
-        "responses": answers.str.strip_chars(ENDS).hash(),
+        "numbers": _number_key(compared_text(compare)),
+        "responses": _answer_key(answer_text()),
         STANCE: stances(answer_text()).hash(),
+        "rejected": pl.when(is_pair()).then(_answer_key(rejected_text())).otherwise(0),
+        REJECTED_NUMBERS: _number_key(rejected_text()),
     }
     return {name: keys[name] for name in key_names(guards)}
 
 
+def _number_key(text: pl.Expr) -> pl.Expr:
+    numbers = text.fill_null("").str.extract_all(NUMBER).list.join("|").str.to_lowercase()
+    return numbers.str.replace_all(r"\s", "").hash()
+
+
+def _answer_key(text: pl.Expr) -> pl.Expr:
+    return text.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(ENDS).hash()
+
+
 def key_names(guards: Sequence[Guard]) -> list[str]:
     """Return the names of what `guard_keys` returns."""
-    return [*guards, *([STANCE] if "responses" in guards else [])]
+    numbers = "rejected" in guards and "numbers" in guards
+    stance = [STANCE] if "responses" in guards else []
+    return [*guards, *stance, *([REJECTED_NUMBERS] if numbers else [])]
 
 
 def answer_text() -> pl.Expr:
@@ -117,46 +141,66 @@ def split_pairs(
     keys: pl.DataFrame,
     guards: Sequence[Guard],
     floor: float,
-    compare_responses: Callable[[Rows, Rows], NDArray[np.float64]],
+    compare_texts: Callable[[pl.Expr, Rows, Rows], NDArray[np.float64]],
 ) -> tuple[Pairs, pl.DataFrame]:
     """Return the pairs of duplicates, and those of near prompts with different answers.
 
-    Duplicates are as similar as the less similar of their texts and responses.
+    Duplicates are as similar as the least similar of their texts, responses and rejected answers. A
+    row without a rejected answer may duplicate one that has one.
 
     Args:
         pairs: of row numbers, similar from the floor on.
         keys: the columns of `guard_keys`, a line for each row.
         guards: the active ones.
-        floor: of the similarity of responses.
-        compare_responses: returns the similarity of the responses of pairs of rows.
+        floor: of the similarity of responses, and of rejected answers.
+        compare_texts: returns the similarity of a text of the rows of pairs.
 
     Returns:
         Pairs, and a table of first, second (row numbers), similarity, response and differs.
     """
     differs = np.full(len(pairs.first), None, dtype=object)
-    unclear = np.ones(len(pairs.first), dtype=np.bool_)
-    unequal = ~unclear
-    for guard in guards:
-        key = keys[guard].to_numpy()
-        unequal = unclear & (key[pairs.first] != key[pairs.second])
-        if guard != "responses":
-            differs[unequal] = guard
-            unclear &= ~unequal
-    response = np.ones(len(pairs.first))
+    for guard in (guard for guard in guards if guard in EQUAL):
+        differs[_open(differs) & _unequal(keys, guard, pairs)] = guard
+    response, rejected = np.ones((2, len(pairs.first)))
     if "responses" in guards:
-        response[unequal] = compare_responses(pairs.first[unequal], pairs.second[unequal])
-        stance = keys[STANCE].to_numpy()
-        apart = (response < floor) | (unequal & (stance[pairs.first] != stance[pairs.second]))
+        unequal = _open(differs) & _unequal(keys, "responses", pairs)
+        first, second = pairs.first[unequal], pairs.second[unequal]
+        response[unequal] = compare_texts(answer_text(), first, second)
+        apart = (response < floor) | _unequal(keys, STANCE, pairs)
         differs[unequal & apart] = "responses"
-        unclear &= ~apart
+    if "rejected" in guards:
+        unequal = _open(differs) & _are_pairs(keys, pairs) & _unequal(keys, "rejected", pairs)
+        first, second = pairs.first[unequal], pairs.second[unequal]
+        rejected[unequal] = compare_texts(rejected_text(), first, second)
+        apart = (rejected < floor) | _unequal(keys, REJECTED_NUMBERS, pairs)
+        differs[unequal & apart] = "rejected"
     columns = {"first": pairs.first, "second": pairs.second, "similarity": pairs.similarity}
     table = pl.DataFrame(columns).with_columns(
         response=pl.Series(response), differs=pl.Series(differs.tolist(), dtype=pl.String)
     )
-    similarity = np.minimum(pairs.similarity, response)[unclear]
-    first, second, same = pairs.first[unclear], pairs.second[unclear], pairs.same[unclear]
-    alike = Pairs(first, second, similarity, same)
-    return alike, table.filter(pl.col("differs").is_not_null())
+    alike = _open(differs)
+    similarity = np.minimum(np.minimum(pairs.similarity, response), rejected)[alike]
+    duplicates = Pairs(pairs.first[alike], pairs.second[alike], similarity, pairs.same[alike])
+    return duplicates, table.filter(pl.col("differs").is_not_null())
+
+
+def _open(differs: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Return which pairs nothing has told apart yet."""
+    return np.equal(differs, None).astype(np.bool_)
+
+
+def _unequal(keys: pl.DataFrame, name: str, pairs: Pairs) -> NDArray[np.bool_]:
+    """Return of which pairs a key differs; of none where there is no such key."""
+    if name not in keys.columns:
+        return np.zeros(len(pairs.first), dtype=np.bool_)
+    key = keys[name].to_numpy()
+    return key[pairs.first] != key[pairs.second]
+
+
+def _are_pairs(keys: pl.DataFrame, pairs: Pairs) -> NDArray[np.bool_]:
+    """Return of which pairs both rows have a rejected answer."""
+    key = keys["rejected"].to_numpy()
+    return (key[pairs.first] != 0) & (key[pairs.second] != 0)
 
 
 def differing_table(ids: pl.Series, differing: pl.DataFrame) -> pl.DataFrame:
@@ -176,6 +220,7 @@ GUARDS: Mapping[str, str] = {
     "system": "system turn",
     "numbers": "numbers",
     "responses": "responses",
+    "rejected": "rejected answers",
 }
 
 

@@ -29,7 +29,6 @@ from curate.clean.duplicates_section import ComparedTexts, compared_by, duplicat
 from curate.clean.guards import (
     Guard,
     GuardedDedupParams,
-    answer_text,
     differing_table,
     guard_keys,
     split_pairs,
@@ -71,7 +70,7 @@ class SemanticStage(GuardedDedupParams, Stage):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
     title: ClassVar[str] = "Duplicates in meaning"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 
     method: Literal["semantic"] = "semantic"
@@ -117,10 +116,11 @@ class SemanticStage(GuardedDedupParams, Stage):
         """
         # The base model represents whole rows alone: beside it the run's own embedder reads responses.
         name = None if self.embedder == MODEL else self.embedder
-        model = run.embedder(name) if "responses" in self.guards else None
+        guards = self.guards_of(data.rows.scan())
+        model = run.embedder(name) if {"responses", "rejected"} & {*guards} else None
         blocks = _vectors(run, data, self)
         limit = self.exact_rows if data.rows.height > self.exact_rows else None
-        pairs = run(write_pairs, data, blocks, self.compare, self.floor, self.guards, model, limit)
+        pairs = run(write_pairs, data, blocks, self.compare, self.floor, guards, model, limit)
         _warn_of_misses(pairs.counts)
         tables = ("pairs", "differing", *([SEARCH] if RECALL in pairs.counts else []))
         return {name: Table(pairs, name) for name in tables}
@@ -195,8 +195,8 @@ def write_pairs(
 
     Copies are rows that no guard tells apart, with equal texts or with vectors equal in every bit.
     pairs.parquet has the pairs of duplicates, differing.parquet those that the guards tell apart, for
-    which the model embeds their responses. search.parquet tells the recall of a search among more than
-    exact_rows, which looks in near cells alone; None where all rows are fewer.
+    which the model embeds their responses and rejected answers. search.parquet tells the recall of a
+    search among more than exact_rows, which looks in near cells alone; None where all rows are fewer.
     """
     text = compared_text(compare).fill_null("").hash()
     rows = data.survivors().select("row_id", text=text, **guard_keys(compare, guards)).collect()
@@ -204,8 +204,8 @@ def write_pairs(
     if not all(np.isfinite(block).all() for block in vectors.blocks):
         raise FloatingPointError("an embedding is not finite; try models.dtype: float32")
     pairs, near = _find_pairs(rows, vectors, guards, floor, exact_rows or len(rows))
-    responses = partial(_response_cosines, data.survivors(), model)
-    alike, differing = split_pairs(pairs, rows, guards, floor, responses)
+    cosines = partial(_text_cosines, data.survivors(), model)
+    alike, differing = split_pairs(pairs, rows, guards, floor, cosines)
     pair_table(rows["row_id"], alike).write_parquet(out / "pairs.parquet")
     differing_table(rows["row_id"], differing).write_parquet(out / "differing.parquet")
     recall = {} if near.recall is None else {RECALL: near.recall}
@@ -258,20 +258,19 @@ def _groups(rows: pl.DataFrame, copies: NDArray[np.int64]) -> NDArray[np.int64]:
     return groups
 
 
-def _response_cosines(
+def _text_cosines(
     rows: pl.LazyFrame,
     model: EmbedderSource | None,
+    text: pl.Expr,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return the cosines of the responses of pairs of rows; only those responses are embedded."""
+    """Return the cosines of a text of the rows of pairs; only those rows' texts are embedded."""
     if model is None:
-        raise ValueError("to compare responses, pairs need an embedder")
+        raise ValueError("to compare answers, pairs need an embedder")
     involved = np.unique(np.concatenate([first, second]))
     texts = (
-        rows.select(text=answer_text())
-        .with_row_index("at")
-        .filter(pl.col("at").is_in(involved.tolist()))
+        rows.select(text=text).with_row_index("at").filter(pl.col("at").is_in(involved.tolist()))
     )
     vectors = embed_texts(texts.collect()["text"].to_list(), model.name)
     left, right = np.searchsorted(involved, first), np.searchsorted(involved, second)

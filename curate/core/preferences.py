@@ -19,7 +19,7 @@ import orjson
 import polars as pl
 
 from curate.core.rows import Message
-from curate.core.turntext import plain_messages
+from curate.core.turntext import plain_messages, text_of_turn
 
 DECIMALS = 6
 DATA = "data"
@@ -73,7 +73,7 @@ def pairs_of(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("meta").str.json_path_match(f"$.{PAIR}.{name}") for name in PairNote.__annotations__
     )
     chosen = chosen_turns()
-    return rows.filter(pl.col("rejected").list.len() > 0).select(
+    return rows.filter(is_pair()).select(
         prompt=pl.col("messages").list.head(pl.col("messages").list.len() - chosen),
         chosen=pl.col("messages").list.tail(chosen),
         rejected="rejected",
@@ -82,6 +82,24 @@ def pairs_of(rows: pl.LazyFrame) -> pl.LazyFrame:
         margin=margin.cast(pl.Float64, strict=False),
         how=how.fill_null(DATA),
     )
+
+
+def is_pair() -> pl.Expr:
+    """Return whether a row has a rejected answer."""
+    return (pl.col("rejected").list.len() > 0).fill_null(value=False)
+
+
+def has_pairs(rows: pl.LazyFrame) -> bool:
+    """Return whether any row has a rejected answer; those of old runs have no place for one."""
+    if "rejected" not in rows.collect_schema():
+        return False
+    return bool(rows.select(is_pair().any()).collect().item())
+
+
+def rejected_text() -> pl.Expr:
+    """Return what the turns of the rejected answer say, a line break between; null for other rows."""
+    texts = pl.col("rejected").list.eval(text_of_turn()).list.join("\n")
+    return pl.when(is_pair()).then(texts)
 
 
 def chosen_turns() -> pl.Expr:
@@ -99,6 +117,11 @@ def chosen_turns_of(messages: Sequence[Message], meta: str | None) -> int:
     return max(1, min(noted, len(messages) - 1)) if type(noted) is int else 1
 
 
+def has_single_answers() -> pl.Expr:
+    """Return whether a row has a rejected answer of one turn, which stands for its last turn."""
+    return (pl.col("rejected").list.len() == 1).fill_null(value=False) & (chosen_turns() == 1)
+
+
 def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows whose rejected answer follows their turns, as further ones."""
     both = pl.concat_list("messages", "rejected")
@@ -112,9 +135,7 @@ def without_equal_answers(rows: pl.DataFrame) -> pl.DataFrame:
     chosen, rejected = (
         pl.col(name).list.last().struct.field("content") for name in ("messages", "rejected")
     )
-    single = (pl.col("rejected").list.len() == 1) & (chosen_turns() == 1)
+    equal = has_single_answers() & (chosen == rejected)
     return rows.with_columns(
-        rejected=pl.when((single & (chosen == rejected)).fill_null(value=False))
-        .then(None)
-        .otherwise("rejected")
+        rejected=pl.when(equal.fill_null(value=False)).then(None).otherwise("rejected")
     )

@@ -27,7 +27,7 @@ from curate.core.calls import Counted, Table, cached
 from curate.core.cut import RETHRESHOLDABLE, CutParams, cut_rows
 from curate.core.keyed import EngineSource
 from curate.core.methods import method
-from curate.core.preferences import chosen_turns
+from curate.core.preferences import has_single_answers
 from curate.core.reasons import Reason
 from curate.core.rows import Message, response_text
 from curate.core.run import StepRun
@@ -136,7 +136,7 @@ def preference_scores(
     parts = [SCHEMA.to_frame()]
     with open_client(engine) as client:
         for batch in data.survivor_batches(COLUMNS, BATCH_ROWS):
-            rows = batch.filter((pl.col("rejected").list.len() == 1) & (chosen_turns() == 1))
+            rows = batch.filter(has_single_answers())
             pairs = [_pair(*turns) for turns in rows.select("messages", "rejected").iter_rows()]
             preferences = compare_pairs(
                 client,

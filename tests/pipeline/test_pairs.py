@@ -24,6 +24,8 @@ PAIRS = [
     ("What flies?", "A bird flies.", f"A stone. {LEAK}"),
     ("What floats?", "A boat floats.", "An anvil floats."),
     ("What burns?", "Dry wood burns.", "Wet sand burns."),
+    ("What floats?", "A boat floats.", "A stone floats."),
+    ("What floats?", "A stone floats.", "A boat floats."),
 ]
 
 
@@ -54,22 +56,26 @@ def base_recipe(folder: Path, lines: list[dict[str, str]]) -> dict[str, Any]:
 def test_a_pair_goes_as_one_through_dedup_leak_gate_and_export(tmp_path: Path) -> None:
     result = curated(tmp_path, PAIRS)
     fates = dict(result.ledger.select("row_id", "reason").rows())
-    assert [fates[f"pool/pool.jsonl:{i}"] for i in range(1, 7)] == [
-        "kept", "leak_ngram", "leak_ngram", "exact_duplicate", "kept", "kept"
+    assert [fates[f"pool/pool.jsonl:{i}"] for i in range(1, 9)] == [
+        "kept", "leak_ngram", "leak_ngram", "kept", "kept", "exact_duplicate", "kept", "kept"
     ]  # fmt: skip
     pairs = pl.read_parquet(result.folder / "pairs.parquet")
     assert pairs.columns == [
         "prompt", "chosen", "rejected", "chosen_id", "rejected_id", "margin", "how"
     ]  # fmt: skip
-    assert pairs["chosen_id"].to_list() == ["pool/pool.jsonl:1", "pool/pool.jsonl:5"]
-    assert pairs["how"].to_list() == ["data", "data"]
+    assert pairs["chosen_id"].to_list() == [f"pool/pool.jsonl:{i}" for i in (1, 4, 5, 7)]
+    assert set(pairs["how"]) == {"data"}
     answers = [turns[0]["content"] for turns in pairs["rejected"].to_list()]
-    assert answers == ["A stone floats.", "Wet sand burns."]
+    assert answers == ["A stone floats.", "An anvil floats.", "Wet sand burns.", "A boat floats."]
+    opposed = pl.read_parquet(result.folder / "evidence" / "exact-contradictions.parquet")
+    assert opposed.rows() == [("pool/pool.jsonl:1", "pool/pool.jsonl:7")]
+    page = " ".join(result.report.read_text().split())
+    assert "One prompt has two pairs that prefer opposite answers" in page
     assert "pairs.parquet" in result.manifest["files"]
     for name in ("preference", "sharegpt_preference"):
         [path] = (result.folder / "export" / name).glob("train-*.jsonl")
         texts = path.read_text()
-        assert len(texts.splitlines()) == 2
+        assert len(texts.splitlines()) == 4
         assert "A stone floats." in texts
         assert "Cologne" not in texts
     why = "\n".join(map(str, explain_row(open_run(result.folder), "pool/pool.jsonl:3")))
