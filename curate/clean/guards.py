@@ -159,34 +159,32 @@ def split_pairs(
         Pairs, and a table of first, second (row numbers), similarity, response and differs.
     """
     differs = np.full(len(pairs.first), None, dtype=object)
+    alike = np.ones(len(pairs.first), dtype=np.bool_)
     for guard in (guard for guard in guards if guard in EQUAL):
-        differs[_open(differs) & _unequal(keys, guard, pairs)] = guard
+        differs[alike & _unequal(keys, guard, pairs)] = guard
+        alike &= ~_unequal(keys, guard, pairs)
     response, rejected = np.ones((2, len(pairs.first)))
     if "responses" in guards:
-        unequal = _open(differs) & _unequal(keys, "responses", pairs)
+        unequal = alike & _unequal(keys, "responses", pairs)
         first, second = pairs.first[unequal], pairs.second[unequal]
         response[unequal] = compare_texts(answer_text(), first, second)
-        apart = (response < floor) | _unequal(keys, STANCE, pairs)
-        differs[unequal & apart] = "responses"
+        apart = unequal & ((response < floor) | _unequal(keys, STANCE, pairs))
+        differs[apart] = "responses"
+        alike &= ~apart
     if "rejected" in guards:
-        unequal = _open(differs) & _are_pairs(keys, pairs) & _unequal(keys, "rejected", pairs)
+        unequal = alike & _are_pairs(keys, pairs) & _unequal(keys, "rejected", pairs)
         first, second = pairs.first[unequal], pairs.second[unequal]
         rejected[unequal] = compare_texts(rejected_text(), first, second)
-        apart = (rejected < floor) | _unequal(keys, REJECTED_NUMBERS, pairs)
-        differs[unequal & apart] = "rejected"
+        apart = unequal & ((rejected < floor) | _unequal(keys, REJECTED_NUMBERS, pairs))
+        differs[apart] = "rejected"
+        alike &= ~apart
     columns = {"first": pairs.first, "second": pairs.second, "similarity": pairs.similarity}
     table = pl.DataFrame(columns).with_columns(
         response=pl.Series(response), differs=pl.Series(differs.tolist(), dtype=pl.String)
     )
-    alike = _open(differs)
     similarity = np.minimum(np.minimum(pairs.similarity, response), rejected)[alike]
     duplicates = Pairs(pairs.first[alike], pairs.second[alike], similarity, pairs.same[alike])
     return duplicates, table.filter(pl.col("differs").is_not_null())
-
-
-def _open(differs: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Return which pairs nothing has told apart yet."""
-    return np.equal(differs, None).astype(np.bool_)
 
 
 def _unequal(keys: pl.DataFrame, name: str, pairs: Pairs) -> NDArray[np.bool_]:
@@ -194,13 +192,14 @@ def _unequal(keys: pl.DataFrame, name: str, pairs: Pairs) -> NDArray[np.bool_]:
     if name not in keys.columns:
         return np.zeros(len(pairs.first), dtype=np.bool_)
     key = keys[name].to_numpy()
-    return key[pairs.first] != key[pairs.second]
+    unequal: NDArray[np.bool_] = key[pairs.first] != key[pairs.second]
+    return unequal
 
 
 def _are_pairs(keys: pl.DataFrame, pairs: Pairs) -> NDArray[np.bool_]:
     """Return of which pairs both rows have a rejected answer."""
-    key = keys["rejected"].to_numpy()
-    return (key[pairs.first] != 0) & (key[pairs.second] != 0)
+    has_answer: NDArray[np.bool_] = keys["rejected"].to_numpy() != 0
+    return has_answer[pairs.first] & has_answer[pairs.second]
 
 
 def differing_table(ids: pl.Series, differing: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,8 @@ stages:
 
 A mark belongs to a text (`content_hash`, see curate.judge.marks), so it holds where files move.
 
-- drop: every row of the text goes.
+- drop: every row of the text goes; if the marked row is a preference pair, those alone with its
+  rejected answer.
 - correct: every row of the text goes, and a new one with the corrected response enters, whose parent it
   is; it meets the later stages. Where the corrected text is marked itself, that mark counts.
 - keep: no later stage drops the row (curate.core.pins), whatever its score; its evidence says which
@@ -175,7 +176,7 @@ class MarkedRow:
         }
 
 
-@cached_files(version=2, name="manual-marks", title="Match marks with rows")
+@cached_files(version=3, name="manual-marks", title="Match marks with rows")
 def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
     """Write marks.parquet, the marks of a stage's rows, made.parquet, the corrected rows, lines.parquet.
 
@@ -210,14 +211,17 @@ def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
 
 def _match(rows: pl.DataFrame, file: MarkFile, used: set[str]) -> Iterator[MarkedRow]:
     """Yield the marked rows in pool order; `used` gets the texts whose marks apply."""
-    columns = rows.select("row_id", "content_hash", "messages", "tools")
+    columns = rows.select("row_id", "content_hash", "messages", "tools", "rejected")
     kept = _kept_copies(rows, file.marks)
-    for row_id, text, turns, tools in columns.iter_rows():
+    marked = dict(zip(rows["row_id"], rows["rejected"].to_list(), strict=True))
+    for row_id, text, turns, tools, rejected in columns.iter_rows():
         mark = file.marks[text]
         used.add(text)
         if mark.kind == "correct":
             yield _correct(MarkedRow(row_id, mark, plain_messages(turns)), tools, file, used)
-        elif mark.kind == "drop" or kept[text] == row_id:
+        elif kept[text] == row_id or (
+            mark.kind == "drop" and marked.get(mark.row_id) in (None, rejected)
+        ):
             yield MarkedRow(row_id, mark)
 
 

@@ -14,6 +14,7 @@ from curate.core.errors import UserError
 from curate.core.escape import markdown
 from curate.core.jsontypes import JSON
 from curate.core.methods import find_method
+from curate.core.preferences import is_pair
 from curate.core.store import Counts
 from curate.pool.arrangement import ArrangementValues, arrange, split_sizes
 from curate.pool.datafiles import DATA_FILE, SHARD_BYTES, pattern_of
@@ -79,7 +80,16 @@ def needs_texts(formats: Sequence[str]) -> bool:
 def export_remarks(rows: pl.DataFrame, formats: Sequence[str]) -> list[str]:
     """Return what the formats cannot say of these rows, a sentence each."""
     exporters = [find_method(Exporter, name)(method=name) for name in formats]
-    return [sentence for exporter in exporters for sentence in exporter.remarks(rows)]
+    sentences = [sentence for exporter in exporters for sentence in exporter.remarks(rows)]
+    unranked = [exporter.method for exporter in exporters if not exporter.ranks]
+    pairs = rows.filter(is_pair())
+    repeated = pairs.height - pairs["content_hash"].n_unique()
+    if repeated and unranked:
+        sentences.append(
+            f"{', '.join(unranked)}: lines that repeat, of pairs that differ in their rejected answers "
+            f"alone: {repeated:,}"
+        )
+    return sentences
 
 
 def write_all(

@@ -24,11 +24,13 @@ class Exporter(Method):
     """A form of training files.
 
     renders: whether rows come with a column `text`, the row as the base model reads it.
+    ranks: whether files hold the rejected answers of pairs.
     """
 
     family: ClassVar[str] = "exporter"
     packages: ClassVar[tuple[str, ...]] = ("curate.pool.exports",)
     renders: ClassVar[bool] = False
+    ranks: ClassVar[bool] = False
 
     shard_bytes: int = Field(
         SHARD_BYTES,

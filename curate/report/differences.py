@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from curate.core.rows import Message, turn_text
 from curate.report.examples import Rows
-from curate.report.texts import Segment, TextView, Turn
+from curate.report.texts import REJECTED, Segment, TextView, Turn
 
 VIEW_CHARS = 700
 # What a line break takes of the shown characters: about the width of a column.
@@ -21,6 +21,9 @@ COMPARED_WORDS = 200
 # Texts that share less than this differ as a whole; single words in common would only confuse.
 LEAST_SHARED = 0.3
 
+PARTS = ("system", "prompt", "response", "rejected")
+# Parts that not every row has.
+OPTIONAL = ("system", "rejected")
 Span = tuple[int, int]
 Token = tuple[str, int, int]
 
@@ -56,7 +59,11 @@ def show_sides(
     turns, other_turns = None, None
     if one and other:
         turns, other_turns = show_pair(
-            one["messages"], other["messages"], chars, expect_alike=expect_alike
+            one["messages"],
+            other["messages"],
+            chars,
+            expect_alike=expect_alike,
+            rejected=(one.get("rejected") or (), other.get("rejected") or ()),
         )
     return (
         Side(one_id, place, one.get("origin"), turns),
@@ -70,18 +77,20 @@ def show_pair(
     chars: int = VIEW_CHARS,
     *,
     expect_alike: bool = True,
+    rejected: tuple[Sequence[Message], Sequence[Message]] = ((), ()),
 ) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """Return the prompts and the responses of two rows; system turns only where they differ.
+    """Return prompts, responses and rejected answers of two rows; system turns only where they differ.
 
     Args:
         one: a row's turns.
         other: those of the row beside it.
         chars: of each prompt and each response.
         expect_alike: mark texts that share hardly anything as a whole; else they stay unmarked.
+        rejected: the turns of their rejected answers.
     """
     sides: tuple[list[Turn], list[Turn]] = ([], [])
-    texts = _parts(one), _parts(other)
-    for part in ("system", "prompt", "response"):
+    texts = _parts(one, rejected[0]), _parts(other, rejected[1])
+    for part in PARTS:
         (role, text), (other_role, other_text) = texts[0][part], texts[1][part]
         if part == "system" and text == other_text:
             continue
@@ -91,12 +100,12 @@ def show_pair(
             differences = Differences(*(((0, len(one)),) for one in whole))
         marked_texts = (role, text, differences.one), (other_role, other_text, differences.other)
         for side, (one_role, one_text, marks) in zip(sides, marked_texts, strict=True):
-            if one_text or part != "system":
+            if one_text or part not in OPTIONAL:
                 side.append(Turn(one_role, view(one_text, marks, chars)))
     return tuple(sides[0]), tuple(sides[1])
 
 
-def _parts(messages: Sequence[Message]) -> dict[str, tuple[str, str]]:
+def _parts(messages: Sequence[Message], rejected: Sequence[Message]) -> dict[str, tuple[str, str]]:
     """Return role and text of what is compared: the turns before the last are one prompt."""
     system = "\n".join(m["content"] for m in messages if m["role"] == "system")
     *before, last = [m for m in messages if m["role"] != "system"] or messages[-1:]
@@ -106,6 +115,7 @@ def _parts(messages: Sequence[Message]) -> dict[str, tuple[str, str]]:
         "system": ("system", system),
         "prompt": (role, prompt),
         "response": (last["role"], turn_text(last)),
+        "rejected": (REJECTED, "\n".join(map(turn_text, rejected))),
     }
 
 

@@ -181,7 +181,7 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     """Return place and content of each of these rows that can be found, those of candidates too."""
     # As one value: a filter by a list of Python strings takes polars several times as long to plan.
     row_ids = pl.Series(sorted(ids), dtype=pl.String).implode()
-    columns = ["row_id", "messages", "source", "origin"]
+    columns = ["row_id", "messages", "rejected", "source", "origin"]
     rows_by_id = _read_candidates(run, row_ids)
     tables = [
         *(("eval", run.rows(role)) for role in ("protected", "watch")),
@@ -189,7 +189,8 @@ def read_rows(run: RunFolder, ids: Iterable[str]) -> Rows:
     ]
     for place, table in [*tables, ("pool", run.table("selected"))]:
         if table is not None:
-            chosen = table.select(columns).filter(pl.col("row_id").is_in(row_ids)).collect()
+            own = [name for name in columns if name in table.collect_schema()]
+            chosen = table.select(own).filter(pl.col("row_id").is_in(row_ids)).collect()
             rows_by_id |= {row["row_id"]: (place, row) for row in chosen.to_dicts()}
     return rows_by_id
 
@@ -210,7 +211,7 @@ def show_example(row_id: str, rows: Rows, line: Mapping[str, Any], shared: str |
     place, row = rows.get(row_id, ("", {}))
     columns = {**row, **line}
     messages: Sequence[Message] | None = row.get("messages")
-    text = show_row(messages, shared) if messages else None
+    text = show_row(messages, shared, row.get("rejected") or ()) if messages else None
     return RowView(row_id, place, columns.get("source"), columns.get("origin"), text)
 
 

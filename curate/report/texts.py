@@ -11,6 +11,8 @@ EXCERPT_LINES = 7
 WHOLE_CHARS = 2_500
 CONTEXT_CHARS = 60
 SEARCHED_CHARS = 50_000
+# In the place of a turn's role.
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,23 @@ class Turn:
 
 @dataclass(frozen=True)
 class RowText:
-    """A row: excerpts of a user turn and of the response, and all turns if there is more to read."""
+    """A row: excerpts of a user turn and of the response, and all turns if there is more to read.
+
+    rejected: an excerpt of the rejected answer of a preference pair.
+    in_rejected: the words to be marked stand there alone.
+    """
 
     prompt: TextView
     response: TextView
     turns: tuple[Turn, ...]
     turn_count: int
+    rejected: TextView | None = None
+    in_rejected: bool = False
 
 
-def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
+def show_row(
+    messages: Sequence[Message], shared: str | None = None, rejected: Sequence[Message] = ()
+) -> RowText:
     """Return a row's texts; the first place in each turn that holds the words `shared` is marked."""
     users = [i for i, message in enumerate(messages) if message["role"] == "user"]
     marks = [_find(m, shared) for m in messages]
@@ -58,9 +68,28 @@ def show_row(messages: Sequence[Message], shared: str | None = None) -> RowText:
     at = next((i for i in users if marks[i]), users[-1] if users else 0)
     prompt = excerpt(turn_text(messages[at]), marks[at])
     response = excerpt(turn_text(messages[-1]), marks[-1])
+    answer, worse = _rejected_view(rejected, shared)
     complete = prompt.whole and response.whole and len(messages) <= 2
-    turns = () if complete else tuple(_turns(messages, marks))
-    return RowText(prompt, response, turns, len(messages))
+    complete &= answer is None or (answer.whole and len(rejected) == 1)
+    every_turn = [
+        *messages,
+        *(Message(role=REJECTED, content=turn_text(turn)) for turn in rejected),
+    ]
+    turns = () if complete else tuple(_turns(every_turn, [*marks, *worse]))
+    alone = any(worse) and not any(marks)
+    return RowText(prompt, response, turns, len(every_turn), answer, alone)
+
+
+def _rejected_view(
+    rejected: Sequence[Message], shared: str | None
+) -> tuple[TextView | None, list[tuple[int, int] | None]]:
+    """Return an excerpt of the rejected answer, and where its turns hold the words."""
+    marks = [_find(turn, shared) for turn in rejected]
+    if not rejected:
+        return None, marks
+    # The turn that shares the words says most; else the one that stands for the response.
+    at = next((i for i, mark in enumerate(marks) if mark), len(rejected) - 1)
+    return excerpt(turn_text(rejected[at]), marks[at]), marks
 
 
 def _turns(messages: Sequence[Message], marks: Sequence[tuple[int, int] | None]) -> Iterator[Turn]:

@@ -14,10 +14,14 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from curate.core.errors import UserError
+from curate.core.preferences import has_pairs, rejected_text
 from curate.core.turntext import text_of_turn
 from curate.runs.folder import RunFolder
 
 TEXTS = ("prompt", "response")
+# A text of preference pairs alone.
+REJECTED = "rejected"
+QUOTED = re.compile(r"'(?:[^']|'')*'")
 LINE = ("row_id", "source", "fate", "stage", "reason", "score", "duplicate_of", "rank")
 EXCERPT = 300
 COMPARED = "evidence/compare"
@@ -71,7 +75,7 @@ def _table(run: RunFolder, spoken: str, *, texts: bool) -> pl.LazyFrame:
         if f"{name}." in spoken:
             named = evidence.select("row_id", pl.exclude("row_id").name.prefix(f"{name}."))
             table = table.join(named, on="row_id", how="left", maintain_order="left")
-    if texts or speaks_of_texts(spoken):
+    if texts or speaks_of_texts(spoken) or re.search(rf"\b{REJECTED}\b", QUOTED.sub("", spoken)):
         table = table.join(row_texts(run), on="row_id", how="left", maintain_order="left")
     return table
 
@@ -101,7 +105,7 @@ def speaks_of_texts(spoken: str) -> bool:
 
 
 def row_texts(run: RunFolder) -> pl.LazyFrame:
-    """Return the texts of the pool; see prompts_and_responses.
+    """Return the texts of the pool; see prompts_and_responses. Where it has pairs, `rejected` is one.
 
     Raises:
         UserError: the store of the run has the rows no longer.
@@ -109,7 +113,11 @@ def row_texts(run: RunFolder) -> pl.LazyFrame:
     rows = run.rows("pool")
     if rows is None:
         raise lost_texts(run)
-    return prompts_and_responses(rows)
+    texts = prompts_and_responses(rows)
+    if not has_pairs(rows):
+        return texts
+    rejected = rows.select("row_id", rejected_text().alias(REJECTED))
+    return texts.join(rejected, on="row_id", how="left", maintain_order="left")
 
 
 def lost_texts(run: RunFolder) -> UserError:
@@ -177,7 +185,8 @@ def row_lines(count: int, rows: pl.DataFrame, *, text: bool) -> Iterator[str]:
     for row in rows.iter_rows(named=True):
         yield _line(row)
         if text:
-            yield from (f"    {name}: {_excerpt(row[name])}" for name in TEXTS)
+            names = (*TEXTS, REJECTED) if row.get(REJECTED) else TEXTS
+            yield from (f"    {name}: {_excerpt(row[name])}" for name in names)
     more = f"; the first {rows.height:,} are listed" if rows.height < count else ""
     yield f"{count:,} row{'' if count == 1 else 's'}{more}"
 

@@ -154,7 +154,7 @@ def read_detail(
         sentence=fate_sentence(run, line),
         facts=_facts(run, line, row),
         turns=_turns(row["messages"], shared, chars) if row else (),
-        rejected=_turns(row["rejected"], None, chars) if row else (),
+        rejected=_turns(row["rejected"], shared, chars) if row else (),
         rejected_title=_rejected_title(row) if row else "",
         counterpart=_counterpart(run, line, against, shared),
         targets=_targets(run, row_id),

@@ -202,7 +202,7 @@ def test_rows_without_pairs_are_stored_under_the_keys_of_before(store: Store, ki
 
 
 def test_every_kind_of_pair_has_its_contradiction() -> None:
-    pairs: list[Pair] = [("p", *answers) for answers in product("abc", repeat=2)]
+    pairs: list[Pair] = [("p", chosen, worse) for chosen, worse in product("abc", repeat=2)]
     table = exact(pairs).tables["contradictions"].lazy().collect()
     names = {f"r{i}": answers for i, (_, *answers) in enumerate(pairs)}
     swapped = {(one, other) for one, other in table.iter_rows()}

@@ -147,6 +147,23 @@ def test_a_corrected_pair_keeps_its_rejected_answer_unless_that_is_the_correctio
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("marked", "gone"), [("p", "pr"), ("q", "q"), ("s", "pqrs"), ("x", "pqrs")]
+)
+def test_a_dropped_pair_takes_no_pair_with_another_rejected_answer_along(
+    run: StoreRun, tmp_path: Path, marked: str, gone: str
+) -> None:
+    answers = {"p": "one", "q": "two", "r": "one", "s": None}
+    rows = [
+        row(row_id, turns("a", "b"), rejected=answer and turns("", answer)[1:])
+        for row_id, answer in answers.items()
+    ]
+    table = stored_rows(run.store, "pool", rows)
+    mark_of_row = Mark(marked, rows[0]["content_hash"], "drop")
+    evidence, _ = judged(run, stage_of(tmp_path, mark_of_row), table)
+    assert "".join(evidence.filter(~pl.col("keep"))["row_id"]) == gone
+
+
 def test_a_call_of_a_tool_cannot_be_corrected(run: StoreRun, tmp_path: Path) -> None:
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": "{}"}]}
     messages: Any = [{"role": "user", "content": "2?"}, call]

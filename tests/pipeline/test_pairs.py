@@ -15,6 +15,7 @@ from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
+from curate.runs.rowquery import RowQuery, row_lines
 from tests.generate.scripted import ScriptedEngine, text_of
 
 LEAK = "Which river flows through the old town of Cologne and on to the sea at Rotterdam?"
@@ -71,6 +72,9 @@ def test_a_pair_goes_as_one_through_dedup_leak_gate_and_export(tmp_path: Path) -
     assert opposed.rows() == [("pool/pool.jsonl:1", "pool/pool.jsonl:7")]
     page = " ".join(result.report.read_text().split())
     assert "One prompt has two pairs that prefer opposite answers" in page
+    # Of the two leaks one stands in the chosen answer.
+    assert page.count("Its rejected answer alone holds these words.") == 1
+    assert page.count(f"<mark>{LEAK[:-1]}</mark>") >= 2
     assert "pairs.parquet" in result.manifest["files"]
     for name in ("preference", "sharegpt_preference"):
         [path] = (result.folder / "export" / name).glob("train-*.jsonl")
@@ -78,6 +82,10 @@ def test_a_pair_goes_as_one_through_dedup_leak_gate_and_export(tmp_path: Path) -
         assert len(texts.splitlines()) == 4
         assert "A stone floats." in texts
         assert "Cologne" not in texts
+    query = RowQuery("rejected LIKE '%Cologne%'", text=True)
+    count, rows = query.find(open_run(result.folder))
+    assert rows["row_id"].to_list() == ["pool/pool.jsonl:3"]
+    assert f"    rejected: A stone. {LEAK}" in list(row_lines(count, rows, text=True))
     why = "\n".join(map(str, explain_row(open_run(result.folder), "pool/pool.jsonl:3")))
     assert "leak" in why
 

@@ -161,3 +161,14 @@ def test_texts_made_to_be_slow_are_not(seed: int) -> None:
     start = time.process_time()
     show_pair(turns(texts[0], "a"), turns(texts[1], "a"), VIEW_CHARS)
     assert time.process_time() - start < 5
+
+
+def test_rejected_answers_are_compared_where_a_row_has_one() -> None:
+    worse = turns("", "It is 5, I think.")[1:], turns("", "It is 6, I think.")[1:]
+    left, right = show_pair(turns("q", "a"), turns("q", "a"), rejected=worse)
+    assert [turn.role for turn in left] == ["user", "assistant", "rejected"]
+    marks = [[s.text for s in side[-1].text.segments if s.marked] for side in (left, right)]
+    assert marks == [["5"], ["6"]]
+    left, right = show_pair(turns("q", "a"), turns("q", "a"), rejected=(worse[0], ()))
+    assert [turn.role for turn in left] == ["user", "assistant", "rejected"]
+    assert [turn.role for turn in right] == ["user", "assistant"]

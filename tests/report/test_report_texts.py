@@ -96,6 +96,27 @@ def test_a_run_over_two_user_turns_is_marked_in_both() -> None:
     )
 
 
+def test_words_that_the_rejected_answer_alone_holds_are_marked_there() -> None:
+    worse = turns("", "Say one, two three")[1:]
+    row = show_row(turns("q", "a"), "two three", worse)
+    assert row.rejected is not None
+    assert [s.text for s in row.rejected.segments if s.marked] == ["two three"]
+    assert row.in_rejected
+    assert row.turns == ()
+    both = show_row(turns("two three", "a"), "two three", worse)
+    assert not both.in_rejected
+    assert not show_row(turns("q", "a"), None, worse).in_rejected
+    assert show_row(turns("q", "a"), "two three").rejected is None
+
+
+def test_a_long_rejected_answer_is_read_in_full_among_the_turns() -> None:
+    row = show_row(turns("q", "a"), None, turns("", "b" * 500)[1:])
+    assert row.rejected is not None and not row.rejected.whole
+    assert [(turn.role, turn.text.chars) for turn in row.turns] == [
+        ("user", 1), ("assistant", 1), ("rejected", 500)
+    ]  # fmt: skip
+
+
 def test_a_very_long_row_is_cut_and_says_so() -> None:
     row = show_row(turns("a" * 100_000, "b"))
     assert sum(len(plain(turn.text)) for turn in row.turns) <= WHOLE_CHARS + 1

@@ -22,6 +22,7 @@ class PreferenceExporter(RecordExporter):
     """
 
     version: ClassVar[int] = 1
+    ranks: ClassVar[bool] = True
 
     method: Literal["preference"] = "preference"
 

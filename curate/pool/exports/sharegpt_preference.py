@@ -26,6 +26,7 @@ class SharegptPreferenceExporter(RecordExporter):
     """
 
     version: ClassVar[int] = 1
+    ranks: ClassVar[bool] = True
 
     method: Literal["sharegpt_preference"] = "sharegpt_preference"
 

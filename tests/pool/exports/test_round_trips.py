@@ -139,6 +139,22 @@ def test_answers_that_part_early_come_back_as_what_trl_makes_of_them(tmp_path: P
     ]
 
 
+def test_lines_that_repeat_without_their_rejected_answers_are_counted() -> None:
+    answers = ["x", "y", "z", None]
+    rows = frame(
+        [
+            row(f"r{i}", turns("a", "b"), rejected=answer and turns("", answer)[1:])
+            for i, answer in enumerate(answers)
+        ]
+    )
+    remarks = export_remarks(rows, ["messages", "preference", "alpaca"])
+    assert remarks[-1] == (
+        "messages, alpaca: lines that repeat, of pairs that differ in their rejected answers alone: 2"
+    )
+    assert "lines that repeat" not in str(export_remarks(rows, PREFERENCES))
+    assert "lines that repeat" not in str(export_remarks(rows.head(1), ["messages"]))
+
+
 def test_one_rejected_turn_for_several_chosen_ones_fits_no_ranking(tmp_path: Path) -> None:
     early = json.dumps({"pair": {"chosen_turns": 3}})
     rows = frame([row("a", turns("a", "b", "c", "d"), rejected=turns("", "x")[1:], meta=early)])
