@@ -1,12 +1,13 @@
 """What records become: rows, or rejects that say why not."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -21,9 +22,9 @@ from curate.pool.containers.jsonvalue import (
 )
 from curate.pool.entries import Leaves
 from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
-from curate.pool.layouts.plain import PlainReader
+from curate.pool.layouts.plain import PlainReader, PlainRecord
 from curate.pool.records import BEGINNING, LONGEST, Record
-from curate.pool.rowcolumns import SourceRow, rows_table
+from curate.pool.rowcolumns import PlainRow, SourceRow, plain_table, rows_table
 
 RAW_CHARS = 2_000
 REJECTS_SCHEMA = pa.schema(
@@ -77,12 +78,10 @@ class FileReader:
     def read(self, records: Iterable[Record], *, empty: bool = False) -> RecordBatch:
         """Return what records become."""
         rows = _RowsOfRecords(self)
-        for record in records:
-            rows.add(record)
-        rows.note_repeated_keys()
+        rows.add_all(list(records))
         return RecordBatch(
             self.file,
-            rows_table(rows.rows, self.source),
+            rows.table(),
             [] if self.leaves == "answered" else rows.rejects,
             rows.layouts,
             empty,
@@ -107,20 +106,56 @@ def row_id(source: str, file: str, record: Record) -> str:
 
 @dataclass
 class _RowsOfRecords:
-    """Rows and rejects of records that are added one by one."""
+    """Rows and rejects of some records.
+
+    rows: with the numbers of their records; of records of plain texts in a list of their own.
+    """
 
     by: FileReader
-    rows: list[SourceRow] = field(default_factory=list)
+    rows: list[tuple[int, SourceRow]] = field(default_factory=list)
+    plain_rows: list[tuple[int, PlainRow]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     repeated: list[str] = field(default_factory=list)
     left: int = 0
-    _plain: list[tuple[Record, Any]] = field(default_factory=list)
 
-    def add(self, record: Record) -> None:
-        file = record.file_name(self.by.file)
-        if self._added_plain(record, file):
+    def add_all(self, records: Sequence[Record]) -> None:
+        """Add what records become, in their order."""
+        plain = self.by.plain
+        values = [_quick_value(record) for record in records] if plain else []
+        read = plain.read(values) if plain else [None] * len(records)
+        for number, (record, row) in enumerate(zip(records, read, strict=True)):
+            if row is None:
+                self._add_parsed(number, record)
+            else:
+                self._add_plain(number, record, row)
+        written = [n for n, row in enumerate(read) if row is not None and records[n].raw]
+        self._note_repeated_keys([(records[n], values[n]) for n in written])
+
+    def table(self) -> pa.Table:
+        """Return the rows in the order of their records."""
+        plain = plain_table([row for _, row in self.plain_rows], self.by.source)
+        if not self.rows:
+            return plain
+        others = rows_table([row for _, row in self.rows], self.by.source)
+        numbers = [number for number, _ in (*self.plain_rows, *self.rows)]
+        order = np.argsort(numbers, kind="stable")
+        return pa.concat_tables([plain, others]).take(order).combine_chunks()
+
+    def _add_plain(self, number: int, record: Record, row: PlainRecord) -> None:
+        self.layouts[row.layout, row.fields] += 1
+        if self.by.leaves == "answered":
+            self.left += 1
             return
+        file = record.file_name(self.by.file)
+        row_id, origin = (
+            f"{self.by.source}/{file}:{record.position}",
+            row.origin or file.split(".")[0],
+        )
+        self.plain_rows.append((number, PlainRow(row_id, row.turns, origin, row.meta)))
+
+    def _add_parsed(self, number: int, record: Record) -> None:
+        file = record.file_name(self.by.file)
         try:
             parsed = self._parsed(record, file)
         except RecordFault as fault:
@@ -129,36 +164,17 @@ class _RowsOfRecords:
         self.layouts[parsed.layout, parsed.fields] += 1
         for row_id, conversation in _named(self.by.row_id(record), parsed):
             try:
-                self._add_row(_row_of(conversation, row_id, self.by, file))
+                self._add_row(number, _row_of(conversation, row_id, self.by, file))
             except RecordFault as fault:
                 self.rejects.append(_reject(fault, record, self.by.source, file))
 
-    def _added_plain(self, record: Record, file: str) -> bool:
-        """Add the row of a record of plain texts; return whether it is one."""
-        if self.by.plain is None or record.fault or record.too_long:
-            return False
-        try:
-            value = record.value if record.parsed else orjson.loads(record.raw)
-        except orjson.JSONDecodeError:
-            return False
-        row = self.by.plain.read(value) if type(value) is dict else None
-        if row is None:
-            return False
-        if record.raw:
-            self._plain.append((record, value))
-        self.layouts[row.layout, row.fields] += 1
-        origin = row.origin or file.split(".")[0]
-        row_id = self.by.row_id(record)
-        self._add_row(SourceRow(row_id, row.messages, None, None, origin, row.meta))
-        return True
-
-    def _add_row(self, row: SourceRow) -> None:
+    def _add_row(self, number: int, row: SourceRow) -> None:
         """Add a row, unless rows of its kind are read elsewhere."""
         answered = row.messages[-1]["role"] == "assistant"
         if self.by.leaves == ("answered" if answered else "unanswered"):
             self.left += 1
         else:
-            self.rows.append(row)
+            self.rows.append((number, row))
 
     def _parsed(self, record: Record, file: str) -> ParsedRecord:
         value = value_of(record)
@@ -167,20 +183,26 @@ class _RowsOfRecords:
             self._note_repeated_key(record, value)
         return self.by.reader.read(value)
 
-    def note_repeated_keys(self) -> None:
-        """Note the records of plain texts that have a key twice, once all are added."""
-        raws, values = (
-            [record.raw for record, _ in self._plain],
-            [value for _, value in self._plain],
-        )
-        if has_repeated_key(raws, values):
-            for record, value in self._plain:
+    def _note_repeated_keys(self, written: Sequence[tuple[Record, Any]]) -> None:
+        """Note which of several records have a key twice in what their values were parsed from."""
+        if has_repeated_key([record.raw for record, _ in written], [value for _, value in written]):
+            for record, value in written:
                 self._note_repeated_key(record, value)
 
     def _note_repeated_key(self, record: Record, value: Any) -> None:
         if key := repeated_key(record.raw, value):
             file = record.file_name(self.by.file)
             self.repeated.append(f"{file}:{record.position} ({key!r:.80})")
+
+
+def _quick_value(record: Record) -> Any:
+    """Return a record's value, long integers as floats; None where there may be none."""
+    if record.fault or record.too_long:
+        return None
+    try:
+        return record.value if record.parsed else orjson.loads(record.raw)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def value_of(record: Record) -> Any:

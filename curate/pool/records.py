@@ -84,7 +84,7 @@ def read_blocks(file: PoolFile) -> Iterator[LineBlock | Record]:
             for name, member in read_archive(file.url, read_anywhere(stream), is_read):
                 place = f"{file.url}/{name}"
                 for block in _read(place, member, file.split, within="a zip archive"):
-                    yield replace(block, part=name)
+                    yield block._replace(part=name)
         elif kind in (Kind.PARQUET, Kind.ARROW_FILE):
             _refuse_split(file.url, file.split)
             yield from read_arrow(file.url, kind, read_anywhere(stream))

@@ -6,13 +6,15 @@ characters, what is hashed is put together for all rows by polars, in one piece:
 
 import hashlib
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple, Self
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from curate.core.rows import PLAIN_TURN, Message, content_hash, normalise, text_hash, trim_ends
+from curate.pool.layouts.plain import TextTurns
 
 # Characters that are white space only as space and line feed, and that Unicode composition leaves as
 # they are beside each other: Latin, Cyrillic, punctuation, kana, Chinese characters, Hangul syllables.
@@ -34,14 +36,24 @@ class PlainTurns(NamedTuple):
     ends: Sequence[int]
 
     @classmethod
-    def of(cls, conversations: Sequence[Sequence[Message]]) -> Self | None:
+    def of(cls, rows: Sequence[TextTurns]) -> Self:
+        """Return the turns of rows."""
+        roles = [*chain.from_iterable([row.roles for row in rows])]
+        texts = [*chain.from_iterable([row.texts for row in rows])]
+        ends = [*accumulate([len(row.texts) for row in rows])]
+        return cls(pa.array(roles, pa.string()), pa.array(texts, pa.string()), ends)
+
+    @classmethod
+    def of_messages(cls, conversations: Sequence[Sequence[Message]]) -> Self | None:
         """Return the turns of rows; None if one says more than a text."""
-        turns = [turn for conversation in conversations for turn in conversation]
-        if not all([len(turn) == PLAIN_TURN for turn in turns]):
+        if any([len(turn) != PLAIN_TURN for turns in conversations for turn in turns]):
             return None
-        roles = pa.array([turn["role"] for turn in turns], pa.string())
-        texts = pa.array([turn["content"] for turn in turns], pa.string())
-        return cls(roles, texts, list(accumulate(map(len, conversations))))
+        return cls.of(
+            [
+                TextTurns([turn["role"] for turn in turns], [turn["content"] for turn in turns])
+                for turns in conversations
+            ]
+        )
 
     def hashes(self) -> tuple[list[str], list[str]]:
         """Return the content hash and the text hash of each row, which has no tools."""
@@ -60,7 +72,7 @@ def row_hashes(
     """
     rows = list(zip(conversations, tools, strict=True))
     plain = [not own and all([len(turn) == PLAIN_TURN for turn in turns]) for turns, own in rows]
-    turns_of_plain = PlainTurns.of(
+    turns_of_plain = PlainTurns.of_messages(
         [turns for (turns, _), is_plain in zip(rows, plain, strict=True) if is_plain]
     )
     assert turns_of_plain is not None, "others are left out"
@@ -79,13 +91,13 @@ def _hashed_texts(roles: pa.StringArray, texts: pa.StringArray) -> pl.DataFrame:
         "\n", " ", literal=True
     )
     frame = pl.DataFrame({"role": pl.Series(roles), "text": pl.Series(texts)})
-    frame = frame.with_columns(content=spaced).with_columns(
-        unusual=text.str.contains(f"[^{USUAL}]")
-        | content.str.contains("  ", literal=True)
+    frame = frame.with_columns(content=spaced)
+    untidy = frame.select(
+        content.str.contains("  ", literal=True)
         | content.str.starts_with(" ")
         | content.str.ends_with(" ")
     )
-    unusual = frame["unusual"].arg_true()
+    unusual = untidy.to_series().arg_true().append(_unusual(texts, frame["text"])).unique()
     if len(unusual):
         slow = [texts[i].as_py() for i in unusual]
         frame = frame.with_columns(
@@ -97,6 +109,21 @@ def _hashed_texts(roles: pa.StringArray, texts: pa.StringArray) -> pl.DataFrame:
         content=pl.concat_str(role, pl.lit("\x1f"), content, pl.lit("\x1e")),
         text=pl.concat_str(role, pl.lit("\x1f"), length, pl.lit("\x1f"), text, pl.lit("\x1e")),
     )
+
+
+def _unusual(texts: pa.StringArray, series: pl.Series) -> pl.Series:
+    """Return the numbers of the texts with a character that is not among the usual ones.
+
+    Most have none but those of ASCII, which is seen by their bytes, all texts at once.
+    """
+    _, offsets, values = texts.buffers()
+    data = np.frombuffer(values or b"", np.uint8)
+    # Behind the tilde, and less than a space: then this has gone round, to 224 and more.
+    others = ((data - np.uint8(ord(" "))) > ord("~") - ord(" ")) & (data != ord("\n"))
+    ends = np.frombuffer(offsets, np.int32)[1 : len(texts) + 1]
+    numbers = np.unique(np.searchsorted(ends, np.flatnonzero(others), side="right"))
+    doubtful = pl.Series(numbers, dtype=pl.UInt32)
+    return doubtful.filter(series.gather(doubtful).str.contains(f"[^{USUAL}]"))
 
 
 def _digests(turns: pl.Series, ends: Sequence[int]) -> list[str]:

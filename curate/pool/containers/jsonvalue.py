@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from curate.core.jsontext import parse_json
@@ -68,11 +69,16 @@ def has_repeated_key(raws: Sequence[bytes], values: Sequence[Any]) -> bool:
     """
     joined = b"\n".join(raws)
     try:
-        colons = orjson.dumps(values).count(b":")
+        colons = _colons(orjson.dumps(values))
     except TypeError:
         # A long integer or deep nesting.
         return True
-    return joined.count(b":") != colons or (b"\\" in joined and COLON in joined)
+    return _colons(joined) != colons or (b"\\" in joined and COLON in joined)
+
+
+def _colons(text: bytes) -> int:
+    """Return how many there are, some times as fast as `bytes.count` tells it."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(":")))
 
 
 def repeated_key(raw: bytes, value: Any) -> str | None:

@@ -1,16 +1,14 @@
 """JSON Lines: a record a line, read in blocks of whole lines."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 from curate.pool.containers.record import BEGINNING, Record
 
 BLOCK_BYTES = 2**20
 
 
-@dataclass(frozen=True)
-class LineBlock:
+class LineBlock(NamedTuple):
     """Lines that follow each other in a file.
 
     first: the 1-based number of the first one.

@@ -1,15 +1,13 @@
 """A raw record of a pool file, with its place."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.core.reasons import Reason
 
 BEGINNING = 8_000
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A raw record: its 1-based line, row or element number, and its bytes, value or fault.
 
     raw: JSON text that is still to be parsed, or that `value` was parsed from; empty in tables.

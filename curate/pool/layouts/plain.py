@@ -1,46 +1,33 @@
-r"""Records of plain texts, read by the form that all records with the same fields have.
+"""Records of plain texts, those of one form together: field by field, and not record by record."""
 
-Most records are texts under names, {"instruction": "...", "input": "...", "output": "..."}, or one list
-of turns that are a role and a text each, with a few fields beside. What becomes of such a record hangs
-on the names of its fields and on which are empty, not on what the texts say. So the general reader reads
-one record of marks in place of texts, and what it makes of them is the form of all others:
-
-    {"instruction": "mark0", "input": "mark1", "output": "mark2"}
-    -> user "mark0\n\nmark1", assistant "mark2"; meta {}
-
-A record whose texts could be more than texts (JSON, a transcript) has no form: it is read as any other.
-"""
-
-import functools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 from curate.core.jsontext import dump_json
-from curate.core.rows import Message, find_fault
-from curate.pool.layouts.choices import COLUMN
-from curate.pool.layouts.example import Record, RecordFault
-from curate.pool.layouts.glaive import CHAT, SAMPLE
-from curate.pool.layouts.messages import JSON_STARTS, STRING_FIELDS
-from curate.pool.layouts.moss import PLAIN
-from curate.pool.layouts.pairs import PairLayout
-from curate.pool.layouts.reader import MAX_ORIGIN_CHARS, NAMED_LAYOUTS, Conversation, RecordReader
-from curate.pool.layouts.registry import LAYOUTS
+from curate.pool.layouts.messages import JSON_STARTS
+from curate.pool.layouts.plainforms import PlainForm, plain_form
+from curate.pool.layouts.reader import MAX_ORIGIN_CHARS, RecordReader
 from curate.pool.layouts.roles import ROLE_MAP
-from curate.pool.layouts.transcript import TEXT_FIELDS, find_marks
+from curate.pool.layouts.transcript import find_marks
 from curate.pool.layouts.turn import TURN_KEYS
-from curate.pool.layouts.unread import MESSAGE_FIELDS, TEMPLATE_FIELD, is_conversational
 
 MAX_FORMS = 1_000
-# Fields whose texts decide how a record is read; a layout that looks into a text adds its field.
-DECIDING_FIELDS = frozenset(
-    {"label", TEMPLATE_FIELD, CHAT, SAMPLE, PLAIN, *STRING_FIELDS, *TEXT_FIELDS}
-)
-PROBES: Mapping[type, Any] = {int: 7, bool: True, type(None): None}
-PROBE_TURNS = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "welcome"}]
 # What the marks of a transcript begin with.
 MARK_STARTS = frozenset("<[#SHAU")
 TURN_FORMS = {"role": "messages", "from": "sharegpt"}
+# The names of a record's fields, and for each whether a text is not empty, or the type of another value.
+FormKey = tuple[tuple[str, ...], tuple[object, ...]]
+Values = dict[str, Any]
+
+
+class TextTurns(NamedTuple):
+    """Turns that are a role and a text each."""
+
+    roles: Sequence[str]
+    texts: Sequence[str]
 
 
 class PlainRecord(NamedTuple):
@@ -48,191 +35,121 @@ class PlainRecord(NamedTuple):
 
     layout: str
     fields: tuple[str, ...]
-    messages: list[Message]
+    turns: TextTurns
     origin: str | None
     meta: str
 
 
-@dataclass(frozen=True)
-class PlainForm:
-    """What becomes of the texts of records with the same fields.
-
-    turns: role and fields of each, whose texts stand below each other.
-    listed: the field with a list of turns, where there is one instead.
-    meta: fields that go to meta.
-    origin: the field with the upstream task.
-    """
-
-    layout: str
-    fields: tuple[str, ...]
-    turns: tuple[tuple[str, tuple[str, ...]], ...]
-    listed: str | None
-    meta: tuple[str, ...]
-    origin: str | None
-
-
 @dataclass
 class PlainReader:
-    """Reads records of plain texts as a general reader would, several times as fast."""
+    """Reads records of plain texts as a general reader would, many times as fast.
+
+    Records of one form are read together, field by field.
+    """
 
     reader: RecordReader
-    _forms: dict[tuple[tuple[str, ...], tuple[object, ...]], PlainForm | None] = field(
-        default_factory=dict
-    )
+    _forms: dict[FormKey, PlainForm | None] = field(default_factory=dict)
 
-    def read(self, record: dict[str, Any]) -> PlainRecord | None:
-        """Return what becomes of a record; None if it takes the general reader to tell."""
-        kinds = tuple([bool(v) if type(v) is str else type(v) for v in record.values()])
-        key = tuple(record), kinds
+    def read(self, records: Sequence[Any]) -> list[PlainRecord | None]:
+        """Return what becomes of each record; None if it takes the general reader to tell."""
+        read: list[PlainRecord | None] = [None] * len(records)
+        for key, numbers in _by_key(records).items():
+            form = self._form(key)
+            if form is not None:
+                of_form = _filled(form, [records[number] for number in numbers])
+                for number, record in zip(numbers, of_form, strict=True):
+                    read[number] = record
+        return read
+
+    def _form(self, key: FormKey) -> PlainForm | None:
         if key not in self._forms:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
             self._forms[key] = plain_form(self.reader, dict(zip(*key, strict=True)))
-        form = self._forms[key]
-        return None if form is None else _filled(form, record)
+        return self._forms[key]
 
 
-def _filled(form: PlainForm, record: dict[str, Any]) -> PlainRecord | None:
-    layout = form.layout
-    if form.listed is None:
-        messages = _messages(form, record)
-    else:
-        layout, messages = _listed_messages(record[form.listed])
-    if messages is None:
+def _by_key(records: Sequence[Any]) -> dict[FormKey, list[int]]:
+    """Return by names of fields, and which texts are not empty, the numbers of records."""
+    numbers = defaultdict[FormKey, list[int]](list)
+    for number, record in enumerate(records):
+        if type(record) is dict:
+            kinds = [bool(v) if type(v) is str else type(v) for v in record.values()]
+            numbers[tuple(record), tuple(kinds)].append(number)
+    return numbers
+
+
+def _filled(form: PlainForm, records: Sequence[Values]) -> Sequence[PlainRecord | None]:
+    """Return what becomes of records of a form; those that are not plain are found by halving."""
+    filled = _all_filled(form, records)
+    if filled is not None:
+        return filled
+    if len(records) == 1:
+        return [None]
+    half = len(records) // 2
+    return [*_filled(form, records[:half]), *_filled(form, records[half:])]
+
+
+def _all_filled(form: PlainForm, records: Sequence[Values]) -> list[PlainRecord] | None:
+    """Return what becomes of records of a form; None if it takes the general reader for one of them."""
+    layout, turns = form.layout, _joined_turns(form, records) if form.listed is None else None
+    if form.listed is not None:
+        layout, turns = _listed_turns([record[form.listed] for record in records])
+    if turns is None:
         return None
-    origin = record[form.origin] if form.origin else None
-    if origin is not None and len(origin) > MAX_ORIGIN_CHARS:
+    origins = [record[form.origin] if form.origin else None for record in records]
+    if any(origin and len(origin) > MAX_ORIGIN_CHARS for origin in origins):
         return None
-    meta = dump_json({name: record[name] for name in form.meta}) if form.meta else "{}"
-    return PlainRecord(layout, form.fields, messages, origin, meta)
+    metas = ["{}"] * len(records)
+    if form.meta:
+        metas = [dump_json({name: record[name] for name in form.meta}) for record in records]
+    return [
+        PlainRecord(layout, form.fields, *each) for each in zip(turns, origins, metas, strict=True)
+    ]
 
 
-def _messages(form: PlainForm, record: Mapping[str, str]) -> list[Message] | None:
-    """Return the turns that a form makes of a record's texts; None if a text may be more than that."""
-    messages: list[Message] = []
-    for role, fields in form.turns:
-        for name in fields:
-            first = record[name][0]
-            if first.isspace() or first in JSON_STARTS:
-                return None
-            if first in MARK_STARTS and find_marks(record[name]) is not None:
-                return None
-        text = record[fields[0]] if len(fields) == 1 else "\n\n".join([record[f] for f in fields])
-        messages.append({"role": role, "content": text})
-    return messages
-
-
-def _listed_messages(turns: Sequence[Any]) -> tuple[str, list[Message] | None]:
-    """Return the layout and the turns of a list; no turns if one is more than a role and a text."""
-    first = turns[0] if turns else None
-    role_key = next((key for key in TURN_FORMS if type(first) is dict and key in first), None)
-    if role_key is None:
-        return "", None
-    text_key, messages = TURN_KEYS[role_key], list[Message]()
-    for turn in turns:
-        if type(turn) is not dict or len(turn) != 2:
-            return "", None
-        name, text = turn.get(role_key), turn.get(text_key)
-        if type(name) is not str or type(text) is not str or not text or text[0].isspace():
-            return "", None
-        role = ROLE_MAP.get(name)
-        if role is None:
-            return "", None
-        messages.append({"role": role, "content": text})
-    answered = messages[-1]["role"] == "assistant" and any(m["role"] == "user" for m in messages)
-    return TURN_FORMS[role_key], messages if answered else None
-
-
-def plain_form(reader: RecordReader, kinds: Mapping[str, object]) -> PlainForm | None:
-    """Return the form of records with these fields; None if there is none.
-
-    Args:
-        reader: the general reader.
-        kinds: by field, whether a text is not empty, or the type of another value.
-    """
-    usual = reader.layouts[: len(LAYOUTS)] == LAYOUTS and not reader.by_name
-    if not usual or reader.roles or reader.origin:
-        return None
-    probe = _probe(kinds)
-    if probe is None:
-        return None
-    try:
-        parsed = reader.read(probe)
-    except RecordFault:
-        return None
-    listed = next((name for name, kind in kinds.items() if kind is list), None)
-    [conversation] = parsed.conversations if len(parsed.conversations) == 1 else [None]
-    if conversation is None or not _is_plain(reader, probe, conversation, listed, parsed.fields):
-        return None
-    return _form_of(probe, parsed.layout, parsed.fields, conversation, listed)
-
-
-def _probe(kinds: Mapping[str, object]) -> dict[str, Any] | None:
-    """Return a record with marks for texts; None if there are values that say more than a text."""
-    record: dict[str, Any] = {}
-    for number, (name, kind) in enumerate(kinds.items()):
-        if isinstance(kind, bool):
-            record[name] = f"mark{number}" if kind else ""
-        elif kind is list and name in MESSAGE_FIELDS:
-            record[name] = PROBE_TURNS
-        elif kind in PROBES:
-            record[name] = PROBES[kind]  # type: ignore[index]
-        else:
+def _joined_turns(form: PlainForm, records: Sequence[Values]) -> list[TextTurns] | None:
+    """Return the turns that a form makes of records' texts; None if a text may be more than that."""
+    roles = [role for role, _ in form.turns]
+    columns: list[list[str]] = []
+    for _, names in form.turns:
+        texts = [[record[name] for record in records] for name in names]
+        if any(map(_may_hold_more, texts)):
             return None
-    return record if sum(kind is list for kind in kinds.values()) < 2 else None
+        columns.append(
+            texts[0] if len(names) == 1 else [*map("\n\n".join, zip(*texts, strict=True))]
+        )
+    return [TextTurns(roles, texts) for texts in zip(*columns, strict=True)]
 
 
-def _is_plain(
-    reader: RecordReader,
-    probe: Record,
-    conversation: Conversation,
-    listed: str | None,
-    fields: tuple[str, ...],
-) -> bool:
-    """Return whether a record is read as its probe is, whatever its texts say."""
-    example = conversation.example
-    if example is None or example.tools or example.rejected is not None or example.beside:
-        return False
-    lowered = {name.lower(): name for name in probe}
-    others = [layout for layout in reader.layouts if isinstance(layout, NAMED_LAYOUTS)]
-    named = [layout for layout in others if layout.matched_fields(lowered)]
-    if any(not isinstance(layout, PairLayout) for layout in named) or (listed and named):
-        return False
-    # The first one has it. Where it fails, it does so for what a text says.
-    if named and tuple(lowered[name] for name in named[0].matched_fields(lowered)) != fields:
-        return False
-    return find_fault(example.turns) is None and all(
-        name.lower() not in DECIDING_FIELDS
-        and (name in example.used or value == "" or _is_neutral(name))
-        for name, value in probe.items()
+def _may_hold_more(texts: Sequence[str]) -> bool:
+    """Return whether one of several texts may be JSON or a transcript, or opens with white space."""
+    firsts = {text[0] for text in texts}
+    if not firsts.isdisjoint(JSON_STARTS) or any(first.isspace() for first in firsts):
+        return True
+    return not firsts.isdisjoint(MARK_STARTS) and any(
+        text[0] in MARK_STARTS and find_marks(text) is not None for text in texts
     )
 
 
-@functools.lru_cache(1_000)
-def _is_neutral(name: str) -> bool:
-    """Return whether a field of this name is beside the conversation."""
-    return not COLUMN.fullmatch(name) and not is_conversational(name)
+def _listed_turns(lists: Sequence[Sequence[Any]]) -> tuple[str, list[TextTurns] | None]:
+    """Return the layout and the turns of lists; no turns if one is more than a role and a text."""
+    listed = [*chain.from_iterable(lists)]
+    role_key = _role_key(listed[0]) if all(lists) else None
+    if role_key is None or {*map(type, listed)} != {dict} or {*map(len, listed)} != {2}:
+        return "", None
+    names = [turn.get(role_key) for turn in listed]
+    texts = [turn.get(TURN_KEYS[role_key]) for turn in listed]
+    if {*map(type, names), *map(type, texts)} != {str} or not ROLE_MAP.keys() >= {*names}:
+        return "", None
+    if not all(texts) or any(first.isspace() for first in {text[0] for text in texts}):
+        return "", None
+    roles = [ROLE_MAP[name] for name in names]
+    ends = accumulate(map(len, lists), initial=0)
+    turns = [TextTurns(roles[start:end], texts[start:end]) for start, end in pairwise(ends)]
+    whole = all([each.roles[-1] == "assistant" and "user" in each.roles for each in turns])
+    return TURN_FORMS[role_key], turns if whole else None
 
 
-def _form_of(
-    probe: Record,
-    layout: str,
-    fields: tuple[str, ...],
-    conversation: Conversation,
-    listed: str | None,
-) -> PlainForm | None:
-    """Return the form that a reading of a probe shows; None if its turns are not texts of it alone."""
-    assert conversation.example is not None, "it has been looked at"
-    names = {value: name for name, value in probe.items() if isinstance(value, str) and value}
-    turns = []
-    for message in () if listed else conversation.example.turns:
-        parts = message["content"].split("\n\n")
-        if not names.keys() >= {*parts} or len(message) != 2:
-            return None
-        turns.append((message["role"], tuple(names[part] for part in parts)))
-    if listed and conversation.example.turns != PROBE_TURNS:
-        return None
-    origin = names.get(conversation.origin or "")
-    if any(probe[name] != value for name, value in conversation.meta.items()):
-        return None
-    return PlainForm(layout, fields, tuple(turns), listed, tuple(conversation.meta), origin)
+def _role_key(turn: Any) -> str | None:
+    return next((key for key in TURN_FORMS if type(turn) is dict and key in turn), None)

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from curate.core.jsontext import dump_json
 from curate.core.rows import find_fault
 from curate.pool.layouts.compared import COMPARISONS
-from curate.pool.layouts.example import RecordFault
 from curate.pool.layouts.pairs import PAIRS
-from curate.pool.layouts.plain import PlainReader
+from curate.pool.layouts.plain import PlainReader, PlainRecord
 from curate.pool.layouts.preference import CHOSEN
 from curate.pool.layouts.reader import ORIGIN_FIELDS, RecordReader
 from curate.pool.layouts.unread import SPOKEN_FIELDS
@@ -62,30 +61,43 @@ RECORDS = st.tuples(
 
 
 @examples(20)
-@given(RECORDS)
-@example({"question": "q", "answer": "A", "A": "x", "B": "y"})
-@example({"instruction": "q", "output": "a", "template": "long " * 50})
-@example({"messages": [{"role": "user", "content": "q"}], "answer": "a", "reasoning": "off"})
-@example({"problem": "p q", "answer": "p", "solution": ""})
-@example({"prompt": "p", "chosen": "c", "rejected": "r"})
-@example({"context": "c", "response1": "a", "response2": "b", "overall_preference": "1"})
-def test_a_plain_record_is_read_as_the_general_reader_reads_it(record: dict[str, Any]) -> None:
-    plain = PlainReader(RecordReader()).read(record)
-    try:
-        parsed = RecordReader().read(record)
-    except RecordFault:
-        assert plain is None
-        return
-    if plain is None:
-        return
+@given(st.lists(RECORDS, max_size=4))
+@example([{"question": "q", "answer": "A", "A": "x", "B": "y"}])
+@example([{"instruction": "q", "output": "a", "template": "long " * 50}])
+@example([{"messages": [{"role": "user", "content": "q"}], "answer": "a", "reasoning": "off"}])
+@example([{"problem": "p q", "answer": "p", "solution": ""}])
+@example([{"prompt": "p", "chosen": "c", "rejected": "r"}])
+@example([{"context": "c", "response1": "a", "response2": "b", "overall_preference": "1"}])
+def test_plain_records_are_read_as_the_general_reader_reads_each(
+    records: list[dict[str, Any]],
+) -> None:
+    for record, plain in zip(records, PlainReader(RecordReader()).read(records), strict=True):
+        if plain is not None:
+            assert_read_alike(record, plain)
+
+
+def assert_read_alike(record: dict[str, Any], plain: PlainRecord) -> None:
+    parsed = RecordReader().read(record)
     [conversation] = parsed.conversations
     assert conversation.fault is None
     assert conversation.example is not None
-    assert conversation.example.turns == plain.messages
+    turns = [{"role": role, "content": text} for role, text in zip(*plain.turns, strict=True)]
+    assert conversation.example.turns == turns
     assert (conversation.example.tools, conversation.example.rejected) == (None, None)
     assert (parsed.layout, parsed.fields) == (plain.layout, plain.fields)
     assert (conversation.origin, dump_json(conversation.meta)) == (plain.origin, plain.meta)
-    assert find_fault(plain.messages) is None
+    assert find_fault(conversation.example.turns) is None
+
+
+@examples(20)
+@given(st.lists(RECORDS, max_size=6))
+def test_what_a_record_becomes_does_not_hang_on_those_beside_it(
+    records: list[dict[str, Any]],
+) -> None:
+    together = PlainReader(RecordReader()).read(records)
+    assert together == [
+        alone for record in records for alone in PlainReader(RecordReader()).read([record])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +113,7 @@ def test_a_plain_record_is_read_as_the_general_reader_reads_it(record: dict[str,
     ],
 )  # fmt: skip
 def test_the_commonest_records_have_a_form(record: dict[str, Any]) -> None:
-    assert PlainReader(RecordReader()).read(record) is not None
+    assert PlainReader(RecordReader()).read([record]) != [None]
 
 
 def test_a_reader_that_is_not_the_usual_one_reads_all_records_itself() -> None:
@@ -112,4 +124,4 @@ def test_a_reader_that_is_not_the_usual_one_reads_all_records_itself() -> None:
         RecordReader(by_name=True),
         RecordReader(layouts=RecordReader().layouts[::-1]),
     ):
-        assert PlainReader(reader).read(record) is None
+        assert PlainReader(reader).read([record]) == [None]
