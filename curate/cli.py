@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from curate.cli_cache import cache_commands
-from curate.cli_running import running_commands
+from curate.cli_running import Overrides, running_commands
 from curate.cli_runs import AsJson, RunPath, run_commands
 from curate.cli_store import store_commands
 from curate.cli_view import view_commands
@@ -79,16 +79,6 @@ app.add_typer(view_commands)
 app.add_typer(store_commands, name="store")
 app.add_typer(cache_commands, name="cache")
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe, a YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key of the recipe; repeatable.",
-        autocompletion=completion.recipe_keys,
-    ),
-]
 ExportPath = Annotated[
     Path | None,
     typer.Option(help="Write this selection's training files to a new folder, with a card."),

@@ -30,31 +30,33 @@ else:
     evalsets = lazy_module("curate.api.evalset")
 
 running_commands = typer.Typer()
+ConfigPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the recipe; repeatable.",
+        autocompletion=completion.recipe_keys,
+    ),
+]
 
 
 @running_commands.command(
     epilog="Example: curate run configs/quickstart.yaml --set select.budget.rows=50"
 )
 def run(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
-        ),
-    ],
+    config: ConfigPath,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder; runs/NAME, or runs/NAME-2 ... beside other recipes' runs."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a key of the recipe; repeatable.",
-            autocompletion=completion.recipe_keys,
-        ),
-    ] = None,
+    overrides: Overrides = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of another recipe in that folder.")
     ] = False,
@@ -90,22 +92,9 @@ def run(
 
 @running_commands.command(epilog="Example: curate evalset recipe.yaml --out data/eval.jsonl")
 def evalset(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CONFIG", help="Recipe, a YAML file.", autocompletion=completion.recipes
-        ),
-    ],
+    config: ConfigPath,
     out: Annotated[Path, typer.Option(help="The file, JSON Lines.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a key of the recipe; repeatable.",
-            autocompletion=completion.recipe_keys,
-        ),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Write an eval set from the documents that generators hold out of their corpus."""
     recipe = loading.load_config(config, overrides or [])

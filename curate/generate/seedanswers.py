@@ -89,10 +89,14 @@ class SeedAnswers:
         return with_options(draft, draft.prompt, answer.value, form, rng, system_of(seed))
 
     def _shots(self, draft: Candidate) -> list[SeedExample]:
-        """Return the target examples that are shown with an answer: others, and last the seed."""
+        """Return the target examples that are shown with an answer: others, and last the seed.
+
+        Those that are drawn come in the order of the target, others with the best one last.
+        """
         seed = self.seed_of(draft)
         rng = self.run.rng("shots", *self.name_of(draft))
         others = self._choice.choose(max(self.shots - 1, 0), rng, draft.prompt, beside=seed)
-        places = {example.row_id: place for place, example in enumerate(self.run.target)}
-        others.sort(key=lambda example: places[example.row_id])
+        if self.shots_by == "random":
+            places = {example.row_id: place for place, example in enumerate(self.run.target)}
+            others.sort(key=lambda example: places[example.row_id])
         return [*others, seed] if self.shots else []

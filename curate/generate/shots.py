@@ -6,8 +6,9 @@
 
 Published: coverage is how Gupta et al. 2023, "Coverage-based Example Selection for In-Context Learning",
 arXiv:2305.14907, choose demonstrations, and nearest is their baseline and that of Liu et al. 2021,
-arXiv:2101.06804; both put the best last, next to what is asked. Tokens are those of minilm, without
-weights (curate.models.tokenvectors, curate.text.setcover).
+arXiv:2101.06804; both put the best last, next to what is asked. Tokens are those of the recipe's
+`models.embedder`, of minilm for the static one, without weights (curate.models.tokenvectors,
+curate.text.setcover).
 
 Ours: where a request is about nothing yet (a new task, a new input), an example is drawn in its place
 and shown last. What is shown anyway, such as the seed of a prompt, covers its tokens first.
@@ -40,7 +41,7 @@ class ShotSettings(Generator):
     shots_by: ShotsBy = Field(
         "random",
         description="how the examples that a request shows are chosen: drawn, nearest to what it is "
-        "about, or covering its tokens together (Set-BSR, by minilm)",
+        "about, or covering its tokens together (Set-BSR)",
     )
 
     @model_validator(mode="after")

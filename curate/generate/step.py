@@ -53,8 +53,8 @@ VERSION = 3
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
-# Whose tokens methods compare.
-ENCODER = "minilm"
+# Whose tokens methods compare in place of the table of tokens, which sees none in its context.
+STATIC, ENCODER = "static", "minilm"
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,16 @@ def generate_rows(
         limits=generate.limits.model_dump(mode="json"),
         seed=run.seed,
         system=system,
-        encoder=run.embedder(ENCODER) if reads_tokens(generate.methods) else None,
+        encoder=token_encoder(run) if reads_tokens(generate.methods) else None,
         template=None if system is None else template_source(run.base),
         tokenizer=template_source(run.base) if counts_tokens(generate.methods) else None,
     )
+
+
+def token_encoder(run: StepRun) -> EmbedderSource:
+    """Return the recipe's sentence embedder, which has vectors of tokens; minilm for the static one."""
+    own = run.embedder()
+    return run.embedder(ENCODER) if own.name == STATIC else own
 
 
 def reads_tokens(methods: Sequence[Generator]) -> bool:

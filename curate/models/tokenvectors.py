@@ -45,8 +45,8 @@ def _load_encoder(name: str, digest: str) -> "SentenceTransformer":
     model = load_embedder(find_model(name))
     if "token_embeddings" not in model.encode(["a"], output_value=None)[0]:
         raise UserError(
-            f"select.encoder: {name!r} has no vectors of tokens in their context; use minilm or "
-            "another transformer"
+            f"{name!r} has no vectors of tokens in their context; use minilm or another transformer "
+            "(select.encoder, or models.embedder where generators show examples by coverage)"
         )
     return model
 

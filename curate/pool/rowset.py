@@ -77,10 +77,15 @@ class RowSet:
         left = sum(part.counts.get("left", 0) for part in parts)
         total = rows + left + rejected.total()
         if rejected.total() > self.max_rejected * total or (parts and not rows + left):
-            advice = self.name == POOL and not UNANSWERED_OR_ELSE.isdisjoint(rejected)
+            advice = self._may_be_prompts and not UNANSWERED_OR_ELSE.isdisjoint(rejected)
             raise UserError(_too_many(rejected, total, self.max_rejected, parts, advice))
-        _log_remarks(parts, self.name)
+        _log_remarks(parts, self._may_be_prompts)
         return write_tables.call([Table(part, "rows") for part in parts]).named(self.name)
+
+    @property
+    def _may_be_prompts(self) -> bool:
+        """Return whether rows without a response could be prompts, and `ingest.prompts` is not set."""
+        return self.name == POOL and not any("leaves" in one.identity for one in self.entries.files)
 
     def _no_record(self, parts: Sequence[Artifact]) -> str | None:
         """Return what is to be said where nothing was read: from all of a pool, or one example set."""
@@ -164,7 +169,7 @@ def _sum(counts: Iterator[dict[str, int]]) -> Counter[str]:
     return total
 
 
-def _log_remarks(parts: Sequence[Artifact], name: str) -> None:
+def _log_remarks(parts: Sequence[Artifact], may_be_prompts: bool) -> None:
     """Log what is odd about files, and what became of pairs."""
     if empty := [file for part in parts for file in part.counts.get("empty", [])]:
         listed = _listed(empty, MAX_LISTED_FILES)
@@ -180,7 +185,7 @@ def _log_remarks(parts: Sequence[Artifact], name: str) -> None:
         )
     rejected = _sum(part.counts["rejected"] for part in parts)
     lacking = sum(rejected[reason] for reason in UNANSWERED)
-    if lacking and name == POOL:
+    if lacking and may_be_prompts:
         LOG.info("records without a response, rejected: %d. %s", lacking, ADVICE)
     if pairs := sum(part.counts.get("preferences", 0) for part in parts):
         LOG.info(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from curate.core.errors import UserError
+from curate.core.keyed import EmbedderSource
 from curate.core.methods import methods_in
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.methods.answer import AnswerGenerator
 from curate.generate.methods.back_translate import BackTranslateFilters, BackTranslateGenerator
 from curate.generate.shots import Shots, ShotsBy, ShotSettings
-from curate.generate.step import MethodSource
+from curate.generate.step import MethodSource, token_encoder
 from curate.llm.requests import Call
 from curate.testing import FakeRun, check_generator
 from tests.generate.generations import by_words, example, generate, generation, word_tokens
@@ -226,6 +228,12 @@ def test_a_choice_of_shots_where_none_is_shown_is_refused(settings: dict[str, An
     assert generator.model_validate(settings)
     with pytest.raises(ValidationError, match="shots_by chooses the"):
         generator.model_validate(settings | {"shots_by": "nearest"})
+
+
+@pytest.mark.parametrize(("own", "encoder"), [("static", "minilm"), ("of/mine", "of/mine")])
+def test_tokens_are_those_of_the_recipes_embedder_where_it_has_some(own: str, encoder: str) -> None:
+    run: Any = SimpleNamespace(embedder=lambda name=own: EmbedderSource({}, name))
+    assert token_encoder(run).name == encoder
 
 
 @pytest.mark.model

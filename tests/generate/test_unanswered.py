@@ -14,6 +14,7 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.estimate.recipe import estimate
 from curate.pipeline.curation import run_curation
+from curate.pool.rowset import ADVICE
 from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.generate.scripted import ScriptedEngine, text_of
@@ -247,3 +248,17 @@ def test_prompts_in_the_pool_are_refused_with_where_they_belong(
     recipe["pool"] = str(tmp_path / "pool.jsonl")
     with pytest.raises(UserError, match="give them to generators as `prompts:`"):
         run_curation(Config.model_validate(recipe), tmp_path / "run")
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_answers_are_advised_only_where_they_are_not_asked_for(
+    recipe: dict[str, Any], tmp_path: Path, answered: bool
+) -> None:
+    records = [{"prompt": "Who?", "completion": "I."}, {"prompt": "Where?"}, {"other": 1}]
+    (tmp_path / "pool.jsonl").write_text("\n".join(json.dumps(record) for record in records))
+    pool = {"path": str(tmp_path / "pool.jsonl"), "source": "pool"}
+    fields = {"prompt": "prompt", "response": "completion"}
+    settings = {**recipe, "pool": {**pool, "fields": fields}, "ingest": {"prompts": answered}}
+    with pytest.raises(UserError, match="make no row") as error:
+        run_curation(Config.model_validate(settings), tmp_path / "run")
+    assert (ADVICE in str(error.value)) is not answered

@@ -71,7 +71,7 @@ from curate.llm.schemas import (
 )
 from curate.llm.structured import Answer
 
-VERSION = 1
+VERSION = 2
 Operator = Literal["constraint", "reasoning", "concrete"]
 OPERATORS: tuple[Operator, ...] = ("constraint", "reasoning", "concrete")
 PERSONA, TOPICS = "persona", "topics"

@@ -17,6 +17,7 @@ from curate.core.errors import UserError
 from curate.generate.candidates import RejectReason
 from curate.generate.generation import Generation
 from curate.generate.methods.aide import AideGenerator
+from curate.generate.shots import Shots
 from curate.llm.cache import Cache
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
@@ -462,6 +463,23 @@ def test_answers_are_shown_examples_with_the_seed_last() -> None:
     engine = script()
     aide(engine, attributes=1, personas=0, hops=1, shots=0)
     assert all(len(call.request.messages) == 2 for call in stage_calls(engine, "answer"))
+
+
+def test_examples_that_are_chosen_are_shown_with_the_best_before_the_seed() -> None:
+    engine = script()
+    run = aide(
+        engine, target=examples(), attributes=1, personas=0, hops=1, shots=3, shots_by="nearest"
+    )
+    by_prompt = {seed.prompt: seed for seed in run.target}
+    orders = set()
+    for call in stage_calls(engine, "answer"):
+        *shown, new = texts_of(call)[1::2]
+        nearest = Shots(run, "nearest", run.target).choose(
+            2, run.rng("any"), new, beside=by_prompt[shown[-1]]
+        )
+        assert shown[:-1] == [shot.prompt for shot in nearest]
+        orders.add(tuple(list(by_prompt).index(prompt) for prompt in shown[:-1]))
+    assert any(first > second for first, second in orders)
 
 
 def test_the_system_turn_of_a_seed_is_kept() -> None:
