@@ -95,12 +95,18 @@ def evalset(
     config: ConfigPath,
     out: Annotated[Path, typer.Option(help="The file, JSON Lines.")],
     overrides: Overrides = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object.")
+    ] = False,
 ) -> None:
     """Write an eval set from the documents that generators hold out of their corpus."""
     recipe = loading.load_config(config, overrides or [])
     terminal.show_log()
     written = evalsets.evalset(recipe, out)
-    say(*written.lines, *evalsets.advice(written))
+    if json:
+        say_json(written)
+    else:
+        say(*written.lines, *evalsets.advice(written))
 
 
 def _verbosity(quiet: bool, verbose: bool) -> "terminal.Verbosity":

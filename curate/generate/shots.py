@@ -25,12 +25,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.core.fixedpoint import cosines
+from curate.core.keyed import EmbedderSource
+from curate.core.run import StepRun
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.models.tokenvectors import best_cosines
 from curate.text.setcover import cover
 
 ShotsBy = Literal["random", "nearest", "coverage"]
 DECIMALS = 6
+# Whose tokens methods compare in place of the table of tokens, which sees none in its context.
+STATIC, ENCODER = "static", "minilm"
 
 
 class ShotSettings(Generator):
@@ -54,6 +58,12 @@ class ShotSettings(Generator):
     def reads_tokens(self) -> bool:
         """Return whether it compares texts token by token."""
         return self.shots_by == "coverage"
+
+
+def token_encoder(run: StepRun) -> EmbedderSource:
+    """Return the recipe's sentence embedder, which has vectors of tokens; minilm for the static one."""
+    own = run.embedder()
+    return run.embedder(ENCODER) if own.name == STATIC else own
 
 
 def prompt_of(example: SeedExample) -> str:

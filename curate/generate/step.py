@@ -31,6 +31,7 @@ from curate.generate.corpus import CorpusFiles, find_corpus
 from curate.generate.engines import Engines, NamedEngine, open_client, own_engines, wants_of
 from curate.generate.generation import Generation, Generator, read_examples
 from curate.generate.settings import GenerationSettings
+from curate.generate.shots import token_encoder
 from curate.generate.sift import (
     CandidateFilter,
     FindRejection,
@@ -53,8 +54,6 @@ VERSION = 3
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000
-# Whose tokens methods compare in place of the table of tokens, which sees none in its context.
-STATIC, ENCODER = "static", "minilm"
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,6 @@ def generate_rows(
         template=None if system is None else template_source(run.base),
         tokenizer=template_source(run.base) if counts_tokens(generate.methods) else None,
     )
-
-
-def token_encoder(run: StepRun) -> EmbedderSource:
-    """Return the recipe's sentence embedder, which has vectors of tokens; minilm for the static one."""
-    own = run.embedder()
-    return run.embedder(ENCODER) if own.name == STATIC else own
 
 
 def reads_tokens(methods: Sequence[Generator]) -> bool:

@@ -2,9 +2,11 @@
 
 The recipe's own method, with its own engine and limits, asks and answers from the held-out part of its
 corpus (`corpus: {path, held_out: 0.2}`), under another seed, so that its questions are others. Each row
-has `synthetic` in its record, which a proof says in its verdict.
+has `synthetic` in its record, which a proof says in its verdict. What is asked at most is logged
+beforehand. A file that is there stays, unless the same examples come once more.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from curate.pool.rowset import read_sets
 from curate.pool.synthetic import KEY, SyntheticMark
 from curate.runs.housekeeping import at_work
 
+LOG = logging.getLogger("curate")
 # What a proof can tell apart from chance.
 ENOUGH = 100
 SEED_STEP = 0x5EED
@@ -56,11 +59,11 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> Writte
     """Write an eval set by a recipe's methods from what they hold out of their corpora.
 
     Raises:
-        UserError: no method holds anything out, the file is another one, an input is at fault, or
+        UserError: no method holds anything out, the file has other examples, an input is at fault, or
             nothing at all was kept.
     """
     methods = held_out_methods(config)
-    _check_file(out)
+    _check_file(out, methods)
     with at_work(store := open_store(config.store)):
         run = Run(_other_seed(config), store, execute_all)
         artifact = _generate(run, config, methods)
@@ -70,10 +73,7 @@ def write_eval_set(config: Config, out: Path, execute_all: ExecuteAll) -> Writte
     assert writer is not None, "a method that reads a corpus asks an engine"
     marks = _marks(methods, writer)
     records = list(_records(rows, marks))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}")
-    draft.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
-    draft.replace(out)
+    _write(out, b"".join(orjson.dumps(record) + b"\n" for record in records))
     outcomes = outcomes_of(bill, [method.method for method in methods])
     documents = {name for record in records for name in record[KEY]["documents"]}
     return WrittenEvalSet(
@@ -122,14 +122,43 @@ def _generate(run: Run, config: Config, methods: Sequence[Generator]) -> Artifac
     generate = GenerationSettings.model_construct(
         engine=settings.engine, limits=settings.limits, prompts=settings.prompts, methods=methods
     )
+    given = {name: table.height for name, table in read.items()}
+    for method in methods:
+        LOG.info("evalset: %s", _most_asked(method, given.get("target", 0), given["pool"]))
     system = config.models.system if config.reads_base else None
     return generate_rows(
         run, generate, read["pool"], read.get("target"), read.get("prompts"), system=system
     )
 
 
-def _check_file(out: Path) -> None:
-    """Fail where the file is no eval set of ours: it would be lost."""
+def _most_asked(method: Generator, targets: int, pool_rows: int) -> str:
+    """Return what a method asks at most, of the whole corpus: the held-out part is smaller."""
+    work = method.cost(targets, pool_rows)
+    return (
+        f"{method.method} asks at most {work.calls:,} calls with answers up to {work.answer_tokens:,} "
+        "tokens, within the recipe's limits"
+    )
+
+
+def _write(out: Path, content: bytes) -> None:
+    """Write the file whole.
+
+    Raises:
+        UserError: it has other examples.
+    """
+    if out.exists() and out.read_bytes() != content:
+        raise UserError(
+            f"{out} has other examples than this recipe writes now; give the name of a new file, or "
+            "remove it: the answers are stored, and are not paid for again"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}")
+    draft.write_bytes(content)
+    draft.replace(out)
+
+
+def _check_file(out: Path, methods: Sequence[Generator]) -> None:
+    """Fail where the file is no eval set of ours, or one of another corpus: it would be lost."""
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: an eval set is JSON Lines; give a name that ends in .jsonl")
     if not out.exists():
@@ -138,23 +167,32 @@ def _check_file(out: Path) -> None:
         first = file.readline()
     if f'"{KEY}":'.encode() not in first:
         raise UserError(f"{out} is no eval set that was written here; give the name of a new file")
+    mark, parts = orjson.loads(first)[KEY], [_part_of(method) for method in methods]
+    if not any(mark.items() >= part.items() for part in parts):
+        raise UserError(
+            f"{out} is an eval set of another method, corpus or held-out part; give the name of a new "
+            "file, or remove it"
+        )
+
+
+def _part_of(method: Generator) -> dict[str, Any]:
+    """Return what a method's mark says of the part of its corpus."""
+    corpus = _corpus(method)
+    assert corpus is not None, "the methods were chosen by their corpus"
+    return {
+        "method": method.method,
+        "corpus": corpus.path,
+        "held_out": corpus.held_out,
+        "seed": corpus.held_out_seed,
+    }
 
 
 def _marks(methods: Sequence[Generator], writer: RowWriter) -> dict[str, SyntheticMark]:
     """Return the mark of each method's rows, by the model and the engine that wrote them."""
-    marks = {}
-    for method in methods:
-        corpus = _corpus(method)
-        assert corpus is not None
-        marks[method.method] = SyntheticMark(
-            writer=writer.model,
-            engine=writer.engine,
-            method=method.method,
-            corpus=corpus.path,
-            held_out=corpus.held_out,
-            seed=corpus.held_out_seed,
-        )
-    return marks
+    return {
+        method.method: SyntheticMark(writer=writer.model, engine=writer.engine, **_part_of(method))
+        for method in methods
+    }
 
 
 def _records(rows: pl.DataFrame, marks: Mapping[str, SyntheticMark]) -> Iterator[dict[str, Any]]:

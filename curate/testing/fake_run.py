@@ -17,7 +17,8 @@ from curate.core.ledger import kept_rows
 from curate.core.rows import SCHEMA, Message, content_hash, text_hash
 from curate.core.store import Counts, Store
 from curate.generate.generation import Generation, Generator
-from curate.generate.step import ENCODER, Surroundings, method_source
+from curate.generate.shots import token_encoder
+from curate.generate.step import Surroundings, method_source
 from curate.llm.ask import EngineClient
 from curate.llm.engines import identify_engine
 from curate.llm.engines.engine import Engine
@@ -96,7 +97,7 @@ class FakeRun(StoreRunner):
     ) -> Generation:
         """Return the run of a generator on an engine, as a recipe starts it, before it makes rows."""
         source = method_source(generator.model_dump(mode="json"), None)
-        encoder = self.embedder(ENCODER) if generator.reads_tokens else None
+        encoder = token_encoder(self) if generator.reads_tokens else None
         tokenizer = self.base if generator.counts_tokens else None
         surroundings = Surroundings(
             self.rows,

@@ -18,8 +18,8 @@ from curate.core.methods import methods_in
 from curate.generate.generation import Generation, Generator, SeedExample
 from curate.generate.methods.answer import AnswerGenerator
 from curate.generate.methods.back_translate import BackTranslateFilters, BackTranslateGenerator
-from curate.generate.shots import Shots, ShotsBy, ShotSettings
-from curate.generate.step import MethodSource, token_encoder
+from curate.generate.shots import Shots, ShotsBy, ShotSettings, token_encoder
+from curate.generate.step import MethodSource
 from curate.llm.requests import Call
 from curate.testing import FakeRun, check_generator
 from tests.generate.generations import by_words, example, generate, generation, word_tokens

@@ -228,6 +228,51 @@ def test_the_command_line(
     count = len(written(out))
     assert f"eval.jsonl: {count} examples from {count} held-out documents" in said
     assert "A proof wants some 100 examples" in said
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["path"], record["rows"], record["documents"]) == (str(out), count, count)
+    assert len(record["lines"]) == 1
+
+
+def test_what_it_asks_at_most_is_said_before_it_asks(
+    engine: ScriptedEngine,
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "curate"):
+        curate.evalset(recipe, tmp_path / "eval.jsonl")
+    places = [m.startswith("evalset: craft asks at most 12 calls") for m in caplog.messages]
+    kept = [": craft: " in m for m in caplog.messages]
+    assert places.index(True) < kept.index(True)
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"held_out": 0.6}, "of another method, corpus or held-out part"),
+    ({}, "has other examples than this recipe writes now"),
+])  # fmt: skip
+def test_an_eval_set_that_is_there_is_not_lost(
+    engine: ScriptedEngine,
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    other: dict[str, Any],
+    message: str,
+) -> None:
+    out = tmp_path / "eval.jsonl"
+    curate.evalset(recipe, out)
+    before, count = out.read_bytes(), len(engine.calls)
+    recipe["generate"]["methods"][0]["corpus"] |= other
+    recipe |= {} if other else {"seed": 7}
+    if not other:
+        out.write_bytes(before.splitlines(keepends=True)[0])
+        before = out.read_bytes()
+    with pytest.raises(UserError, match=message):
+        curate.evalset(recipe, out)
+    assert out.read_bytes() == before
+    assert (len(engine.calls) == count) is bool(other)
 
 
 @pytest.mark.parametrize(

@@ -473,12 +473,12 @@ def test_examples_that_are_chosen_are_shown_with_the_best_before_the_seed() -> N
     by_prompt = {seed.prompt: seed for seed in run.target}
     orders = set()
     for call in stage_calls(engine, "answer"):
-        *shown, new = texts_of(call)[1::2]
+        *examples_of_call, new = texts_of(call)[1::2]
         nearest = Shots(run, "nearest", run.target).choose(
-            2, run.rng("any"), new, beside=by_prompt[shown[-1]]
+            2, run.rng("any"), new, beside=by_prompt[examples_of_call[-1]]
         )
-        assert shown[:-1] == [shot.prompt for shot in nearest]
-        orders.add(tuple(list(by_prompt).index(prompt) for prompt in shown[:-1]))
+        assert examples_of_call[:-1] == [shot.prompt for shot in nearest]
+        orders.add(tuple(list(by_prompt).index(prompt) for prompt in examples_of_call[:-1]))
     assert any(first > second for first, second in orders)
 
 
