@@ -6,7 +6,8 @@
 
 Ours. Reasons that restate their label look good by every measure of support and say nothing: Jiang et
 al. 2024, "RORA: Robust Free-Text Rationale Evaluation", arXiv:2402.18678. The phrases are English; that
-a label is not to be named before its reasons holds in any language.
+a label is not to be named before its reasons holds in any language, but for endings of its words: in
+Korean a label is not seen where a particle is written to it.
 """
 
 import regex
@@ -16,9 +17,11 @@ from curate.answers.spans import ANNOUNCED
 from curate.answers.values import Form, same_value
 from curate.core.rows import normalise
 from curate.generate.sift import numbers_of
-from curate.text.words import count_words
+from curate.text.words import count_words, whole_words
 
-SENTENCE = regex.compile(r"\S.*?(?:(?<=[.!?])(?=\s)|$)", regex.M)
+SENTENCE = regex.compile(
+    r"\S.*?(?:(?<=[.!?])(?=\s)|(?<=[。！？][」』”’）]?)(?![。！？」』”’）])|$)", regex.M
+)
 # Where a sentence turns to what follows from it.
 CONCLUSION = regex.compile(
     r"(?:^|[,;:]\s*|\s[–—-]\s+|\s(?=and\s))(?:and\s+)?\b(?:so|therefore|thus|hence|consequently"
@@ -53,10 +56,10 @@ class Label:
             place = LETTERS.index(letter[0])
             self.names = [f"option {letter[0]}", *options[place : place + 1]]
         names = "|".join(regex.escape(name) for name in self.names if name)
-        self._named = regex.compile(rf"(?<!\w)(?:{names})(?!\w)", regex.I)
+        self._named = regex.compile(whole_words(names), regex.I | regex.V1)
         bare = regex.escape(letter[0] if form == "choice" and letter else self.names[0])
-        self._bare = regex.compile(rf"(?<!\w){bare}(?!\w)")
-        self._best = regex.compile(rf"(?<!\w){bare}(?!\w){BEST}", regex.I)
+        self._bare = regex.compile(whole_words(bare), regex.V1)
+        self._best = regex.compile(f"{whole_words(bare)}{BEST}", regex.I | regex.V1)
 
     def names_it(self, text: str) -> bool:
         """Return whether a sentence names the label: words by themselves, numbers by their value."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import regex
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from curate.core.fixedpoint import cosines
 from curate.core.params import Params
@@ -67,6 +67,14 @@ class Filters(Params):
     rouge: float = Field(0.7, gt=0, le=1, description="prompts nearer than this are not new")
     cosine: float = Field(0.98, gt=0, le=1, description="rows nearer than this are not new")
     distinct: float = Field(0.4, ge=0, le=1, description="least share of distinct word 3-grams")
+
+    @field_validator("keywords")
+    @classmethod
+    def _check_keywords(cls, keywords: list[str]) -> list[str]:
+        empty = next((word for word in keywords if not word_units(word)), None)
+        if empty is not None:
+            raise ValueError(f"{empty!r} has no letter or digit, and would be found in no prompt")
+        return keywords
 
 
 class SamePromptFilters(Filters):
@@ -181,9 +189,9 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
     words = word_units(text)
     for i in range(len(words) - COPIED_RUN + 1):
         characters = any(is_character(word) for word in words[i : i + COPIED_RUN])
-        run = tuple(words[i : i + (COPIED_CHARACTERS if characters else COPIED_RUN)])
-        if len(run) == COPIED_RUN or len(run) == COPIED_CHARACTERS:
-            yield run
+        length = COPIED_CHARACTERS if characters else COPIED_RUN
+        if i + length <= len(words):
+            yield tuple(words[i : i + length])
 
 
 def _find_keyword(prompt: str, keywords: Sequence[str]) -> tuple[RejectReason, str] | None:

@@ -50,7 +50,7 @@ from curate.models.tokenvectors import encode_tokens
 from curate.pool.files import PoolFile, digest_url
 
 LOG = logging.getLogger("curate")
-VERSION = 3
+VERSION = 4
 SOURCE = "generated"
 JUDGED_AFTER = 50
 BATCH_ROWS = 2_000

@@ -165,14 +165,24 @@ def _check_file(out: Path, methods: Sequence[Generator]) -> None:
         return
     with out.open("rb") as file:
         first = file.readline()
-    if f'"{KEY}":'.encode() not in first:
+    mark = _mark_of(first)
+    if mark is None:
         raise UserError(f"{out} is no eval set that was written here; give the name of a new file")
-    mark, parts = orjson.loads(first)[KEY], [_part_of(method) for method in methods]
-    if not any(mark.items() >= part.items() for part in parts):
+    if not any(mark.items() >= _part_of(method).items() for method in methods):
         raise UserError(
             f"{out} is an eval set of another method, corpus or held-out part; give the name of a new "
             "file, or remove it"
         )
+
+
+def _mark_of(line: bytes) -> dict[str, Any] | None:
+    """Return the mark of a line of an eval set; None if it has none, whatever else it holds."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    mark = record.get(KEY) if isinstance(record, dict) else None
+    return mark if isinstance(mark, dict) else None
 
 
 def _part_of(method: Generator) -> dict[str, Any]:

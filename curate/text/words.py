@@ -40,15 +40,19 @@ CHANGING = f"[^\\x00-\\x7f{''.join(_STABLE)}]"
 _COUNTED = rf"{CHARACTER}|[^\p{{White_Space}}{UNSPACED}]+"
 
 
+def _plain(pattern: str) -> str:
+    """Return a pattern of Rust's syntax, as polars reads it, in that of `regex`."""
+    return re.sub(r"\\u{(\w+)}", lambda match: chr(int(match[1], 16)), pattern)
+
+
 def _compile(pattern: str) -> "regex.Pattern[str]":
-    """Return a pattern of Rust's syntax, as polars reads it, for texts one by one."""
-    plain = re.sub(r"\\u{(\w+)}", lambda match: chr(int(match[1], 16)), pattern)
-    return regex.compile(plain, regex.V1)
+    return regex.compile(_plain(pattern), regex.V1)
 
 
 _UNSPACED, _COUNTED_ONE = _compile(f"[{UNSPACED}]"), _compile(_COUNTED)
 _WORD_OR_CHARACTER = _compile(WORD_OR_CHARACTER)
 _ASCII = re.compile("[A-Za-z0-9]+")
+_SPACED_LETTER, _UNSPACED_CHARACTER = _plain(rf"[\w--[{UNSPACED}]]"), _plain(f"[{UNSPACED}]")
 
 
 class Word(NamedTuple):
@@ -83,6 +87,16 @@ def cased_words(text: str) -> list[str]:
 def is_character(word: str) -> bool:
     """Return whether a word is a character of a script that puts no space between words."""
     return _UNSPACED.match(word) is not None
+
+
+def whole_words(pattern: str) -> str:
+    """Return a pattern (`regex.V1`) for what a pattern matches, but for parts of words.
+
+    A character of a script that puts no space between words is a word: it may have letters beside it.
+    """
+    starts = rf"(?:(?<!{_SPACED_LETTER})|(?={_UNSPACED_CHARACTER}))"
+    ends = rf"(?:(?!{_SPACED_LETTER})|(?<={_UNSPACED_CHARACTER}))"
+    return f"{starts}(?:{pattern}){ends}"
 
 
 def wide_texts(texts: pl.Series) -> pl.Series:

@@ -38,6 +38,9 @@ def label(form: Form, answer: str, prompt: str = FLOATS) -> Label:
         ("short", "C++", "It has templates. So it is C++.", "It has templates."),
         ("exact", "no river", "Only lakes are here. There is no river.", "Only lakes are here."),
         ("short", "positive", "positive", ""),
+        ("short", "巴黎", "埃菲尔铁塔在法国的首都。那里是巴黎。", "埃菲尔铁塔在法国的首都。"),
+        ("short", "巴黎", "他说：“我在法国！”那么他住在NBA巴黎队的城市。", "他说：“我在法国！”"),
+        ("short", "東京", "彼は首都に住む。東京だ。", "彼は首都に住む。"),
     ],
 )  # fmt: skip
 def test_the_statement_of_the_label_is_cut_off(
@@ -61,6 +64,8 @@ def test_the_statement_of_the_label_is_cut_off(
         ("number", "31", "The answer is 31. For 36 less 5 is that.", "which answer is right"),
         ("short", "positive", "It is positive. The film is praised in every word.", "first sentence"),
         ("short", "positive", "It praises. No word of it is less than positive here.", None),
+        ("short", "巴黎", "那里是巴黎。它是法国的首都。", "first sentence"),
+        ("short", "巴黎", "那里是法国的首都。", None),
         ("choice", "B", "Bark is light.", "nothing else"),
         ("choice", "B", "", "nothing else"),
     ],

@@ -89,6 +89,8 @@ KEPT = [
     candidate("Repeat 'ha' three times, would you?", "ha ha ha"),
     candidate("为什么天空是蓝色的？", "因为空气散射蓝光。"),
     candidate("请写一道新的练习，三加三等于几？", "等于六。"),
+    # Its last eight characters are those of an instruction.
+    candidate("出题有什么要求？", "要一道稍微难一点的新练习"),
     candidate("ทำไมท้องฟ้าจึงเป็นสีฟ้า", "เพราะอากาศกระเจิงแสงสีฟ้า"),
     candidate("Draw a table", "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n------------------"),
 ]
@@ -122,6 +124,11 @@ def test_candidates_are_held_against_the_pool_and_each_other() -> None:
         RejectReason.TOO_NEAR,
         None,
     ]
+
+
+def test_a_keyword_without_a_word_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'\?!' has no letter or digit"):
+        Filters(keywords=["graph", "?!"])
 
 
 def test_prompts_of_unspaced_scripts_are_held_against_each_other() -> None:

@@ -344,12 +344,26 @@ def test_the_mark_names_a_model_of_this_process_and_whole_documents(
     )
 
 
-def test_a_recipe_that_holds_nothing_out_and_a_file_of_somebody_else(
-    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("content", [
+    lines(TARGET),
+    '{"prompt": "Is it?", "response": "No.", "synthetic": true}',
+    '{"prompt": "Is it?", "response": "No.", "meta": {"synthetic": {"writer": "qwen3"}}}',
+    '[{"prompt": "Is it?", "response": "No.", "synthetic": {}}',
+    "",
+])  # fmt: skip
+def test_a_file_of_somebody_else_stays(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path, content: str
 ) -> None:
-    (tmp_path / "eval.jsonl").write_text(lines(TARGET))
+    (tmp_path / "eval.jsonl").write_text(content)
     with pytest.raises(UserError, match="is no eval set that was written here"):
         curate.evalset(recipe, tmp_path / "eval.jsonl")
+    assert (tmp_path / "eval.jsonl").read_text() == content
+    assert not engine.calls
+
+
+def test_a_recipe_that_holds_nothing_out(
+    engine: ScriptedEngine, recipe: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"a name that ends in \.jsonl"):
         curate.evalset(recipe, tmp_path / "eval.json")
     recipe["generate"]["methods"][0]["corpus"].pop("held_out")

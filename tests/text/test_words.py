@@ -7,6 +7,7 @@ import unicodedata
 
 import polars as pl
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from curate.text.words import (
     fold,
     join_words,
     split_words,
+    whole_words,
     word_counts,
     word_spans,
 )
@@ -102,3 +104,20 @@ def test_a_text_alone_has_as_many_words_as_in_a_column(text: str) -> None:
 @given(st.one_of(SCRIPTS, ANY))
 def test_words_as_written_are_those_of_a_column(text: str) -> None:
     assert cased_words(text) == pl.Series([text]).str.extract_all(WORD_OR_CHARACTER)[0].to_list()
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "whole"),
+    [
+        ("cork", "a cork, then", True),
+        ("cork", "corkscrews", False),
+        ("C++", "So C++ it is", True),
+        ("巴黎", "那里是巴黎。", True),
+        ("巴黎", "NBA巴黎2024", True),
+        ("B", "所以选B。", True),
+        ("B", "所以选BC。", False),
+    ],
+)
+def test_a_whole_word_is_no_part_of_another(word: str, text: str, whole: bool) -> None:
+    pattern = regex.compile(whole_words(regex.escape(word)), regex.V1)
+    assert (pattern.search(text) is not None) is whole

@@ -54,7 +54,7 @@ from curate.llm.schemas import REPEATS, greedy
 from curate.llm.structured import Answer
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 CONCLUSION_TOKENS = 64
 # What can be read off a text with reasons before it.
 READ_IN_TEXT = frozenset(("number", "math", "choice"))

@@ -70,7 +70,7 @@ class SelfInstructFilters(Filters):
     """What is asked of every generated row, and of each task before it has an example."""
 
     prompt_words: tuple[int, int] = Field((4, 150), description="least and most")
-    keywords: list[str] = Field(KEYWORDS, description="whole words that no prompt may hold")
+    keywords: list[str] = Field(KEYWORDS, description="words or phrases that no prompt may hold")
 
 
 @method
