@@ -120,28 +120,27 @@ def likelihoods(
 
 
 @cached(version=VERSION, name="pair-measure")
-def results(results: Table, likelihoods: Table, base: Table, beta: float) -> pl.DataFrame:
+def results(measured: Table, tuned: Table, base: Table, beta: float) -> pl.DataFrame:
     """Return what a model reaches, and pair_loss and pair_accuracy, null where there is no pair.
 
     Args:
-        results: what it reaches on each eval example.
-        likelihoods: of both answers under the model.
+        measured: what it reaches on each eval example.
+        tuned: likelihoods of both answers under the model.
         base: the same under the untuned one.
         beta: of the loss.
     """
-    gain = _margins(likelihoods) - _margins(base)
+    gain = _margins(tuned) - _margins(base)
     numbers = gain.to_numpy()
     losses = preference_losses(np.nan_to_num(numbers), beta)
     accuracy = (np.sign(np.nan_to_num(numbers)) + 1) / 2
-    measured = results.read()
     pairs = pl.DataFrame(
-        {"eval_id": likelihoods.read()["eval_id"], "pair_loss": losses, "pair_accuracy": accuracy}
+        {"eval_id": tuned.read()["eval_id"], "pair_loss": losses, "pair_accuracy": accuracy}
     ).filter(gain.is_not_null())
-    return measured.join(pairs, on="eval_id", how="left", maintain_order="left")
+    return measured.read().join(pairs, on="eval_id", how="left", maintain_order="left")
 
 
-def _margins(likelihoods: Table) -> pl.Series:
-    return likelihoods.read().select(pl.col("chosen") - pl.col("rejected")).to_series()
+def _margins(table: Table) -> pl.Series:
+    return table.read().select(pl.col("chosen") - pl.col("rejected")).to_series()
 
 
 def describe_pairs(prove: ProofValues, counts: Counts) -> dict[str, Any]:
