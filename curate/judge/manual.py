@@ -4,10 +4,10 @@ stages:
   - {method: manual, marks: runs/mine/marks/marks.jsonl}      # as the viewer saves them
   - {method: rules}
 
-A mark belongs to a text (`content_hash`, see curate.judge.marks), so it holds where files move.
+A mark belongs to a text (`content_hash`, see curate.judge.marks), so it holds where files move; that of
+a preference pair, which has `rejected` as well, to the pairs with both of its answers.
 
-- drop: every row of the text goes; if the marked row is a preference pair, those alone with its
-  rejected answer.
+- drop: every row of the text goes.
 - correct: every row of the text goes, and a new one with the corrected response enters, whose parent it
   is; it meets the later stages. Where the corrected text is marked itself, that mark counts.
 - keep: no later stage drops the row (curate.core.pins), whatever its score; its evidence says which
@@ -25,7 +25,7 @@ marks rows by looking at the eval set makes its proof worthless.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -52,7 +52,16 @@ from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
 from curate.core.turntext import plain_messages
 from curate.judge.manual_section import manual_section
-from curate.judge.marks import Mark, MarkFile, read_bytes, read_marks
+from curate.judge.marks import (
+    Mark,
+    MarkFile,
+    MarkKey,
+    mark_of,
+    marks_of_rows,
+    read_bytes,
+    read_marks,
+    rejected_hash,
+)
 
 LOG = logging.getLogger("curate")
 # The marks of rows that are there, and all that the file holds.
@@ -66,7 +75,7 @@ SCHEMA = {
     "note": pl.String,
     "at": pl.String,
 }
-FILE_SCHEMA = {"content_hash": pl.String, "mark": pl.String, "response": pl.String}
+FILE_SCHEMA = dict.fromkeys(("content_hash", "rejected", "mark", "response"), pl.String)
 
 
 @method
@@ -79,8 +88,8 @@ class ManualStage(Stage):
 
     method: Literal["manual"] = "manual"
     marks: str = Field(
-        description="JSON Lines, as the viewer saves them: row_id, content_hash, mark (keep, drop, "
-        "correct or none), response, note",
+        description="JSON Lines, as the viewer saves them: row_id, content_hash, rejected (of a "
+        "pair), mark (keep, drop, correct or none), response, note",
         examples=["runs/mine/marks/marks.jsonl"],
     )
 
@@ -176,7 +185,7 @@ class MarkedRow:
         }
 
 
-@cached_files(version=3, name="manual-marks", title="Match marks with rows")
+@cached_files(version=4, name="manual-marks", title="Match marks with rows")
 def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
     """Write marks.parquet, the marks of a stage's rows, made.parquet, the corrected rows, lines.parquet.
 
@@ -184,21 +193,21 @@ def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
         UserError: the file of marks is at fault, or corrects a row that ends with a call of a tool.
     """
     file = read_marks(marks.path, marks.identity)
-    hashes = pl.Series(list(file.marks), dtype=pl.String).implode()
-    in_pool = data.rows.scan().filter(pl.col("content_hash").is_in(hashes))
-    rows = data.without_dropped(in_pool).collect()
-    used: set[str] = set()
-    marked = [*_match(rows, file, used)]
+    marks_by_row = marks_of_rows(data.rows.scan(), file.marks)
+    ids = pl.Series(list(marks_by_row), dtype=pl.String).implode()
+    rows = data.without_dropped(data.rows.scan().filter(pl.col("row_id").is_in(ids))).collect()
+    used: set[MarkKey] = set()
+    marked = [*_match(rows, marks_by_row, file, used)]
     lines = pl.DataFrame([row.line for row in marked], schema=SCHEMA)
     lines.write_parquet(out / f"{MARKS}.parquet")
-    every = [(text, mark.kind, mark.response) for text, mark in file.marks.items()]
+    every = [(*key, mark.kind, mark.response) for key, mark in file.marks.items()]
     pl.DataFrame(every, schema=FILE_SCHEMA, orient="row").write_parquet(out / f"{LINES}.parquet")
     new = {row.row_id: row.messages for row in marked if row.messages is not None}
     parents = rows.filter(pl.col("row_id").is_in(list(new)))
     messages = [new[row_id] for row_id in parents["row_id"]]
     corrected = without_equal_answers(derive_rows(parents, messages, "manual"))
     corrected.write_parquet(out / f"{APPENDED}.parquet")
-    there = set(in_pool.select("content_hash").unique().collect()["content_hash"])
+    there = {mark.key for mark in marks_by_row.values()}
     return {
         "rows_in": len(file.marks),
         "rows_out": lines.height,
@@ -209,32 +218,35 @@ def write_marked(out: Path, data: StageInputs, marks: KeyedFile) -> Counts:
     }
 
 
-def _match(rows: pl.DataFrame, file: MarkFile, used: set[str]) -> Iterator[MarkedRow]:
-    """Yield the marked rows in pool order; `used` gets the texts whose marks apply."""
-    columns = rows.select("row_id", "content_hash", "messages", "tools", "rejected")
-    kept = _kept_copies(rows, file.marks)
-    marked = dict(zip(rows["row_id"], rows["rejected"].to_list(), strict=True))
-    for row_id, text, turns, tools, rejected in columns.iter_rows():
-        mark = file.marks[text]
-        used.add(text)
+def _match(
+    rows: pl.DataFrame, marks_by_row: Mapping[str, Mark], file: MarkFile, used: set[MarkKey]
+) -> Iterator[MarkedRow]:
+    """Yield the marked rows in pool order; `used` gets the keys of the marks that apply."""
+    columns = rows.select("row_id", "messages", "tools", "rejected")
+    kept = _kept_copies(rows["row_id"], marks_by_row)
+    for row_id, turns, tools, rejected in columns.iter_rows():
+        mark = marks_by_row[row_id]
+        used.add(mark.key)
         if mark.kind == "correct":
-            yield _correct(MarkedRow(row_id, mark, plain_messages(turns)), tools, file, used)
-        elif kept[text] == row_id or (
-            mark.kind == "drop" and marked.get(mark.row_id) in (None, rejected)
-        ):
+            row = MarkedRow(row_id, mark, plain_messages(turns))
+            yield _correct(row, tools, rejected_hash(rejected), file, used)
+        elif mark.kind == "drop" or kept[mark.key] == row_id:
             yield MarkedRow(row_id, mark)
 
 
-def _kept_copies(rows: pl.DataFrame, marks: Mapping[str, Mark]) -> dict[str, str]:
-    """Return which row of each text a mark to keep is about: the one that was marked, or the first."""
-    copies: dict[str, str] = {}
-    for row_id, text in rows.select("row_id", "content_hash").iter_rows():
-        if text not in copies or marks[text].row_id == row_id:
-            copies[text] = row_id
+def _kept_copies(row_ids: Iterable[str], marks_by_row: Mapping[str, Mark]) -> dict[MarkKey, str]:
+    """Return which row each mark to keep is about: the one that was marked, or the first."""
+    copies: dict[MarkKey, str] = {}
+    for row_id in row_ids:
+        mark = marks_by_row[row_id]
+        if mark.key not in copies or mark.row_id == row_id:
+            copies[mark.key] = row_id
     return copies
 
 
-def _correct(row: MarkedRow, tools: str | None, file: MarkFile, used: set[str]) -> MarkedRow:
+def _correct(
+    row: MarkedRow, tools: str | None, rejected: str | None, file: MarkFile, used: set[MarkKey]
+) -> MarkedRow:
     """Return a row with its corrected turns; where their text is marked as well, by that mark.
 
     Raises:
@@ -245,11 +257,11 @@ def _correct(row: MarkedRow, tools: str | None, file: MarkFile, used: set[str]) 
         place = f"{file.path}:{mark.line}: {row.row_id}"
         turns = corrected_turns(turns, mark.response or "", place)
         text = content_hash(turns, tools)
-        following = file.marks.get(text)
+        following = mark_of(file.marks, text, rejected)
         if following is None or text in passed:
             break
         passed.add(text)
-        used.add(text)
+        used.add(following.key)
         mark = following
     return MarkedRow(row.row_id, mark, None if mark.kind == "drop" else turns)
 

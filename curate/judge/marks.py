@@ -5,24 +5,31 @@
 {"row_id": "web/a.jsonl:7", "content_hash": "9f...", "mark": "none"}          takes the first one back
 
 A mark belongs to a text: it is matched by `content_hash`, so that a row keeps it where files move or
-lines change their order. `row_id` says which of several rows of one text a person saw.
+lines change their order. `row_id` says which of several rows of one text a person saw. The mark of a
+preference pair has the content hash of its answer that was not chosen in `rejected`, and is that of the
+pairs with both answers alone; pairs of one text without a mark of their own have that of the text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import orjson
+import polars as pl
 
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_small
+from curate.core.rows import Message, content_hash
+from curate.core.turntext import plain_messages
 
 MarkKind = Literal["keep", "drop", "correct", "none"]
 KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
 NONE: MarkKind = "none"
 FORM = '{"row_id": "web/a.jsonl:7", "content_hash": "9f...", "mark": "drop"}'
-TEXTS = ("response", "note", "at")
+TEXTS = ("rejected", "response", "note", "at")
+# Content hash of a text, and of a rejected answer where a mark is that of a pair.
+MarkKey = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Mark:
         response: the new response of a corrected row.
         note: why.
         at: when, in ISO 8601.
+        rejected: content hash of the rejected answer of a pair; None for all rows of the text.
         line: of the file; 0 for one that is not written yet.
     """
 
@@ -45,7 +53,13 @@ class Mark:
     response: str | None = None
     note: str | None = None
     at: str | None = None
+    rejected: str | None = None
     line: int = 0
+
+    @property
+    def key(self) -> MarkKey:
+        """Return what it is matched by."""
+        return self.content_hash, self.rejected
 
     def to_line(self) -> bytes:
         """Return it as a line of a file of marks."""
@@ -70,13 +84,38 @@ class MarkFile:
     torn: int | None = None
 
     @property
-    def marks(self) -> dict[str, Mark]:
-        """Return the marks that count, by content hash, in the order in which they were last set."""
-        last: dict[str, Mark] = {}
+    def marks(self) -> dict[MarkKey, Mark]:
+        """Return the marks that count, by their keys, in the order in which they were last set."""
+        last: dict[MarkKey, Mark] = {}
         for mark in self.lines:
-            last.pop(mark.content_hash, None)
-            last[mark.content_hash] = mark
+            last.pop(mark.key, None)
+            last[mark.key] = mark
         return {key: mark for key, mark in last.items() if mark.kind != NONE}
+
+
+def rejected_hash(rejected: Sequence[Message] | None) -> str | None:
+    """Return the content hash of the rejected answer of a row; None if it is no pair."""
+    return content_hash(plain_messages(rejected)) if rejected else None
+
+
+def mark_of(marks: Mapping[MarkKey, Mark], text: str, rejected: str | None) -> Mark | None:
+    """Return the mark of a row by its hashes: that of its pair, or else of its text."""
+    return marks.get((text, rejected)) or marks.get((text, None))
+
+
+def marks_of_rows(rows: pl.LazyFrame, marks: Mapping[MarkKey, Mark]) -> dict[str, Mark]:
+    """Return the marks of rows by their ids, in the order of the rows; those without are left out."""
+    texts = pl.Series(sorted({text for text, _ in marks}), dtype=pl.String).implode()
+    # Rows of old runs have no place for a rejected answer.
+    rejected = "rejected" if "rejected" in rows.collect_schema() else pl.lit(None)
+    table = rows.filter(pl.col("content_hash").is_in(texts)).select(
+        "row_id", "content_hash", rejected=rejected
+    )
+    return {
+        row_id: mark
+        for row_id, text, answer in table.collect().iter_rows()
+        if (mark := mark_of(marks, text, rejected_hash(answer)))
+    }
 
 
 def read_marks(path: Path, digest: str | None = None) -> MarkFile:

@@ -28,7 +28,7 @@ from curate.core.jsontypes import JSON
 from curate.core.numerals import counted
 from curate.core.runlock import locked
 from curate.judge.manual import LINES, ManualStage
-from curate.judge.marks import NONE, Mark, MarkFile, read_marks
+from curate.judge.marks import NONE, Mark, MarkFile, MarkKey, marks_of_rows, read_marks
 from curate.models.refusals import NAME as TEMPLATE
 from curate.runs.folder import MANIFEST, RunFolder, inside
 from curate.runs.publish import temporary_name
@@ -198,8 +198,8 @@ def _marks_made_rows(run: RunFolder) -> bool:
     return bool(new_rows.collect().height)
 
 
-def pending_marks(run: RunFolder) -> dict[str, Mark]:
-    """Return the marks beside a run that it has not read, by content hash; NONE for one taken back.
+def pending_marks(run: RunFolder) -> dict[MarkKey, Mark]:
+    """Return the marks beside a run that it has not read, by their keys; NONE for one taken back.
 
     Raises:
         UserError: a line is no mark.
@@ -208,32 +208,40 @@ def pending_marks(run: RunFolder) -> dict[str, Mark]:
         return {}
     current, applied = saved_marks(run).marks, _applied_marks(run)
     changed = {
-        text: mark
-        for text, mark in current.items()
-        if applied.get(text) != (mark.kind, mark.response)
+        key: mark for key, mark in current.items() if applied.get(key) != (mark.kind, mark.response)
     }
-    back = {text: Mark("", text, NONE) for text in applied if text not in current}
+    back = {key: _taken_back(*key) for key in applied if key not in current}
     return changed | back
 
 
-def _applied_marks(run: RunFolder) -> dict[str, tuple[str, str | None]]:
-    """Return the marks that the stages of a run have read: kind and response by content hash."""
+def _taken_back(text: str, rejected: str | None) -> Mark:
+    return Mark("", text, NONE, rejected=rejected)
+
+
+def _applied_marks(run: RunFolder) -> dict[MarkKey, tuple[str, str | None]]:
+    """Return the marks that the stages of a run have read: kind and response by their keys."""
     names = stage_names(run.config.stages)
     stages = zip(names, run.config.stages, strict=True)
     tables = [f"evidence/{n}-{LINES}" for n, stage in stages if isinstance(stage, ManualStage)]
     lines = [run.table(name).collect() for name in tables if run.has(name)]
-    return {text: (kind, response) for table in lines for text, kind, response in table.iter_rows()}
+    return {
+        # Older runs read no marks of pairs.
+        (line["content_hash"], line.get("rejected")): (line["mark"], line["response"])
+        for table in lines
+        for line in table.iter_rows(named=True)
+    }
 
 
 def left_out_rows(run: RunFolder) -> pl.Series:
     """Return the rows that are marked to drop or corrected since the run, which no plan takes."""
-    marks = [mark for mark in pending_marks(run).values() if mark.kind in LEFT_OUT]
+    marks = {key: mark for key, mark in pending_marks(run).items() if mark.kind in LEFT_OUT}
     rows = run.rows("pool") if marks else None
     if rows is None:
-        return pl.Series("row_id", [mark.row_id for mark in marks], dtype=pl.String)
-    texts = pl.Series([mark.content_hash for mark in marks], dtype=pl.String).implode()
-    marked = rows.filter(pl.col("content_hash").is_in(texts))
-    return marked.select("row_id").collect()["row_id"]
+        ids = [mark.row_id for mark in marks.values()]
+    else:
+        marks_by_row = marks_of_rows(rows, saved_marks(run).marks)
+        ids = [row_id for row_id, mark in marks_by_row.items() if mark.key in marks]
+    return pl.Series("row_id", ids, dtype=pl.String)
 
 
 def pending_line(run: RunFolder) -> str | None:

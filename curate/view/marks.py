@@ -1,7 +1,8 @@
 """Marks by hand: set in the table of rows and on a row's page, listed and taken back on their own."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,7 +18,15 @@ from curate.core.jsontypes import JSON
 from curate.core.params import Params
 from curate.core.rows import Message, prompt_text, response_text
 from curate.core.turntext import plain_messages
-from curate.judge.marks import NONE, Mark, MarkKind
+from curate.judge.marks import (
+    NONE,
+    Mark,
+    MarkKey,
+    MarkKind,
+    mark_of,
+    marks_of_rows,
+    rejected_hash,
+)
 from curate.report.differences import find_differences, view
 from curate.runs.folder import RunFolder
 from curate.runs.marks import marks_path, pending_marks, run_command, save_mark, saved_marks
@@ -58,9 +67,10 @@ class PreviewRequest(Params):
 
 
 class TextRequest(Params):
-    """The text whose mark is taken back."""
+    """The text whose mark is taken back, of a pair with its rejected answer."""
 
     content_hash: str = Field(min_length=1, max_length=64)
+    rejected: str | None = Field(None, max_length=64)
 
 
 @dataclass(frozen=True)
@@ -118,25 +128,21 @@ def download(request: Request, run: RunFolder) -> Response:
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
 
-def mark_lines(run: RunFolder, marks: Sequence[Mark], pending: set[str]) -> list[MarkLine]:
+def mark_lines(run: RunFolder, marks: Sequence[Mark], pending: set[MarkKey]) -> list[MarkLine]:
     """Return marks with what the run has of their rows."""
     rows = run.rows("pool")
-    counts: dict[str, int] = {}
-    prompts: dict[str, str] = {}
+    counts = Counter[MarkKey]()
+    prompts: dict[MarkKey, str] = {}
     if rows is not None and marks:
-        texts = pl.Series([mark.content_hash for mark in marks], dtype=pl.String).implode()
-        present = rows.filter(pl.col("content_hash").is_in(texts))
-        table = present.group_by("content_hash").agg(pl.len(), pl.col("messages").first()).collect()
-        for text, count, turns in table.iter_rows():
-            counts[text] = count
-            prompts[text] = shorten(prompt_text(turns), EXCERPT)
+        marks_by_row = marks_of_rows(rows, {mark.key: mark for mark in marks})
+        counts.update(mark.key for mark in marks_by_row.values())
+        first = {mark.key: row_id for row_id, mark in reversed(marks_by_row.items())}
+        ids = pl.Series(list(first.values()), dtype=pl.String).implode()
+        table = rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "messages").collect()
+        for row_id, turns in table.iter_rows():
+            prompts[marks_by_row[row_id].key] = shorten(prompt_text(turns), EXCERPT)
     return [
-        MarkLine(
-            mark,
-            counts.get(mark.content_hash, 0),
-            prompts.get(mark.content_hash, ""),
-            mark.content_hash in pending,
-        )
+        MarkLine(mark, counts[mark.key], prompts.get(mark.key, ""), mark.key in pending)
         for mark in marks
     ]
 
@@ -150,14 +156,17 @@ def set_mark(context: ViewContext, change: MarkRequest) -> dict[str, JSON]:
     Raises:
         UserError: the run has no such row, or the row cannot be corrected so.
     """
-    text, messages = find_row(context, change.row_id)
+    text, messages, rejected = find_row(context, change.row_id)
     response = None
     if change.mark == "correct":
         response = change.response or ""
         check_correction(messages, response)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     note = (change.note or "").strip() or None
-    mark = Mark(change.row_id, text, change.mark, response, note, at)
+    if change.mark == NONE and (own := mark_of(saved_marks(context.run).marks, text, rejected)):
+        # A mark of all rows of the text is taken back for all of them.
+        rejected = own.rejected
+    mark = Mark(change.row_id, text, change.mark, response, note, at, rejected)
     file = save_mark(context.run, mark)
     return {"row_id": change.row_id, "mark": change.mark, "count": len(file.marks)}
 
@@ -168,11 +177,11 @@ def undo_mark(run: RunFolder, change: TextRequest) -> dict[str, JSON]:
     Raises:
         UserError: there is no such mark.
     """
-    mark = saved_marks(run).marks.get(change.content_hash)
+    mark = saved_marks(run).marks.get((change.content_hash, change.rejected))
     if mark is None:
         raise UserError(f"no row with the text {change.content_hash} is marked")
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    file = save_mark(run, Mark(mark.row_id, mark.content_hash, NONE, at=at))
+    file = save_mark(run, replace(mark, kind=NONE, response=None, note=None, at=at))
     return {"row_id": mark.row_id, "mark": NONE, "count": len(file.marks)}
 
 
@@ -182,8 +191,8 @@ def marks_of(run: RunFolder, change: RowsRequest) -> dict[str, JSON]:
     if rows is None or not marks:
         return {"rows": {}}
     ids = pl.Series(change.rows, dtype=pl.String).implode()
-    table = rows.filter(pl.col("row_id").is_in(ids)).select("row_id", "content_hash").collect()
-    return {"rows": {i: marks[text].kind for i, text in table.iter_rows() if text in marks}}
+    marks_by_row = marks_of_rows(rows.filter(pl.col("row_id").is_in(ids)), marks)
+    return {"rows": {row_id: mark.kind for row_id, mark in marks_by_row.items()}}
 
 
 def mark_of_row(context: ViewContext, change: RowRequest) -> dict[str, JSON]:
@@ -192,8 +201,8 @@ def mark_of_row(context: ViewContext, change: RowRequest) -> dict[str, JSON]:
     Raises:
         UserError: the run has no such row.
     """
-    text, messages = find_row(context, change.row_id)
-    mark = saved_marks(context.run).marks.get(text)
+    text, messages, rejected = find_row(context, change.row_id)
+    mark = mark_of(saved_marks(context.run).marks, text, rejected)
     return {
         "mark": mark.kind if mark else NONE,
         "note": (mark.note if mark else None) or "",
@@ -208,7 +217,7 @@ def preview(context: ViewContext, change: PreviewRequest) -> dict[str, JSON]:
     Raises:
         UserError: the run has no such row.
     """
-    _, messages = find_row(context, change.row_id)
+    _, messages, _ = find_row(context, change.row_id)
     old = response_text(messages)
     differences = find_differences(old, change.response)
     # Texts that share hardly anything differ as a whole.
@@ -221,8 +230,8 @@ def preview(context: ViewContext, change: PreviewRequest) -> dict[str, JSON]:
     }
 
 
-def find_row(context: ViewContext, row_id: str) -> tuple[str, list[Message]]:
-    """Return the content hash and the turns of a row of the pool.
+def find_row(context: ViewContext, row_id: str) -> tuple[str, list[Message], str | None]:
+    """Return content hash and turns of a row of the pool, and the hash of its rejected answer.
 
     Raises:
         UserError: there is none, or the store has lost the rows.
@@ -234,13 +243,15 @@ def find_row(context: ViewContext, row_id: str) -> tuple[str, list[Message]]:
     if rows is None:
         raise UserError(f"{run.path}: the store has lost the rows; run `curate run` again")
     # A position is read faster than an id is found, if the pool is that of the ledger.
-    columns = rows.select("row_id", "content_hash", "messages")
+    rejected = "rejected" if "rejected" in rows.collect_schema() else pl.lit(None)
+    columns = rows.select("row_id", "content_hash", "messages", rejected=rejected)
     row = columns.slice(position, 1).collect()
     if row["row_id"].to_list() != [row_id]:
         row = columns.filter(pl.col("row_id") == row_id).collect()
     if not row.height:
         raise UserError(f"{run.path}: the store has not the row {row_id!r}; run `curate run` again")
-    return row["content_hash"][0], plain_messages(row["messages"][0])
+    _, text, messages, answer = row.row(0)
+    return text, plain_messages(messages), rejected_hash(answer)
 
 
 def check_correction(messages: Sequence[Message], response: str) -> None:

@@ -21,7 +21,7 @@ from curate.core.runrecord import StageRecord
 from curate.core.stage import APPENDED
 from curate.core.store import Store
 from curate.judge.manual import ManualStage
-from curate.judge.marks import Mark, MarkKind
+from curate.judge.marks import Mark, MarkKind, rejected_hash
 from tests.conftest import StoreRun, row, stored_rows, turns
 
 PAIRS = {
@@ -147,20 +147,35 @@ def test_a_corrected_pair_keeps_its_rejected_answer_unless_that_is_the_correctio
     ]  # fmt: skip
 
 
+WORSE = {"p": "one", "q": "two", "r": "one", "s": None, "t": "three"}
+
+
+def of_one_text(row_id: str, kind: MarkKind) -> Mark:
+    """Return the mark of a row of WORSE, all of which are of one text."""
+    answer = WORSE.get(row_id)
+    rejected = rejected_hash(turns("", answer)[1:]) if answer else None
+    return Mark(row_id, content_hash(turns("a", "b")), kind, rejected=rejected)
+
+
 @pytest.mark.parametrize(
-    ("marked", "gone"), [("p", "pr"), ("q", "q"), ("s", "pqrs"), ("x", "pqrs")]
-)
-def test_a_dropped_pair_takes_no_pair_with_another_rejected_answer_along(
-    run: StoreRun, tmp_path: Path, marked: str, gone: str
+    ("marks", "gone"),
+    [
+        ("p-", "pr"), ("q-", "q"), ("s-", "pqrst"), ("x-", "pqrst"), ("p-q-", "pqr"), ("q-p-", "pqr"),
+        ("s-p+", "qst"), ("p+s-", "qst"), ("p-p0q-", "q"),
+    ],
+)  # fmt: skip
+def test_each_pair_of_a_text_has_a_mark_of_its_own(
+    run: StoreRun, tmp_path: Path, marks: str, gone: str
 ) -> None:
-    answers = {"p": "one", "q": "two", "r": "one", "s": None}
     rows = [
         row(row_id, turns("a", "b"), rejected=answer and turns("", answer)[1:])
-        for row_id, answer in answers.items()
+        for row_id, answer in WORSE.items()
     ]
-    table = stored_rows(run.store, "pool", rows)
-    mark_of_row = Mark(marked, rows[0]["content_hash"], "drop")
-    evidence, _ = judged(run, stage_of(tmp_path, mark_of_row), table)
+    kinds: dict[str, MarkKind] = {"-": "drop", "+": "keep", "0": "none"}
+    stage = stage_of(
+        tmp_path, *(of_one_text(a, kinds[b]) for a, b in zip(marks[::2], marks[1::2], strict=True))
+    )
+    evidence, _ = judged(run, stage, stored_rows(run.store, "pool", rows))
     assert "".join(evidence.filter(~pl.col("keep"))["row_id"]) == gone
 
 

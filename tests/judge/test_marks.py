@@ -25,11 +25,13 @@ def test_the_last_line_of_a_text_counts_and_none_takes_a_mark_back(tmp_path: Pat
         tmp_path, line("a", "drop"), line("b", "keep"), "", line("a", "keep"), line("b", "none")
     )
     marks = read_marks(path).marks
-    assert [(text, mark.kind, mark.line) for text, mark in marks.items()] == [("a", "keep", 4)]
+    assert [(*key, mark.kind, mark.line) for key, mark in marks.items()] == [("a", None, "keep", 4)]
 
 
 def test_a_mark_reads_as_it_was_written(tmp_path: Path) -> None:
-    mark = Mark("web/a.jsonl:1", "a", "correct", "four\n\u202e", "was five", "2026-01-01T00:00:00Z")
+    mark = Mark(
+        "web/a.jsonl:1", "a", "correct", "four\n\u202e", "was five", "2026-01-01T00:00:00Z", "b"
+    )
     path = tmp_path / "marks.jsonl"
     path.write_bytes(mark.to_line())
     (read,) = read_marks(path).lines
@@ -40,13 +42,13 @@ def test_a_last_line_that_breaks_off_is_no_mark(tmp_path: Path) -> None:
     path = written(tmp_path, line("a", "drop"), '{"row_id": "web/a.js', end="")
     file = read_marks(path)
     assert file.torn == 2
-    assert list(file.marks) == ["a"]
+    assert list(file.marks) == [("a", None)]
 
 
 def test_a_last_line_without_a_line_end_is_a_mark(tmp_path: Path) -> None:
     file = read_marks(written(tmp_path, line("a", "drop"), end=""))
     assert file.torn is None
-    assert list(file.marks) == ["a"]
+    assert list(file.marks) == [("a", None)]
 
 
 @pytest.mark.parametrize(

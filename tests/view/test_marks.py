@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from starlette.testclient import TestClient
 
+from curate.config.recipe import Config
 from curate.judge.marks import Mark
+from curate.pipeline.curation import run_curation
 from curate.runs.folder import RunFolder, open_run
-from curate.runs.marks import marks_path, save_mark, saved_marks
+from curate.runs.marks import left_out_rows, marks_path, save_mark, saved_marks
 from curate.view.app import build_app
 from curate.view.context import open_context
 from curate.view.marks import MOST_RESPONSE
@@ -116,6 +119,53 @@ def test_a_mark_of_a_text_that_is_not_in_the_run_can_be_taken_back(
     assert client.post("/marks/undo", json={"content_hash": "0" * 32}).status_code == 200
     answer = client.post("/marks/undo", json={"content_hash": "0" * 32})
     assert "is marked" in answer.json()["error"]
+
+
+@pytest.fixture
+def pairs_client(tmp_path: Path) -> TestClient:
+    """Look at a run of two pairs of one text, and a plain row of another."""
+    answers = {"chosen": "A boat.", "rejected": "A stone."}
+    lines: list[dict[str, str]] = [
+        {"prompt": "What floats?", **answers},
+        {"prompt": "What floats?", **answers, "rejected": "An anvil."},
+        {"prompt": "What grows?", "completion": "A tree."},
+    ]
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe = {
+        "name": "pairs",
+        "pool": [{"path": str(tmp_path / "pool.jsonl"), "source": "web"}],
+        "store": str(tmp_path / "store"),
+    }
+    run_curation(Config.model_validate(recipe), tmp_path / "run")
+    return TestClient(build_app(open_context(tmp_path / "run")), base_url="http://127.0.0.1:8700")
+
+
+def test_each_pair_of_a_text_is_marked_by_itself(pairs_client: TestClient, tmp_path: Path) -> None:
+    ids = [f"web/pool.jsonl:{number}" for number in (1, 2, 3)]
+
+    def set_mark(row_id: str, kind: str) -> dict[str, str]:
+        change = {"row_id": row_id, "mark": kind}
+        assert pairs_client.post("/marks/set", json=change).status_code == 200
+        states: dict[str, str] = pairs_client.post("/marks/of", json={"rows": ids}).json()["rows"]
+        return states
+
+    assert set_mark(ids[0], "drop") == {ids[0]: "drop"}
+    assert set_mark(ids[1], "keep") == {ids[0]: "drop", ids[1]: "keep"}
+    run = open_run(tmp_path / "run")
+    assert left_out_rows(run).to_list() == [ids[0]]
+    page = pairs_client.get("/marks").text
+    assert "rows of this text" not in page
+    assert page.count("What floats?") == 2
+    assert set_mark(ids[0], "none") == {ids[1]: "keep"}
+    (mark,) = saved_marks(run).marks.values()
+    assert f'data-rejected="{mark.rejected}"' in pairs_client.get("/marks").text
+    change = {"content_hash": mark.content_hash, "rejected": mark.rejected}
+    assert pairs_client.post("/marks/undo", json=change).status_code == 200
+    assert kinds(run) == {}
+    # A mark of the whole text, as files of before have it, is taken back at any of its rows.
+    save_mark(run, Mark(ids[0], mark.content_hash, "drop"))
+    assert left_out_rows(run).to_list() == ids[:2]
+    assert set_mark(ids[1], "none") == {}
 
 
 # --- in a browser ---------------------------------------------------------------------------------

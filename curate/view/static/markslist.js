@@ -7,7 +7,8 @@ for (const button of document.querySelectorAll("[data-undo]")) {
     const line = button.closest("tr"), fault = document.getElementById("fault");
     fault.hidden = true;
     try {
-      await send("/marks/undo", { content_hash: line.dataset.text });
+      const { text, rejected = null } = line.dataset;
+      await send("/marks/undo", { content_hash: text, rejected });
       location.reload();
     } catch (error) {
       fault.textContent = explain(error);
