@@ -68,7 +68,7 @@ def _copy_sound(source: Path, copy: Path) -> str | None:
 
 
 def set_aside(reason: str) -> None:
-    """Move the database of past runs out of the way of a new one, and tell of it."""
+    """Move the database of past runs out of the way of a new one, and tell of it; one is kept."""
     source = prefect_folder() / DATABASE
     aside = source.with_name(ASIDE)
     try:
