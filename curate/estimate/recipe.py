@@ -63,7 +63,7 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
         if config.prove is not None:
             check_proof(config.prove, inputs, config.seed, makes_pairs=makes_pairs(config))
         if config.race is not None:
-            inputs |= _halves(inputs["eval"], config.seed, run)
+            inputs |= _halves(inputs["eval"], config, run)
         arms = {f"arm {name}": one.read(run) for name, one in proof_sets(config).items()}
         references = list(reference_lines(config, run))
         refused = refused_remark(config, inputs, run) if config.reads_base else None
@@ -77,10 +77,10 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
     return lines
 
 
-def _halves(eval_rows: Table, seed: int, run: StoreRunner) -> dict[str, Table]:
+def _halves(eval_rows: Table, config: Config, run: StoreRunner) -> dict[str, Table]:
     """Return the halves of an eval set by which a race chooses and its winner is judged."""
-    check_halves(eval_rows)
-    calls = {half: half_call(eval_rows, eval_rows, half, seed) for half in (CHOICE, VERDICT)}
+    check_halves(eval_rows, by_pairs=config.prove is not None and config.prove.by_pairs)
+    calls = {half: half_call(eval_rows, eval_rows, half, config.seed) for half in (CHOICE, VERDICT)}
     return {f"eval: {half}": run.result(call) for half, call in calls.items()}
 
 

@@ -22,7 +22,7 @@ from curate.models.preferences import PairRows, build_pairs
 from curate.models.training import tune_by
 from curate.models.weights import adaptable_model
 
-VERSION = 1
+VERSION = 2
 
 
 @cached_files(version=VERSION, name="finetune-pairs", wants=ONE_GPU)

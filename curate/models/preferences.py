@@ -4,7 +4,8 @@
     chosen   assistant: 4.           rejected   assistant: 5.
 
 Labelled are the tokens of these answers alone. Earlier turns of the assistant are part of the prompt of
-both, so that whatever they were learned for would cancel out.
+both, so that whatever they were learned for would cancel out. Where the length limit cuts both before
+they part, they are one text, and the row is no pair.
 """
 
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ def build_pairs(
     *,
     judges: bool = False,
 ) -> list[TokenizedPair]:
-    """Return pairs as ids and labels, in their order; UNPAIRED for None.
+    """Return pairs as ids and labels, in their order; UNPAIRED for None and for equal conversations.
 
     Args:
         tokenizer: with the chat template.
@@ -125,5 +126,10 @@ def build_pairs(
     chosen = build_examples(tokenizer, [p.chosen for p in given], max_length, judges=judges)
     # Which rows are kept was judged by the chosen answers alone.
     rejected = build_examples(tokenizer, [p.rejected for p in given], max_length, judges=True)
-    built = iter(map(TokenizedPair, chosen, rejected))
+    built = iter(map(_pair, chosen, rejected))
     return [UNPAIRED if pair is None else next(built) for pair in preferences]
+
+
+def _pair(chosen: TokenizedExample, rejected: TokenizedExample) -> TokenizedPair:
+    """Return a pair; UNPAIRED where the two differ in no token that is left of them."""
+    return UNPAIRED if chosen.ids == rejected.ids else TokenizedPair(chosen, rejected)

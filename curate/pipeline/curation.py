@@ -194,7 +194,8 @@ def read_inputs(run: Run) -> None:
     run.rows, run.target, run.prompts = read["pool"], read.get("target"), read.get("prompts")
     run.prior = read.get("prior")
     if run.config.race is not None:
-        check_halves(read["eval"])
+        prove = run.config.prove
+        check_halves(read["eval"], by_pairs=prove is not None and prove.by_pairs)
     run.eval, run.protected, run.watch = (read.get(name) for name in EVAL_SETS)
     if run.config.prove is not None:
         pairs = makes_pairs(run.config)

@@ -35,7 +35,7 @@ def proof_inputs(run: Run, settings: ProofSettings, half: str) -> ProofInputs:
         rendered,
         files=files,
         rankings={
-            name: pair_ranking(run, chosen.ranking, settings.values)
+            name: pair_ranking(run, chosen.ranking, settings.values, name)
             for name, chosen in run.selections.items()
             if name in named
         },

@@ -14,7 +14,7 @@ from curate.pipeline.selection import rank_scores
 from curate.proof.ablation import AblatedStage
 from curate.proof.halves import VERDICT
 from curate.proof.novelty import explore_novelty
-from curate.proof.preferences import pair_ranking
+from curate.proof.preferences import pair_ranking, ranking_learned
 from curate.proof.together import prove_together
 from curate.proof.values import NoveltyValues, ProofValues
 from curate.proof.verdict import NOT_MEASURED
@@ -30,7 +30,7 @@ def prove_selections(run: Run) -> Artifact | None:
     params = settings.values
     names = run.config.proved_names
     proved = {
-        name: (pair_ranking(run, c.ranking, params), c.params.budget)
+        name: (pair_ranking(run, c.ranking, params, name), c.params.budget)
         for name, c in run.selections.items()
         if name in names
     }
@@ -51,7 +51,7 @@ def _by_pairs(run: Run, stage: AblatedStage, prove: ProofValues) -> AblatedStage
     """Return a stage with what of the selection without it a proof trains on."""
     if stage.ranking is None:
         return stage
-    return replace(stage, ranking=pair_ranking(run, stage.ranking, prove))
+    return replace(stage, ranking=ranking_learned(run, stage.ranking, prove))
 
 
 def ablated_selections(run: Run) -> list[AblatedStage]:

@@ -106,7 +106,7 @@ def _hold_race(run: Run, params: RaceParams) -> None:
     def prove(chosen: Mapping[str, SelectionResult]) -> Artifact:
         values = settings.values
         candidates = {
-            name: RaceCandidate(one.params, pair_ranking(run, one.ranking, values))
+            name: RaceCandidate(one.params, pair_ranking(run, one.ranking, values, name))
             for name, one in chosen.items()
         }
         material = proof_inputs(run, settings, CHOICE)

@@ -18,6 +18,7 @@ from curate.proof.statistics import estimate, measure_spread
 IDLE = "it dropped no row, so without it the same rows are selected"
 REDUNDANT = "later stages drop what it drops, so without it the same rows are selected"
 UNCHANGED = "without it the same rows are selected"
+EMPTY = "without it no row is selected that fine-tunes could learn, so nothing was trained"
 
 
 def without_name(stage: str) -> str:
@@ -74,6 +75,8 @@ def _note(line: EarnedValues) -> str | None:
             f"without it {line['leaking']:,} rows that hold prompts of eval or watch sets are selected, "
             "so nothing was trained: add the stage {method: leaks}"
         )
+    if line["changed"]:
+        return EMPTY
     if not line["dropped"] + line["new_rows"]:
         return IDLE
     return UNCHANGED if line["back"] + line["new_rows"] else REDUNDANT

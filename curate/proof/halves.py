@@ -10,6 +10,7 @@ import polars as pl
 
 from curate.core.calls import CachedCall, Counted, Table, cached
 from curate.core.errors import UserError
+from curate.core.preferences import is_pair
 from curate.core.rows import normalise, prompt_text
 
 VERSION = 1
@@ -65,17 +66,23 @@ def _prompt_keys(rows: pl.DataFrame, seed: int) -> pl.Series:
     return pl.Series([digest.hexdigest() for digest in digests], dtype=pl.String)
 
 
-def check_halves(eval_rows: Table) -> None:
+def check_halves(eval_rows: Table, *, by_pairs: bool = False) -> None:
     """Fail where an eval set is too small to be halved.
+
+    Args:
+        eval_rows: the eval set.
+        by_pairs: whether models are measured on its pairs alone.
 
     Raises:
         UserError: it is; how many examples a race needs.
     """
     rows = eval_rows.read()
-    prompts = _prompt_keys(rows, 0).n_unique()
+    if by_pairs:
+        rows = rows.filter(is_pair())
+    prompts, what = _prompt_keys(rows, 0).n_unique(), "pairs" if by_pairs else "examples"
     if prompts < 2 * LEAST:
         raise UserError(
-            f"target.eval has {rows.height} examples with {prompts} different prompts, so that one half "
+            f"target.eval has {rows.height} {what} with {prompts} different prompts, so that one half "
             f"of it would have {prompts // 2}; select.method: race needs {LEAST} in each half, by one "
             f"of which it chooses and by the other the winner is judged: give at least {2 * LEAST} "
             "different prompts, or name one method"

@@ -12,6 +12,7 @@ import polars as pl
 
 from curate.core.calls import Table
 from curate.core.errors import UserError, named_key
+from curate.core.preferences import is_pair
 from curate.core.rows import prompt_text, response_text
 from curate.models.load import find_model
 from curate.proof.functions import KEY, load_function
@@ -25,7 +26,6 @@ from curate.proof.written import draw_examples
 from curate.proof.written_metrics import check_metric, written_examples
 
 LOG = logging.getLogger("curate")
-IS_PAIR = pl.col("rejected").list.len().fill_null(0) > 0
 HELD_OUT = {"eval": "target.eval", "watch": "prove.watch"}
 
 
@@ -53,7 +53,7 @@ def check_proof(
     check_inputs(prove.model_dump()["metric"], sets, read, seed)
     if prove.by_pairs:
         _check_pairs(read["eval"].read(["row_id", "rejected"]))
-        if not makes_pairs and not read["pool"].scan().select(IS_PAIR.any()).collect().item():
+        if not makes_pairs and not read["pool"].scan().select(is_pair().any()).collect().item():
             raise UserError(
                 f"prove.objective: none of the {read['pool'].height:,} rows of the pool has a rejected "
                 "answer, so there is nothing that dpo could learn: give preference pairs, make some, or "
@@ -63,7 +63,7 @@ def check_proof(
 
 def _check_pairs(eval_rows: pl.DataFrame) -> None:
     """Check that an eval set has pairs, and tell how many of its examples are none."""
-    unpaired = eval_rows.filter(~IS_PAIR)
+    unpaired = eval_rows.filter(~is_pair())
     if unpaired.height == eval_rows.height:
         raise UserError(
             f"target.eval: none of the {eval_rows.height:,} examples has a rejected answer, and with "

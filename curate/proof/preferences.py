@@ -23,6 +23,7 @@ import polars as pl
 from curate.core.calls import Counted, Table, cached
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
+from curate.core.preferences import is_pair
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts
 from curate.core.tables import rows_at_once
@@ -35,31 +36,37 @@ from curate.models.preferences import PAIR, Preference, build_pairs, preferences
 from curate.proof.values import ProofValues
 
 LOG = logging.getLogger("curate")
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 2_000
 
 
-def pair_ranking(run: ScoreRun, ranking: Table, prove: ProofValues) -> Table:
-    """Return what of a ranking a proof trains on: all of it, or with `objective: dpo` its pairs.
+def pair_ranking(run: ScoreRun, ranking: Table, prove: ProofValues, name: str) -> Table:
+    """Return what of a selection's ranking a proof trains on, as `ranking_learned`.
 
     Raises:
         UserError: no selected row is a pair.
     """
+    learned = ranking_learned(run, ranking, prove)
     if "beta" not in prove:
-        return ranking
-    pairs = run(
-        ranked_pairs, ranking, run.rows, template_source(run.base), prove["lora"]["max_length"]
-    )
-    counts = pairs.artifact.counts
+        return learned
+    counts = learned.artifact.counts
     if not counts["selected_pairs"]:
         raise UserError(
-            f"prove.objective: none of the {counts['selected']:,} selected rows has a rejected answer, "
-            "so there is nothing that dpo could learn: select from preference pairs, or leave the "
-            "objective out"
+            f"prove.objective: {name}: none of the {counts['selected']:,} selected rows has a rejected "
+            "answer, so there is nothing that dpo could learn: select from preference pairs, or leave "
+            "the objective out"
         )
     if sentence := _unpaired_sentence(counts):
-        LOG.warning("proof: %s", sentence)
-    return pairs
+        LOG.warning("proof: %s: %s", name, sentence)
+    return learned
+
+
+def ranking_learned(run: ScoreRun, ranking: Table, prove: ProofValues) -> Table:
+    """Return what of a ranking a proof trains on: all of it, or with `objective: dpo` its pairs."""
+    if "beta" not in prove:
+        return ranking
+    limit = prove["lora"]["max_length"]
+    return run(ranked_pairs, ranking, run.rows, template_source(run.base), limit)
 
 
 @cached(version=VERSION, name="pair-ranking")
@@ -78,7 +85,7 @@ def ranked_pairs(
     ranked = table.lazy().select("row_id")
     pairs = (
         rows.scan()
-        .filter(pl.col("rejected").list.len() > 0)
+        .filter(is_pair())
         .select("row_id", *PAIR)
         .join(ranked, on="row_id", how="semi", maintain_order="left")
     )
@@ -108,15 +115,15 @@ def _tokens(tokenizer: Any, pair: Preference | None, max_length: int) -> int:
 def likelihoods(
     eval: Artifact, max_length: int, model: ModelSource, tuned: Artifact | None = None
 ) -> pl.DataFrame:
-    """Return eval_id, chosen, rejected: log p of both answers; null where there is no label of both."""
+    """Return eval_id, chosen, rejected: log p of both answers; null where these are no pair."""
     tokenizer = load_tokenizer(model.folder, model.trust)
     rows = Table(eval, "rows").read(["row_id", *PAIR])
     pairs = build_pairs(tokenizer, preferences_of(rows), max_length, judges=model.judges)
     numbers = answer_likelihoods(load_measured(tuned, model), pairs)
     columns = {"chosen": numbers[:, 0], "rejected": numbers[:, 1]}
     table = pl.DataFrame({"eval_id": rows["row_id"], **columns})
-    complete = pl.all_horizontal(pl.col(*columns).is_not_nan())
-    return table.with_columns(pl.when(complete).then(pl.col(name)) for name in columns)
+    labelled = pl.Series([pair.labelled for pair in pairs], dtype=pl.Boolean)
+    return table.with_columns(pl.when(labelled).then(pl.col(name)) for name in columns)
 
 
 @cached(version=VERSION, name="pair-measure")

@@ -153,7 +153,7 @@ def _prove_once(
     sizes: Sizes | None,
 ) -> Artifact:
     """Return a proof, or why there is none; of the verdict alone where a later look has to decide."""
-    prove, limit = design.prove, design.prove["lora"]["max_length"]
+    prove = design.prove
     model = tuned_model(run, prove["base"])
     drawn = run(arms, selection, design.runs, run.seed, row_tokens(prove), sizes)
     further = _other_arms(run, selection, material, design)
@@ -162,9 +162,9 @@ def _prove_once(
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run(write_refusal, leaks, prove)
     labels = count_labels(run, drawn, run.rows, material.scored, model, prove)
-    for sentence, many in label_sentences(labels.read(), limit):
+    for sentence, many in label_sentences(labels.read(), prove):
         LOG.log(logging.WARNING if many else logging.INFO, "proof: %s", sentence)
-    if label_faults(labels.read(), limit):
+    if label_faults(labels.read(), prove):
         return run(write_unmeasured, leaks, labels, prove)
     training = make_training(run, model, material, prove)
     setting = setting_of(

@@ -30,7 +30,7 @@ from curate.proof.metrics import Metric, deciding_metric
 from curate.proof.proof import ProofInputs, make_training
 from curate.proof.results import TrainedModels, tuned_names
 from curate.proof.standings import Gains, read_gains, run_rounds, write_race
-from curate.proof.trainable import count_labels
+from curate.proof.trainable import count_labels, learned_part
 from curate.proof.training import Training, tuned_model
 from curate.proof.values import ProofValues
 
@@ -70,8 +70,7 @@ def race(
     material = replace(material, files={}, rankings={}, watch=None, stages=())
     _check_leaks(run, listed, material, settings)
     model = tuned_model(run, settings["base"])
-    limit = settings["lora"]["max_length"]
-    _check_labels(count_labels(run, listed, run.rows, material.scored, model, settings), limit)
+    _check_labels(count_labels(run, listed, run.rows, material.scored, model, settings), settings)
     training = make_training(run, model, material, settings)
     LOG.info(
         "race: %d candidates, %d rounds, up to %d fine-tunes, each measured on the %d examples of one "
@@ -140,19 +139,20 @@ def _check_leaks(
     )
 
 
-def _check_labels(labels: Table, max_length: int) -> None:
+def _check_labels(labels: Table, settings: ProofValues) -> None:
     """Fail where a candidate selects nothing to learn from, or too few examples have a score."""
-    limit = f"within prove.lora.max_length ({max_length:,} tokens)"
+    max_length, learned = settings["lora"]["max_length"], learned_part(settings)
+    limit = f"{learned} within prove.lora.max_length ({max_length:,} tokens)"
     for line in labels.read().to_dicts():
         left = line["rows"] - line["unlabelled"]
         if line["name"] == "eval" and left < LEAST:
             raise UserError(
                 f"target.eval: of the half that select.method: race chooses by, {left} of "
-                f"{line['rows']} examples have a response {limit}; it needs {LEAST}: raise that limit "
+                f"{line['rows']} examples have {limit}; it needs {LEAST}: raise that limit "
                 "or give more examples"
             )
         if not left:
             raise UserError(
-                f"select.of: none of the {line['rows']:,} rows that {line['name']} selects has a "
-                f"response {limit}, so nothing would be trained; raise that limit"
+                f"select.of: none of the {line['rows']:,} rows that {line['name']} selects has "
+                f"{limit}, so nothing would be trained; raise that limit"
             )

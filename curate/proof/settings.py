@@ -25,6 +25,7 @@ from curate.proof.values import ProofValues, WatchSetValues
 LOG = logging.getLogger("curate")
 # Of watch sets: nats, and a share of the examples.
 MARGIN, SHARE_MARGIN = 0.02, 0.1
+BETA = 0.1
 PAIR_METRICS = (PAIR_LOSS.name, PAIR_ACCURACY.name)
 
 
@@ -161,7 +162,7 @@ class ProofSettings(Params):
         "preference pairs, which the eval set is of too",
     )
     beta: float = Field(
-        0.1, gt=0, description="for objective dpo: how strongly it holds a model to what it was"
+        BETA, gt=0, description="for objective dpo: how strongly it holds a model to what it was"
     )
     then: Annotated[
         Literal["target"] | ThenFile | None,
@@ -245,6 +246,8 @@ class ProofSettings(Params):
         if not self.by_pairs:
             if self.metric in PAIR_METRICS:
                 raise ValueError(f"metric {self.metric} goes with `objective: dpo`")
+            if self.beta != BETA:
+                raise ValueError("beta goes with `objective: dpo`")
             return self
         responses = {"then": self.then is not None, "novelty": self.novelty is not None}
         if given := [key for key, is_given in responses.items() if is_given]:

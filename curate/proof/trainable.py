@@ -27,7 +27,7 @@ from curate.models.training import read_messages
 from curate.proof.arms import ARMS
 from curate.proof.values import ProofValues
 
-VERSION = 1
+VERSION = 2
 ARM_NAMES = {
     "selected": "the selection",
     "random_rows": "the control in rows",
@@ -71,8 +71,8 @@ def labels(
 ) -> Counted[pl.DataFrame]:
     """Return name (an arm, or "eval"), seed, rows, unlabelled.
 
-    Where pairs are trained on, a row needs a label of both answers, and eval examples that are no pairs
-    are not among them.
+    Where pairs are trained on, a row needs labels of two answers that differ, and eval examples that are
+    no pairs are not among them.
     """
     drawn = arms.read(["arm", "seed", "row_id"])
     ids = drawn["row_id"].unique(maintain_order=True).to_list()
@@ -122,32 +122,37 @@ def _labelled_pairs(
     return labelled(read_preferences([rows], row_ids)), labelled(held_out)
 
 
-def label_faults(labels: pl.DataFrame, max_length: int) -> list[str]:
+def learned_part(prove: ProofValues) -> str:
+    """Return what of a row fine-tunes learn."""
+    return "two answers that differ" if "beta" in prove else "a response"
+
+
+def label_faults(labels: pl.DataFrame, prove: ProofValues) -> list[str]:
     """Return why the proof cannot measure anything: an arm without a step, no example to score."""
-    why = f"within {max_length:,} tokens (prove.lora.max_length)"
+    why = f"{learned_part(prove)} within {prove['lora']['max_length']:,} tokens (prove.lora.max_length)"
     empty = labels.filter(pl.col("rows") == pl.col("unlabelled"))
     faults = [
-        f"none of the {rows:,} rows of {ARM_NAMES[arm]} has a response {why}, so nothing "
-        "would be trained"
+        f"none of the {rows:,} rows of {ARM_NAMES[arm]} has {why}, so nothing would be trained"
         for arm, rows in empty.select("name", "rows").iter_rows()
         if arm in ARMS
     ]
     faults += [
-        f"none of the {rows:,} eval examples has a response {why}"
+        f"none of the {rows:,} eval examples has {why}"
         for rows in empty.filter(name="eval")["rows"]
     ]
     return list(dict.fromkeys(faults))
 
 
-def label_sentences(labels: pl.DataFrame, max_length: int) -> list[tuple[str, bool]]:
+def label_sentences(labels: pl.DataFrame, prove: ProofValues) -> list[tuple[str, bool]]:
     """Return what is to be told of rows and examples without a label, and whether these are many."""
-    sentences = []
+    max_length, sentences = prove["lora"]["max_length"], []
+    lacking = "no two answers that differ" if "beta" in prove else "no response token"
     for name in (*ARMS, "eval"):
         rows, lost = labels.filter(name=name).select("rows", "unlabelled").sum().row(0)
         if lost:
             what = "eval examples have" if name == "eval" else f"rows of {ARM_NAMES[name]} have"
             sentence = (
-                f"{lost:,} of {rows:,} {what} no response token within {max_length:,} tokens "
+                f"{lost:,} of {rows:,} {what} {lacking} within {max_length:,} tokens "
                 "(prove.lora.max_length) and count for nothing"
             )
             sentences.append((sentence, lost > MANY * rows))

@@ -78,7 +78,7 @@ class ProofTables(TableGroup):
 def write_unmeasured(out: Path, leaks: Artifact, labels: Table, prove: ProofValues) -> Counts:
     """Write a proof.json that says why nothing could be trained or scored."""
     table = labels.read()
-    faults = label_faults(table, prove["lora"]["max_length"])
+    faults = label_faults(table, prove)
     sentence = f"Not measured: {'; '.join(faults)}. Raise that limit, or use shorter rows."
     write_json(
         out / "proof.json",
@@ -158,7 +158,8 @@ def describe_proof(
         "arms": _arm_table(arms, models, scored, metrics),
         "comparisons": comparisons,
         "questions": describe_questions(tables.questions.artifact.counts, scored),
-        "style": describe_style(comparisons, main),
+        # Of pairs neither the measure nor what is learned is the loss of chosen answers.
+        "style": None if "beta" in prove else describe_style(comparisons, main),
         "others": describe_others(scored, design.others, metrics[0]),
         "spread": orjson.loads(tables.spread.file(FILE).read_bytes()),
         "rank": asdict(rank),

@@ -83,11 +83,15 @@ def test_a_row_without_a_rejected_answer_is_no_pair(tiny: Path) -> None:
     assert [pair.labelled for pair in pairs] == [True, True, False]
 
 
-def test_a_pair_is_unlabelled_where_the_limit_leaves_nothing_of_one_answer(tiny: Path) -> None:
+def test_a_row_is_no_pair_where_the_limit_cuts_both_answers_before_they_part(tiny: Path) -> None:
     whole, *_ = built(tiny)
-    start = next(i for i, token in enumerate(whole.chosen.labels) if token != IGNORED)
-    assert [built(tiny, length)[0].labelled for length in (start, start + 1)] == [False, True]
-    assert len(built(tiny, start + 1)[0].rejected.ids) == start + 1
+    sides = zip(whole.chosen.ids, whole.rejected.ids, strict=False)
+    parting = next(i for i, (one, other) in enumerate(sides) if one != other)
+    # Both answers begin with "It is", which is labelled.
+    assert whole.chosen.labels[parting - 1] != IGNORED
+    assert [built(tiny, length)[0].labelled for length in (parting, parting + 1)] == [False, True]
+    assert built(tiny, parting)[0] == UNPAIRED
+    assert len(built(tiny, parting + 1)[0].rejected.ids) == parting + 1
 
 
 def test_the_identity_follows_both_answers_and_the_order(store: Store) -> None:

@@ -95,3 +95,15 @@ def test_too_few_prompts_are_refused_with_the_number_that_is_needed(store: Store
     assert said.startswith("target.eval has 100 examples with 35 different prompts")
     assert "needs 18 in each half" in said
     assert "give at least 36 different prompts" in said
+
+
+def test_of_a_race_by_pairs_the_pairs_of_an_eval_set_count_alone(store: Store) -> None:
+    texts = [f"{i}" for i in range(3 * LEAST)]
+    rows = [
+        {**one, "rejected": turns("", "no")[1:] if i < LEAST else None}
+        for i, one in enumerate(examples(texts))
+    ]
+    table = stored_rows(store, "eval", rows)
+    check_halves(table)
+    with pytest.raises(UserError, match=r"^target\.eval has 18 pairs with 18 different prompts"):
+        check_halves(table, by_pairs=True)

@@ -19,6 +19,7 @@ import torch
 from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.pipeline.curation import run_curation
+from curate.proof.earnings import EMPTY
 from curate.report.data import gather
 from tests.test_cli import CommandResult, curate
 
@@ -164,6 +165,23 @@ def test_rows_that_are_no_pairs_are_in_no_arm_and_are_told(tiny: Path, tmp_path:
     )
     plain = {f"pool/pool.jsonl:{i}" for i in (1, 2, 3)}
     assert plain.isdisjoint(drawn["row_id"])
+
+
+def test_a_stage_without_which_no_pair_is_selected_is_told_and_not_trained(
+    tiny: Path, tmp_path: Path
+) -> None:
+    settings = recipe(tmp_path, tiny, draws=2, seeds=1, ablate=True, written=0)
+    lines = (tmp_path / "pool.jsonl").read_text().splitlines()
+    # Eight times what the one target example says, and no pair: first where they are not dropped.
+    twins = [{"prompt": "Which river is t1?", "response": "river"}] * 8
+    (tmp_path / "target.jsonl").write_text(json.dumps(twins[0]))
+    (tmp_path / "pool.jsonl").write_text("\n".join([*lines, *map(json.dumps, twins)]))
+    settings["stages"] = ["exact"]
+    proof = run_curation(Config.model_validate(settings), tmp_path / "run").proof
+    assert proof is not None
+    [stage] = proof["ablation"]["stages"]
+    assert stage["changed"] == 7
+    assert stage["note"] == EMPTY
 
 
 def test_a_selection_without_pairs_stops_before_anything_is_trained(

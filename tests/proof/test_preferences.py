@@ -55,6 +55,7 @@ def test_a_proof_by_responses_keeps_the_keys_that_it_had() -> None:
         ({**DPO, "arms": ["selected", "random", "target_plus"]}, "'target_plus' trains on rows"),
         ({**DPO, "arms": ["selected", "random", {"name": "o", "path": "o"}]}, "'o' trains on"),
         ({**DPO, "beta": 0}, "greater than 0"),
+        ({"beta": 0.3}, "beta goes with `objective: dpo`"),
     ],
 )
 def test_what_does_not_go_with_an_objective_is_refused(settings: Any, said: str) -> None:
@@ -92,13 +93,13 @@ class PairRun(RowsRun):
         table = pl.DataFrame({"row_id": names, "rank": [1, 2, 3, 4], "tokens": [9, 9, 9, 9]})
         ranking = table.with_columns(selected=pl.col("row_id").is_in(selected))
         prove = ProofSettings.model_validate({**DPO, "lora": {"max_length": max_length}}).values
-        return pair_ranking(self, stored_table(self.store, "ranking", ranking), prove)
+        return pair_ranking(self, stored_table(self.store, "ranking", ranking), prove, "embed")
 
 
 def test_a_proof_by_responses_trains_on_the_ranking_as_it_is(store: Store, tiny: Path) -> None:
     ranking = stored_table(store, "ranking", pl.DataFrame({"row_id": ["long"]}))
     run = PairRun(store=store, model=tiny)
-    assert pair_ranking(run, ranking, ProofSettings().values) is ranking
+    assert pair_ranking(run, ranking, ProofSettings().values, "embed") is ranking
 
 
 def test_pairs_alone_are_ranked_with_the_tokens_of_both_conversations(
@@ -123,7 +124,7 @@ def test_selected_rows_that_are_no_pairs_are_told(
     run = PairRun(store=store, model=tiny)
     counts = run.ranked("other", "plain").artifact.counts
     said = "1 of 2 selected rows have no rejected answer and are not trained on"
-    assert said in caplog.text
+    assert f"embed: {said}" in caplog.text
     prove = ProofSettings.model_validate(DPO).values
     described = describe_pairs(prove, counts)
     assert (described["selected"], described["pairs"]) == (2, 1)
@@ -133,7 +134,7 @@ def test_selected_rows_that_are_no_pairs_are_told(
 
 
 def test_a_selection_without_pairs_is_refused(store: Store, tiny: Path) -> None:
-    with pytest.raises(UserError, match="none of the 1 selected rows has a rejected answer"):
+    with pytest.raises(UserError, match="embed: none of the 1 selected rows has a rejected"):
         PairRun(store=store, model=tiny).ranked("plain")
 
 
