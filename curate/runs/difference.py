@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from curate.core.preferences import is_pair, rejected_text
 from curate.runs.folder import RunFolder
 from curate.runs.funnel import gather_funnel
 from curate.runs.verdict_text import ProofFigures, read_verdict
@@ -92,11 +93,11 @@ def rows_of_one(one: RunFolder, other: RunFolder, column: str = BY_TEXT) -> pl.D
         row_id, source, origin, rank, and what became of the row in the other run: `fate`, which is
         NOT_THERE where its pool has no such row of this id, `stage` and `reason`.
     """
-    keys = other.table("selected").select(column)
+    keys = _by_text(other.table("selected")).select(column)
     ranks = one.table("ledger").select("row_id", "rank")
     fates, on = _fates(other)
     return (
-        one.table("selected")
+        _by_text(one.table("selected"))
         .join(keys, on=column, how="anti")
         .select("row_id", "content_hash", "source", "origin")
         .join(ranks, on="row_id", how="left")
@@ -108,6 +109,14 @@ def rows_of_one(one: RunFolder, other: RunFolder, column: str = BY_TEXT) -> pl.D
     )
 
 
+def _by_text(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows with a column BY_TEXT in which pairs with other rejected answers differ."""
+    if "rejected" not in rows.collect_schema():
+        return rows
+    rejected = pl.when(is_pair()).then(rejected_text().hash().cast(pl.String))
+    return rows.with_columns(pl.concat_str(BY_TEXT, rejected, ignore_nulls=True).alias(BY_TEXT))
+
+
 def _fates(run: RunFolder) -> tuple[pl.LazyFrame, list[str]]:
     """Return the fates of a run's rows, and the columns that a row of another run is found by.
 
@@ -116,7 +125,7 @@ def _fates(run: RunFolder) -> tuple[pl.LazyFrame, list[str]]:
     fates, pool = run.table("ledger").select("row_id", "fate", "stage", "reason"), run.rows("pool")
     if pool is None:
         return fates, [BY_ID]
-    return fates.join(pool.select(BY_ID, BY_TEXT), on=BY_ID), [BY_ID, BY_TEXT]
+    return fates.join(_by_text(pool).select(BY_ID, BY_TEXT), on=BY_ID), [BY_ID, BY_TEXT]
 
 
 def _settings(one: dict[str, Any], other: dict[str, Any]) -> Iterator[SettingDifference]:
@@ -177,7 +186,8 @@ def _steps(one: RunFolder, other: RunFolder) -> Iterator[StepCounts]:
 
 def _overlaps(one: RunFolder, other: RunFolder) -> Iterator[SelectionOverlap]:
     """Yield how many rows both select, by their ids and by their texts."""
-    tables = [run.table("selected").select(BY_ID, BY_TEXT).collect() for run in (one, other)]
+    selected = [_by_text(run.table("selected")) for run in (one, other)]
+    tables = [table.select(BY_ID, BY_TEXT).collect() for table in selected]
     for column in (BY_ID, BY_TEXT):
         left, right = (table[column].unique() for table in tables)
         both = int(left.is_in(right.implode()).sum())

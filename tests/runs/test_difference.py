@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from curate.config.recipe import Config
+from curate.pipeline.curation import run_curation
 from curate.runs.difference import (
     BY_ID,
     BY_TEXT,
     NOT_THERE,
+    SelectionOverlap,
     compare_runs,
     difference_lines,
     rows_of_one,
@@ -123,3 +127,24 @@ def test_the_terminal_says_what_the_record_holds(run: RunFolder, other: RunFolde
     assert f" {difference.overlaps[0].both} " in line
     assert text.endswith("A: not proved\nB: not proved")
     assert "The recipes are the same." in "\n".join(difference_lines(compare_runs(run, run)))
+
+
+def run_of_pairs(folder: Path, *rejected: str) -> RunFolder:
+    folder.mkdir()
+    lines = [{"prompt": "What floats?", "chosen": "A boat.", "rejected": text} for text in rejected]
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    settings = {
+        "name": "pairs",
+        "pool": [{"path": str(folder / "pool.jsonl"), "source": "web"}],
+        "store": str(folder / "store"),
+    }
+    return open_run(run_curation(Config.model_validate(settings), folder / "run").folder)
+
+
+def test_pairs_with_other_rejected_answers_are_other_rows(tmp_path: Path) -> None:
+    one = run_of_pairs(tmp_path / "1", "A stone.", "An anvil.")
+    two = run_of_pairs(tmp_path / "2", "A coin.", "An anvil.", "A nail.")
+    overlaps = {o.column: o for o in compare_runs(one, two).overlaps}
+    assert overlaps[BY_TEXT] == SelectionOverlap(BY_TEXT, 1, 1, 2)
+    alone = rows_of_one(one, two)
+    assert alone.select("row_id", "fate").rows() == [("web/pool.jsonl:1", NOT_THERE)]
