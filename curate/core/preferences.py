@@ -18,7 +18,7 @@ from typing import TypedDict
 import orjson
 import polars as pl
 
-from curate.core.rows import Message
+from curate.core.rows import Message, content_hash
 from curate.core.turntext import plain_messages, text_of_turn
 
 DECIMALS = 6
@@ -54,6 +54,11 @@ def rejected_answer(
 ) -> RejectedAnswer:
     """Return the rejected answer of a row, without turns if it is no pair."""
     return RejectedAnswer(plain_messages(rejected or ()), chosen_turns_of(messages, meta))
+
+
+def rejected_hash(rejected: Sequence[Message] | None) -> str | None:
+    """Return the content hash of the rejected answer of a row; None if it is no pair."""
+    return content_hash(plain_messages(rejected)) if rejected else None
 
 
 def pair_note(how: str, rejected_id: str, margin: float) -> PairNote:

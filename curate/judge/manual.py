@@ -41,7 +41,7 @@ from curate.core.localfiles import digest_bytes
 from curate.core.methods import method
 from curate.core.numerals import counted
 from curate.core.pins import PINNED
-from curate.core.preferences import without_equal_answers
+from curate.core.preferences import rejected_hash, without_equal_answers
 from curate.core.reasons import Reason
 from curate.core.rows import Message, content_hash
 from curate.core.run import StepRun
@@ -60,7 +60,6 @@ from curate.judge.marks import (
     marks_of_rows,
     read_bytes,
     read_marks,
-    rejected_hash,
 )
 
 LOG = logging.getLogger("curate")

@@ -10,7 +10,7 @@ preference pair has the content hash of its answer that was not chosen in `rejec
 pairs with both answers alone; pairs of one text without a mark of their own have that of the text.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,8 +20,7 @@ import polars as pl
 
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_small
-from curate.core.rows import Message, content_hash
-from curate.core.turntext import plain_messages
+from curate.core.preferences import rejected_hash
 
 MarkKind = Literal["keep", "drop", "correct", "none"]
 KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
@@ -91,11 +90,6 @@ class MarkFile:
             last.pop(mark.key, None)
             last[mark.key] = mark
         return {key: mark for key, mark in last.items() if mark.kind != NONE}
-
-
-def rejected_hash(rejected: Sequence[Message] | None) -> str | None:
-    """Return the content hash of the rejected answer of a row; None if it is no pair."""
-    return content_hash(plain_messages(rejected)) if rejected else None
 
 
 def mark_of(marks: Mapping[MarkKey, Mark], text: str, rejected: str | None) -> Mark | None:

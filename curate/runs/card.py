@@ -33,9 +33,9 @@ from curate.selectors.race import RaceParams
 class CardSubject:
     """The rows that a card is of.
 
-    rows: source, origin, content_hash. splits: how many rows each has. recipe: what makes them. own:
-    whether they are the run's own selection, which alone a proof has judged. funnel: None where the
-    run's counts do not hold for them. rehearsed: rows of earlier training among them.
+    rows: source, origin, content_hash, rejected. splits: how many rows each has. recipe: what makes
+    them. own: whether they are the run's own selection, which alone a proof has judged. funnel: None
+    where the run's counts do not hold for them. rehearsed: rows of earlier training among them.
     """
 
     rows: pl.DataFrame
@@ -49,7 +49,7 @@ class CardSubject:
 
 def own_subject(run: RunFolder, splits: Mapping[str, int]) -> CardSubject:
     """Return the run's own selection."""
-    rows = exported_rows(run).select("source", "origin", "content_hash")
+    rows = exported_rows(run)
     rehearsed = rehearsed_count(run)
     return CardSubject(
         rows, splits, run.config, run.select, gather_funnel(run), rehearsed=rehearsed

@@ -9,6 +9,7 @@ import yaml
 
 from curate.config.recipe import PLACES, Config
 from curate.core.escape import code, visible
+from curate.core.preferences import has_pairs, rejected_hash
 from curate.pool.trainer_recipes import FOLDER as RECIPES
 from curate.runs.folder import RunFolder
 from curate.runs.public_paths import public_path, with_public_paths
@@ -71,6 +72,8 @@ def reproduce_lines(run: RunFolder, recipe: Config, rows: pl.DataFrame) -> Itera
     yield "Save the recipe below as `recipe.yaml`, next to the files that it names, and run"
     yield from ("", "```console", "curate check recipe.yaml", "curate run recipe.yaml", "```", "")
     yield f"The rows have the digest `{rows_digest(rows)}` (BLAKE2b of their content hashes, sorted)."
+    if has_pairs(rows.lazy()):
+        yield "Behind the hash of a preference pair stands that of its rejected answer."
     versions = run.manifest.get("versions", {})
     if versions:
         listed = ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -91,8 +94,10 @@ def _recipe_text(recipe: Config) -> str:
 
 
 def rows_digest(rows: pl.DataFrame) -> str:
-    """Return a digest of the contents of rows, whatever their order."""
+    """Return a digest of the contents of rows, whatever their order; of pairs of both answers."""
     digest = hashlib.blake2b(digest_size=16)
-    for content in rows["content_hash"].sort():
+    rejected = rows["rejected"].to_list() if "rejected" in rows.columns else [None] * rows.height
+    pairs = zip(rows["content_hash"], rejected, strict=True)
+    for content in sorted(text + (rejected_hash(answer) or "") for text, answer in pairs):
         digest.update(content.encode())
     return digest.hexdigest()

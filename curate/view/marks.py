@@ -16,6 +16,7 @@ from curate.core.errors import UserError
 from curate.core.escape import shorten, visible
 from curate.core.jsontypes import JSON
 from curate.core.params import Params
+from curate.core.preferences import rejected_hash
 from curate.core.rows import Message, prompt_text, response_text
 from curate.core.turntext import plain_messages
 from curate.judge.marks import (
@@ -25,7 +26,6 @@ from curate.judge.marks import (
     MarkKind,
     mark_of,
     marks_of_rows,
-    rejected_hash,
 )
 from curate.report.differences import find_differences, view
 from curate.runs.folder import RunFolder

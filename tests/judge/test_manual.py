@@ -16,12 +16,13 @@ from curate.core.calls import Table
 from curate.core.derived_rows import derived_id
 from curate.core.errors import UserError
 from curate.core.ledger import judge_rows
+from curate.core.preferences import rejected_hash
 from curate.core.rows import content_hash
 from curate.core.runrecord import StageRecord
 from curate.core.stage import APPENDED
 from curate.core.store import Store
 from curate.judge.manual import ManualStage
-from curate.judge.marks import Mark, MarkKind, rejected_hash
+from curate.judge.marks import Mark, MarkKind
 from tests.conftest import StoreRun, row, stored_rows, turns
 
 PAIRS = {

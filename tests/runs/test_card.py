@@ -26,6 +26,7 @@ from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
 from curate.runs.training_files import export_alternative, export_run
 from curate.runs.verdict_text import verdict_lines
+from tests.conftest import frame, row, turns
 from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [{"method": "exact"}, FUZZY, LEAKS]
@@ -144,6 +145,16 @@ def test_the_recipe_of_the_card_makes_the_rows_again(
     again = finish(load_config(tmp_path / "recipe.yaml"), tmp_path / "again")
     assert rows_digest(pl.read_parquet(again / "selected.parquet")) in text
     assert f"polars {pl.__version__}" in text
+
+
+def test_the_digest_is_that_of_both_answers_of_pairs() -> None:
+    plain = frame([row("a", turns("p", "c")), row("b", turns("q", "c"))])
+    digests = {
+        rows_digest(frame([row("a", turns("p", "c"), rejected=turns("", worse)[1:])]))
+        for worse in ("x", "y", "x ")
+    }
+    assert len(digests) == 2
+    assert rows_digest(plain) == rows_digest(plain.drop("rejected")) == rows_digest(plain[::-1])
 
 
 def test_an_export_of_the_run_has_the_card_of_the_run(
