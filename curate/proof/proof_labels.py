@@ -56,7 +56,7 @@ METRIC_MEANINGS: Mapping[str, str] = {
     "pair_loss": "How far a model is from preferring the chosen answers of held-out pairs: the loss of "
     "DPO, 0.693 where it prefers neither more than the untuned model does; lower is better.",
     "pair_accuracy": "The share of held-out pairs, from 0 to 1, whose chosen answer has gained more "
-    "likelihood over the untuned model than the rejected one; higher is better, 0.5 is none.",
+    "likelihood over the untuned model than the rejected one; higher is better, 0.5 if none has.",
     "lm_eval": "The mean over the items of the tasks, by the first metric of each; higher is better.",
     "function": "The mean of what the recipe's own function returns; higher is better.",
     "gold_margin": "How far the right option lies ahead: the log of its share among the options, by "

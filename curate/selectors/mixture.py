@@ -52,10 +52,10 @@ from curate.selectors.sources_section import sources_section
 from curate.selectors.trials import Trial
 from curate.selectors.turns import interleave, weighted_round_robin
 
-VERSION = 1
+VERSION = 2
 SALT = 0x3117
 PLAIN = ("source", "origin")
-EFFECTS, WEIGHT = "sources", "weight"
+EFFECTS = "sources"
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -141,21 +141,38 @@ class MixtureSelector(Selector):
     ) -> NDArray[np.float64]:
         if self.weights != EFFECTS:
             return find_weights(names, sizes, self)
-        if WEIGHT not in scores.columns:
+        weight = self._stored_weight(scores)
+        effects = scores.group_by(self.by).agg(pl.col(weight).first()).sort(self.by)
+        return effects[weight].to_numpy().astype(np.float64)
+
+    def _stored_weight(self, scores: pl.DataFrame) -> str:
+        """Return the column with the effects of the groups.
+
+        Raises:
+            UserError: there are none, or those of other groups.
+        """
+        if (column := weight_column(self.by)) not in scores.columns:
             raise UserError(
-                "select.weights: effects of the groups are not stored; run the recipe with --set "
-                f"select.weights={EFFECTS}"
+                f"select.weights: effects of groups by {self.by} are not stored; run the recipe with "
+                f"--set select.weights={EFFECTS} --set select.by={self.by}"
             )
-        effects = scores.group_by(self.by).agg(pl.col(WEIGHT).first()).sort(self.by)
-        return effects[WEIGHT].to_numpy().astype(np.float64)
+        return column
 
     def unscored(self, scores: pl.DataFrame) -> pl.Series:
         """Return why a row's group has no weight by a trial; else a draw needs no scores."""
-        return scores["reason"] if self.weights == EFFECTS else every_row_counts(scores)
+        if self.weights != EFFECTS:
+            return every_row_counts(scores)
+        self._stored_weight(scores)
+        return scores["reason"]
 
     def section(self, record: SelectionRecord) -> Section | None:
         """Return the groups with their trials, where there are some, and the scores."""
         return sources_section(record)
+
+
+def weight_column(by: str) -> str:
+    """Return the column of the effects of these groups; others may be asked for in a plan."""
+    return f"weight_by_{by}"
 
 
 @cached(version=VERSION, name="score-mixture")
@@ -176,15 +193,15 @@ def scores(
 def weighted_scores(out: Path, listed: Table, choice: Table, by: str) -> Counts:
     """Write scores.parquet, the listed rows with weight and reason, and groups.parquet.
 
-    weight is the effect of a row's group, 0 where that is below 0; reason says why the group has none.
+    weight_by_... is the effect of a row's group, 0 where that is below 0; reason says why it has none.
 
     Raises:
         UserError: no group helps the target examples.
     """
-    groups = choice.read()
+    groups, column = choice.read(), weight_column(by)
     weight = pl.when(pl.col("reason").is_null()).then(pl.col("effect").clip(lower_bound=0))
-    weights = groups.select(pl.col("group").alias(by), "reason", weight.fill_null(0).alias(WEIGHT))
-    if not (weights[WEIGHT] > 0).any():
+    weights = groups.select(pl.col("group").alias(by), "reason", weight.fill_null(0).alias(column))
+    if not (weights[column] > 0).any():
         raise UserError(
             f"select.weights: {groups['effect'].count()} groups were tried, and none of them lowers the "
             "loss of the target examples; try more of them (select.trial.top), or give other weights"

@@ -24,6 +24,7 @@ from curate.pipeline.curation import run_curation
 from curate.report.data import gather
 from curate.runs.folder import open_run
 from curate.selectors.mixture import MixtureSelector, weighted_scores
+from curate.selectors.selection import rank_rows
 from curate.selectors.source_choice import HARMS, UNTRIED, choices
 from tests.conftest import row, stored_table, turns
 from tests.report.sections import blocks_of
@@ -178,6 +179,9 @@ def test_a_cap_above_all_groups_changes_nothing() -> None:
     assert ranked(table, "mixture", cap=600, seed=3) == ranked(table, "mixture", seed=3)
 
 
+TOKENS = pl.DataFrame(
+    {"row_id": [], "tokens": []}, schema={"row_id": pl.String, "tokens": pl.Int64}
+)
 EFFECTS: dict[str, list[float | None]] = {
     "web": [0.3, 0.1, 0.5], "book": [0.1, -0.1, 0.3], "chat": [-0.2, -0.3, -0.1],
     "news": [-0.1, -0.3, 0.1],
@@ -218,18 +222,25 @@ def test_shares_are_the_effects_of_trials(store: Store) -> None:
     assert set(order[80:]) == {"news"}
 
 
+def test_effects_of_other_groups_are_no_weights_and_missing_ones_are_told(store: Store) -> None:
+    """A run by sources has origins too, and a plan may ask for them; one by other shares has none."""
+    budget = Budget(rows=1)
+    by_origin = MixtureSelector(weights="sources", by="origin", budget=budget)
+    said = "effects of groups by origin are not stored; run .*select.weights=sources .*select.by=origin"
+    with pytest.raises(UserError, match=said):
+        rank_rows(tried(store, EFFECTS).read(), TOKENS, by_origin, 0)
+    plain = table_of(SIZES).with_columns(
+        nearest_id=pl.lit(None, pl.String), score=pl.lit(None, pl.Float64)
+    )
+    with pytest.raises(UserError, match="effects of groups by source are not stored"):
+        rank_rows(plain, TOKENS, MixtureSelector(weights="sources", budget=budget), 0)
+
+
 def test_a_trial_without_any_help_gives_no_weights(store: Store) -> None:
     with pytest.raises(
         UserError, match=r"select.weights: 1 groups were tried, and none .*trial.top"
     ):
         tried(store, {"web": [-0.1, -0.3, 0.1]})
-
-
-def test_effects_that_were_not_measured_are_told() -> None:
-    with pytest.raises(
-        UserError, match=r"effects of the groups are not stored.*select.weights=sources"
-    ):
-        ranked(table_of(SIZES), "mixture", weights="sources")
 
 
 def test_weights_by_trials_need_a_target_and_cost_what_trials_cost() -> None:
