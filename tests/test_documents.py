@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from markdown_it import MarkdownIt
 from curate.cli import app
 from curate.config.loading import load_config
 from curate.config.recipe import Config
-from curate.core.methods import METHODS, Method, find_method, load_plugin, methods_in
+from curate.core.methods import METHODS, PLUGIN, Method, find_method, load_plugin, methods_in
 from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.core.yamltext import load_yaml
@@ -69,7 +70,8 @@ def own_methods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.write_text(blocks(OWN_METHODS.read_text(encoding="utf-8"), "python")[0])
     load_plugin(path)
     yield path
-    del METHODS["selector"]["questions"]
+    # A worker may come back to this file, and then makes another folder.
+    del METHODS["selector"]["questions"], sys.modules[f"{PLUGIN}{path.stem}"]
 
 
 @pytest.mark.parametrize("part", RECIPES)
