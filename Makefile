@@ -21,6 +21,8 @@ DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 # A file's tests stay together: they share servers, finished runs and loaded models.
 SLOW_TESTS := pytest -n auto --dist loadfile
+# These take processes and ports of their own, with a limit to how long a step of theirs may take.
+FLOW_TESTS := tests/flows tests/orchestration
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test fast python lint docs lock audit bench chromium vllm trainers floors clean
@@ -31,7 +33,8 @@ quickstart: .venv/installed
 test: export HYPOTHESIS_PROFILE ?= ci
 test: .venv/developed lint chromium
 	$(FAST)
-	.venv/bin/python -m $(SLOW_TESTS) -m "system or model"
+	.venv/bin/python -m $(SLOW_TESTS) -m "system or model" $(FLOW_TESTS:%=--ignore %)
+	.venv/bin/python -m pytest -m "system or model" $(FLOW_TESTS)
 
 fast: .venv/developed
 	$(FAST)
@@ -106,14 +109,15 @@ trainers: .venv/developed
 FLOOR_TESTS := tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
   tests/pool/test_partworkers.py tests/pool/test_remote.py tests/runs/test_bucket_runs.py tests/models/test_hub.py \
   tests/pool/test_hubonline.py tests/llm/engines/test_openai.py tests/answers/test_mathanswers.py \
-  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py \
-  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
-  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
+  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py
 floors: export HYPOTHESIS_PROFILE ?= floors
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
 	.venv-floors/bin/python -m $(SLOW_TESTS) -m "system and not model" $(FLOOR_TESTS)
 	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
+	.venv-floors/bin/python -m pytest -m "system and not model" \
+	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
+	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt
 	$(call start,-floors)

@@ -67,12 +67,12 @@ def engine(
     """Yield an engine of two processes; it leaves none behind, and listens to no other machine."""
     store = Store(tmp_path_factory.mktemp("store"))
     settings = RunSettings.model_validate({"on": request.param, "workers": 2})
-    before = descendants()
+    before, ports = descendants(), listening()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPO))
         with open_engine(settings, store) as submit:
             yield OpenEngine(store, submit)
-            assert listening() <= {"127.0.0.1", "::1"}
+            assert {address for address, _ in listening() - ports} <= {"127.0.0.1", "::1"}
     _, alive = psutil.wait_procs(descendants() - before, timeout=600)
     assert alive == []
 
@@ -83,11 +83,11 @@ def descendants() -> set[psutil.Process]:
     return {one for one in family if "resource_tracker" not in " ".join(one.cmdline())}
 
 
-def listening() -> set[str]:
-    """Return the addresses that this process and those it started listen at."""
+def listening() -> set[tuple[str, int]]:
+    """Return the addresses and ports that this process and those it started listen at."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return {
-        connection.laddr.ip.removeprefix("::ffff:")
+        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
         for process in family
         for connection in process.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
