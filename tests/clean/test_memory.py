@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from curate.clean.heuristics import measures
 from curate.core.calls import Table
 from curate.core.store import Store
 from tests.conftest import Computed, frame, row, turns
-from tests.orchestration.workplace import environment
+from tests.peakmemory import peak_of
 
 FEW, MANY = 100_000, 1_000_000
 GROUP_ROWS = 8_192
@@ -30,8 +29,6 @@ stage, rows, prepared = pickle.loads(Path(sys.argv[1]).read_bytes())
 with tempfile.TemporaryDirectory() as out:
     counts = run_stage(Path(out), StageInputs(rows), {"method": stage}, [], prepared)
 assert counts["rows_in"] == rows.height, counts
-(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
-print(int(peak.split()[1]) * 1024)
 """
 
 
@@ -45,14 +42,7 @@ def peak_bytes(folder: Path, stage: str, count: int) -> int:
     prepared = {measures.NAME: in_groups(store, measures.NAME, measured)}
     job = folder / f"{count}.pickle"
     job.write_bytes(pickle.dumps((stage, in_groups(store, "rows", rows), prepared)))
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(job)],
-        env=environment() | {"POLARS_MAX_THREADS": "1"},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return int(done.stdout)
+    return peak_of(CHILD, job)
 
 
 def in_groups(store: Store, name: str, table: pl.DataFrame) -> Table:

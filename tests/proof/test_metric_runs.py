@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 import pytest
-import torch
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
@@ -40,14 +38,6 @@ def config_of(folder: Path, tiny: Path, *, options: bool, **prove: Any) -> Confi
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
     return small_proof(folder, tiny, **{"written": 0, **prove})
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

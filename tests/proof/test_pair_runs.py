@@ -7,14 +7,12 @@ has the former alone, a random draw both, so that training on the selection, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 import pytest
-import torch
 
 from curate.config.recipe import Config
 from curate.core.errors import UserError
@@ -58,14 +56,6 @@ def recipe(folder: Path, tiny: Path, plain: int = 0, **prove: Any) -> dict[str, 
             "objective": "dpo", "draws": 5, "seeds": 2, "written": 2, "lora": LORA, **prove
         },
     }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

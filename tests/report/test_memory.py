@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import frame, row, turns
-from tests.orchestration.workplace import environment
+from tests.peakmemory import peak_of
 
 FEW, MANY, SELECTED = 100_000, 500_000, 10
 GROUP_ROWS = 8_192
@@ -26,8 +25,6 @@ from curate.runs.folder import RunFolder
 folder = Path(sys.argv[1])
 run = RunFolder(folder, json.loads((folder / "manifest.json").read_bytes()))
 gather_embedded_rows(run)
-(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
-print(int(peak.split()[1]) * 1024)
 """
 
 
@@ -53,14 +50,7 @@ def peak_bytes(folder: Path, count: int) -> int:
         fate=fate, stage=pl.lit("exact"), reason=pl.lit("exact_duplicate"), score=pl.lit(0.5),
         duplicate_of=pl.lit("pool/file.jsonl:0"), rank=place,
     ).write_parquet(folder / "ledger.parquet", row_group_size=GROUP_ROWS)  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder)],
-        env=environment() | {"POLARS_MAX_THREADS": "1"},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return int(done.stdout)
+    return peak_of(CHILD, folder)
 
 
 @pytest.mark.system

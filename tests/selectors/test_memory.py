@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from curate.core.calls import Table
 from curate.core.store import Store
 from tests.conftest import Computed
-from tests.orchestration.workplace import environment
+from tests.peakmemory import peak_of
 
 FEW, MANY, EXAMPLES = 100_000, 600_000, 20
 # Similarities are 80 of these, ids 55. With further copies of them it was 428 and 602.
@@ -41,8 +40,6 @@ else:
     select = EmbedSelector.model_validate({"method": "embed", "budget": {"rows": 10}})
     data = SelectionInputs(rows, scores, tokens, {})
     write_selection(Path(out), data, select.model_dump(mode="json"), 0, select.version)
-(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
-print(int(peak.split()[1]) * 1024)
 """
 
 
@@ -70,14 +67,7 @@ def peak_bytes(folder: Path, what: str, count: int) -> int:
     ]
     job = folder / f"{count}.pickle"
     job.write_bytes(pickle.dumps((what, str(out), *tables)))
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(job)],
-        env=environment() | {"POLARS_MAX_THREADS": "1"},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return int(done.stdout)
+    return peak_of(CHILD, job)
 
 
 def _stored(store: Store, name: str, table: pl.DataFrame) -> Table:
