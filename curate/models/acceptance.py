@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from curate.core.reasons import Reason
 from curate.core.rows import Message
-from curate.models.chat import has_label, refusal
+from curate.models.chat import ask_template, has_label, refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,10 +35,10 @@ def find_fault(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
 ) -> tuple[Reason, str] | None:
     """Return why a conversation cannot be learned from in a chat template, None if it can."""
-    words = refusal(tokenizer, messages)
-    if words is not None:
-        return Reason.TEMPLATE_REFUSED, words
-    if not has_label(tokenizer, messages):
+    answer = ask_template(tokenizer, messages)
+    if answer.refusal is not None:
+        return Reason.TEMPLATE_REFUSED, answer.refusal
+    if not has_label(tokenizer, answer):
         return Reason.TEMPLATE_REWRITTEN, "no response is as it was"
     return None
 

@@ -44,25 +44,44 @@ def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) ->
     return apply_template(tokenizer, messages)
 
 
-def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
-    """Return the words with which the chat template refuses a conversation; None if it takes it.
+@dataclass(frozen=True)
+class TemplateAnswer:
+    """What a chat template makes of a conversation: its text, or the words with which it refuses it.
 
-    One of which it silently leaves a turn out is not taken either: what is said then is ours.
+    messages: as the template saw them.
+    """
+
+    messages: Sequence[Message]
+    text: str
+    refusal: str | None = None
+
+
+def ask_template(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> TemplateAnswer:
+    """Return what the chat template makes of a conversation.
+
+    One of which it silently leaves a turn out is refused as well: what is said then is ours.
 
     Raises:
         UserError: the template itself is broken, whatever the conversation.
     """
     messages, _ = _escaped(tokenizer, messages)
     try:
-        render(tokenizer, messages)
+        text = render(tokenizer, messages)
     except TemplateSyntaxError as error:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} is broken: {one_line(error)}"
         ) from error
     except template_faults() as error:
-        return one_line(error)
+        return TemplateAnswer(messages, "", one_line(error))
     part = omitted_part(tokenizer, messages)
-    return None if part is None else f"it leaves the {part} out"
+    return TemplateAnswer(messages, text, None if part is None else f"it leaves the {part} out")
+
+
+def refusal(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str | None:
+    """Return the words with which the chat template refuses a conversation; None if it takes it."""
+    return ask_template(tokenizer, messages).refusal
 
 
 def _escaped(
@@ -74,10 +93,9 @@ def _escaped(
     return (placed, None) if escaper is None else (escaper.messages(placed), escaper)
 
 
-def has_label(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> bool:
+def has_label(tokenizer: "PreTrainedTokenizerBase", answer: TemplateAnswer) -> bool:
     """Return whether a rendered conversation holds any of its responses, so that it can be labelled."""
-    messages, _ = _escaped(tokenizer, messages)
-    return any(locate_responses(tokenizer, messages, render(tokenizer, messages)))
+    return any(locate_responses(tokenizer, answer.messages, answer.text))
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> str:

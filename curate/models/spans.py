@@ -17,9 +17,11 @@ assistant writes ({% generation %}), that is taken, without the header that some
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
+import orjson
 from jinja2 import TemplateError
 
 from curate.core.rows import Message, turn_text
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 # Templates look for such tags in contents, to cut reasoning out or to tell tool turns.
 TAG = re.compile(r"([<\[◁]/?[A-Za-z_|][^<>\[\]◁▷\s]{0,40}[>\]▷])")
+# With which a template writes today's date.
+CLOCK = "strftime_now"
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -196,7 +200,7 @@ def locate_turns(
     for roles in (None, (role,)):
         # Templates write tool turns as JSON, say: then only the role's own texts are marked.
         marked = mark(messages, _template(tokenizer), roles)
-        places = marked.places(_render(tokenizer, marked.messages) or "", text)
+        places = marked.places(_render_letters(tokenizer, marked.messages) or "", text)
         if places is not None:
             return [
                 _extent(letters, places)
@@ -277,6 +281,26 @@ def _render(
         return apply_template(tokenizer, messages, prompt=prompt)
     except template_faults():
         return None
+
+
+def _render_letters(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
+) -> str | None:
+    """Return a conversation with marked texts in the template, as `_render` does.
+
+    Rows that differ in their texts alone are one conversation of letters, which is rendered once.
+    """
+    template = _template(tokenizer)
+    if CLOCK in template:
+        return _render(tokenizer, messages)
+    return _rendering_of(tokenizer, template, orjson.dumps(list(messages)))
+
+
+@lru_cache(maxsize=256)
+def _rendering_of(
+    tokenizer: "PreTrainedTokenizerBase", template: str, messages: bytes
+) -> str | None:
+    return _render(tokenizer, orjson.loads(messages))
 
 
 def template_faults() -> tuple[type[Exception], ...]:

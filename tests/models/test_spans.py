@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
+from transformers.utils import chat_template_utils
 
 from curate.core.rows import Message
 from curate.models.chat import IGNORED, build_example, refusal, render, render_prompt
@@ -269,6 +271,18 @@ def test_a_turn_that_the_template_rewrites_has_no_label(tiny: Path) -> None:
     assert labelled(tokenizer, turns("a", "b", "c", "d")) == ["d<|im_end|>"]
     tokenizer.chat_template = CHATML.replace("m['content']", "m['content'] | upper")
     assert labelled(tokenizer, turns("a", "b")) == []
+
+
+def test_the_same_rows_have_the_same_labels_tomorrow(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tokenizer_of(tiny, "chatml")
+    tokenizer.chat_template = "{{ strftime_now('%d') }}" + CHATML
+    for day in ("01", "02"):
+        clock = SimpleNamespace(now=lambda day=day: SimpleNamespace(strftime=lambda _: day))
+        monkeypatch.setattr(chat_template_utils, "datetime", clock)
+        assert render(tokenizer, turns("a", "b")).startswith(day)
+        assert labelled(tokenizer, turns("a", "b")) == ["b<|im_end|>"]
 
 
 @pytest.mark.model
