@@ -278,7 +278,7 @@ def test_the_same_rows_have_the_same_labels_tomorrow(
 ) -> None:
     tokenizer = tokenizer_of(tiny, "chatml")
     tokenizer.chat_template = "{{ strftime_now('%d') }}" + CHATML
-    for day in ("01", "02"):
+    for day in ("01", "02", "03"):
         clock = SimpleNamespace(now=lambda day=day: SimpleNamespace(strftime=lambda _: day))
         monkeypatch.setattr(chat_template_utils, "datetime", clock)
         assert render(tokenizer, turns("a", "b")).startswith(day)
