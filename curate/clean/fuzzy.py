@@ -335,6 +335,9 @@ def _candidates(
     earlier = pl.LazyFrame({"row": pl.Series(np.unique(copies), dtype=pl.UInt32)})
     alone = keys.join(earlier, on="row", how="anti", maintain_order="left")
     count = _count(alone)
+    if count * len(keys.collect_schema()) <= BUCKET_KEYS:
+        # All of them are few enough to be held: the files are read once, and not for each band.
+        alone = alone.collect().lazy()
     for name, other in zip(bands, [*bands[1:], bands[0]], strict=True):
         # A single band is its own neighbour.
         for bucket in _buckets(alone.select("row", key=name, other=other), "key", count):

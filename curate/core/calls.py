@@ -20,6 +20,7 @@ its function by module and name, and says which artifacts it opens (`reads`) and
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from curate.core.jsontypes import JSON
 from curate.core.keyed import Keyed
 from curate.core.store import Artifact, Computation, Counts, Store, key_of
-from curate.core.tables import read_table, scan_table, write_table
+from curate.core.tables import read_table, scan_table, table_rows, write_table
 from curate.core.wants import ONE_CORE, Wants, WantsOf
 from curate.core.workload import SharedPass
 
@@ -116,7 +117,7 @@ class Cached(Generic[P, T]):
         Raises:
             TypeError: the arguments are not those of the function.
         """
-        bound = self.signature().bind(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         call = CachedCall(self, bound.arguments, self.name, self.version)
         names = call.names
@@ -124,6 +125,7 @@ class Cached(Generic[P, T]):
             raise TypeError(f"{self.__name__}: a group has a table of an argument's name: {names}")
         return call
 
+    @cached_property
     def signature(self) -> inspect.Signature:
         """Return the parameters of a call."""
         return inspect.signature(self.function)
@@ -167,6 +169,7 @@ class CachedFiles(Cached[P, Artifact]):
         counts: Counts = self.function(out, *args, **kwargs)
         return counts
 
+    @cached_property
     def signature(self) -> inspect.Signature:
         """Return the parameters of a call: all but the folder."""
         signature = inspect.signature(self.function)
@@ -300,7 +303,7 @@ class CachedCall(Generic[T]):
 
     def _flat(self) -> Iterator[tuple[str, Any]]:
         """Yield the arguments by name, the fields of a group for the group, without what is absent."""
-        parameters = self.function.signature().parameters
+        parameters = self.function.signature.parameters
         for name, value in self.arguments.items():
             if isinstance(value, TableGroup):
                 yield from ((n, member) for n, member in vars(value).items() if member)
@@ -353,7 +356,7 @@ def _write(out: Path, name: str, result: Any) -> int:
     if isinstance(result, pl.DataFrame | pl.LazyFrame):
         path = out / f"{name}.parquet"
         write_table(result, path)
-        return int(scan_table(path).select(pl.len()).collect().item())
+        return table_rows(path)
     if isinstance(result, np.ndarray):
         np.save(out / f"{name}.npy", result, allow_pickle=False)
         return len(result)

@@ -93,6 +93,12 @@ def table_schema(path: str | Path) -> pl.Schema:
     return scan_table(path).collect_schema()
 
 
+def table_rows(path: str | Path) -> int:
+    """Return the number of a Parquet file's rows, which stands at its end."""
+    rows: int = pq.read_metadata(path).num_rows
+    return rows
+
+
 def write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     """Write a frame, or a lazy one piece by piece as it is computed, to a Parquet file.
 

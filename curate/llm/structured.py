@@ -6,8 +6,10 @@ anew with another seed, the second time with the validator's words in the conver
 gets twice the tokens, once; then it is a failure with its class.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -99,10 +101,19 @@ class Answer:
 
 def check_schema(schema: Mapping[str, JSON]) -> None:
     """Raise UserError if this is no JSON Schema."""
+    fault = _schema_fault(json.dumps(schema))
+    if fault is not None:
+        raise UserError(f"not a JSON schema: {fault}")
+
+
+@lru_cache(maxsize=256)
+def _schema_fault(schema: str) -> str | None:
+    """Return what is wrong with a JSON text as a schema; every step of a run checks the same few."""
     try:
-        jsonschema.Draft202012Validator.check_schema(dict(schema))
+        jsonschema.Draft202012Validator.check_schema(json.loads(schema))
     except jsonschema.SchemaError as error:
-        raise UserError(f"not a JSON schema: {error.message} (at {error.json_path})") from error
+        return f"{error.message} (at {error.json_path})"
+    return None
 
 
 def judge(call: Call, completion: Completion) -> Answer:

@@ -97,7 +97,10 @@ def bucket_pairs(keys: pl.DataFrame) -> NDArray[np.uint64]:
     Args:
         keys: key, other (orders the rows of one bucket, similar ones together) and row.
     """
-    shared = keys[repeated(keys["key"].to_numpy())].sort("key", "other", "row")
+    places = repeated(keys["key"].to_numpy())
+    if not len(places):
+        return np.empty(0, dtype=np.uint64)
+    shared = keys[places].sort("key", "other", "row")
     key, row = shared["key"].to_numpy(), shared["row"].to_numpy().astype(np.uint64)
     pairs = []
     for step in range(1, BUCKET + 1):
@@ -106,7 +109,7 @@ def bucket_pairs(keys: pl.DataFrame) -> NDArray[np.uint64]:
             break
         left, right = row[:-step][equal], row[step:][equal]
         pairs.append(np.minimum(left, right) << np.uint64(32) | np.maximum(left, right))
-    return np.concatenate(pairs) if pairs else np.empty(0, dtype=np.uint64)
+    return np.concatenate(pairs)
 
 
 def distinct(parts: Iterable[NDArray[np.uint64]]) -> NDArray[np.uint64]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +14,7 @@ from curate.core.errors import UserError
 from curate.core.sql import parse_expression
 from curate.selectors.planner import named_stages
 from curate.selectors.random import RandomSelector
+from tests.httpserver import serving
 
 NAMES = st.sampled_from(
     ["tokens", "source", "Übung", "fuzzy.score", '"rules.x"', 'a."b c"', "`d`", "date"]
@@ -157,17 +157,15 @@ def test_a_condition_opens_no_address_and_no_file(tmp_path: Path, place: str) ->
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
-    for address in (f"http://127.0.0.1:{server.server_port}/x.csv", str(tmp_path / "secret.csv")):
-        for text in (
-            f"read_csv('{address}') = 1",
-            f"tokens IN (SELECT a FROM read_csv('{address}'))",
-            f"tokens = (SELECT a FROM scan_csv('{address}'))",
-        ):
-            plan = {"filter": text} if place == "filter" else {"shares": [{"by": text}]}
-            with pytest.raises(UserError, match="is not read"):
-                named_stages(RandomSelector.model_validate({"budget": {"rows": 1}, **plan}))
-    server.shutdown()
+    with serving(Handler) as server:
+        for address in (f"{server}/x.csv", str(tmp_path / "secret.csv")):
+            for text in (
+                f"read_csv('{address}') = 1",
+                f"tokens IN (SELECT a FROM read_csv('{address}'))",
+                f"tokens = (SELECT a FROM scan_csv('{address}'))",
+            ):
+                plan = {"filter": text} if place == "filter" else {"shares": [{"by": text}]}
+                with pytest.raises(UserError, match="is not read"):
+                    named_stages(RandomSelector.model_validate({"budget": {"rows": 1}, **plan}))
     assert not requests
