@@ -12,11 +12,12 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
 from curate.core.store import Artifact
+from curate.pool.bigfiles import cut_file
+from curate.pool.cuts import GroupRange, LineRange
 from curate.pool.files import PoolFile, digest_url, find_files
 from curate.pool.hubaddress import parse_address
 from curate.pool.hubrepo import HubFiles, find_hub_files
 from curate.pool.layouts.template import check_template
-from curate.pool.linecuts import LineRange, cut_file
 from curate.pool.settings import FieldNames, RowFile, TemplateSource
 
 # Which rows of an entry are read elsewhere: those with a response, or those without one.
@@ -35,13 +36,27 @@ class RangeIdentity(TypedDict):
     head: str
 
 
+class GroupsIdentity(TypedDict):
+    """What row groups of a file are known by, beside the digest of their bytes: as GroupRange has them.
+
+    head: digest of the file's first records, by which its layout is told.
+    """
+
+    footer: str
+    group: int
+    count: int
+    first: int
+    head: str
+
+
 class FileIdentity(TypedDict):
-    """What a file of an entry, or a range of its lines, is known by."""
+    """What a file of an entry, or a range of its lines or row groups, is known by."""
 
     name: str
     digest: str
     split: str | None
     lines: NotRequired[RangeIdentity]
+    groups: NotRequired[GroupsIdentity]
 
 
 class HubIdentity(TypedDict):
@@ -86,12 +101,12 @@ class FilesOfEntry:
 
     identity: the entry's settings, and name, digest and split of the files.
     urls: those of the files.
-    ranges: of each file that is big and holds JSON Lines, by its URL.
+    ranges: of each file that is big and is cut, by its URL.
     """
 
     identity: EntryIdentity
     urls: Sequence[str]
-    ranges: Mapping[str, Sequence[LineRange]] = field(default_factory=dict)
+    ranges: Mapping[str, Sequence[LineRange | GroupRange]] = field(default_factory=dict)
     reads: tuple[Artifact, ...] = ()
 
     @property

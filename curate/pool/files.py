@@ -231,13 +231,15 @@ class HashedReader(io.RawIOBase):
     """A file that digests its bytes while they are read.
 
     Args:
-        raw: the file, at its start or behind it.
-        size: how many bytes to read at most; all if None.
+        raw: the file, at its start.
+        start: of the bytes that are read.
+        size: how many they are at most; all that follow if None.
     """
 
-    def __init__(self, raw: IO[bytes], size: int | None = None) -> None:
+    def __init__(self, raw: IO[bytes], start: int = 0, size: int | None = None) -> None:
         self._raw, self._hash, self._anywhere = raw, _digest(), False
-        self._left = size
+        self._start, self._size = start, size
+        self._rewind()
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -253,19 +255,24 @@ class HashedReader(io.RawIOBase):
         return count
 
     def leave(self) -> IO[bytes]:
-        """Return the file itself, to be read in any order; its bytes are digested by `drain` alone."""
+        """Return the file itself, to be read in any order; the bytes are digested by `drain` alone."""
         self._anywhere = True
         self._raw.seek(0)
         return self._raw
 
     def drain(self) -> str:
-        """Read what is left, and return the digest of all bytes."""
+        """Read what is left, and return the digest of all the bytes."""
         if self._anywhere:
-            self._raw.seek(0)
+            self._rewind()
             self._hash = _digest()
         while self.read(BLOCK):
             pass
         return self._hash.hexdigest()
+
+    def _rewind(self) -> None:
+        if self._start or self._anywhere:
+            self._raw.seek(self._start)
+        self._left = self._size
 
 
 @contextmanager
@@ -283,9 +290,7 @@ def open_checked(
         UserError: the file cannot be read, or is not what it was.
     """
     with reading(file.url), _open(file.url) as raw:
-        if start:
-            raw.seek(start)
-        hashed = HashedReader(raw, size)
+        hashed = HashedReader(raw, start, size)
         stream = io.BufferedReader(hashed, BLOCK)
         fault: UserError | None = None
         try:
@@ -302,7 +307,7 @@ def open_checked(
 def read_anywhere(stream: "io.BufferedReader[Any]") -> IO[bytes]:
     """Return the file under a stream of open_checked's, for readers that go back and forth in it.
 
-    It is digested as a whole when they are done.
+    The bytes that have a digest are read once more when they are done.
     """
     hashed = stream.raw
     assert isinstance(hashed, HashedReader), "a stream of open_checked's"

@@ -1,58 +1,14 @@
 """A big file of JSON Lines, cut at line ends while its digest is taken.
 
-    bytes 0 to 536,871,403          lines 1 to 206,750        a range and its digest
-    bytes 536,871,404 to ...        lines 206,751 to ...
-
-The cuts follow from the bytes alone. A file on this machine that holds plain JSON Lines is cut; what is
-behind a URL would be copied as a whole for every range, and the middle of compressed data is no text.
+bytes 0 to 536,871,403          lines 1 to 206,750        a range and its digest
+bytes 536,871,404 to ...        lines 206,751 to ...
 """
 
 import hashlib
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
-from curate.core.errors import UserError
-from curate.pool.files import BLOCK, LOCAL, PoolFile, open_checked
-from curate.pool.records import JSON_LINES, describe_container
-
-# To start the processes that read a range takes a twentieth of the work that it is, on two cores.
-RANGE_BYTES = 2**29
-MOST_RANGES = 128
-
-
-@dataclass(frozen=True)
-class LineRange:
-    """Whole lines of a file: the digest of their bytes, where these are, and the first one's number."""
-
-    digest: str
-    start: int
-    bytes: int
-    first: int
-
-
-@dataclass(frozen=True)
-class CutFile:
-    """A file's digest, and its ranges."""
-
-    digest: str
-    ranges: list[LineRange]
-
-
-def cut_file(file: PoolFile) -> CutFile | None:
-    """Return a file's digest and ranges; None for one that is read in one piece, or cannot be read."""
-    if file.digest or file.split or not file.url.startswith(LOCAL):
-        return None
-    size = RANGE_BYTES
-    with suppress(OSError, UserError):
-        total = Path(file.url.removeprefix(LOCAL)).stat().st_size
-        while total > size * MOST_RANGES:
-            size *= 2
-        if total > size and describe_container(file) == JSON_LINES:
-            with open_checked(file) as stream:
-                return cut_lines(stream, size)
-    return None
+from curate.pool.cuts import CutFile, LineRange
+from curate.pool.files import BLOCK
 
 
 def cut_lines(stream: IO[bytes], size: int) -> CutFile:

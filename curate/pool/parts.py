@@ -9,14 +9,22 @@ from functools import cached_property
 from itertools import chain, islice
 
 from curate.core.errors import UserError
+from curate.core.jsontext import dump_json
 from curate.core.localfiles import changed
 from curate.pool.classlabels import class_labels
 from curate.pool.containers.lines import LineBlock
-from curate.pool.entries import EntryIdentity, RangeIdentity, files_of
+from curate.pool.entries import EntryIdentity, files_of
 from curate.pool.files import PoolFile
 from curate.pool.layouts import RecordFault, RecordReader, file_reader
 from curate.pool.recordrows import FileReader, RecordBatch, row_id, value_of
-from curate.pool.records import LONGEST, Record, read_blocks, read_line_range, read_records
+from curate.pool.records import (
+    LONGEST,
+    Record,
+    read_blocks,
+    read_group_range,
+    read_line_range,
+    read_records,
+)
 
 DETECT_ROWS = 100
 PART_ROWS = 10_000
@@ -78,7 +86,14 @@ def entry_parts(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterato
     sample = _sample(entry, files, seed) if entry["sample"] is not None else None
     for file, identity in zip(files, entry["files"], strict=True):
         if "lines" in identity:
-            yield from _range_parts(file, entry, identity["lines"])
+            lines = identity["lines"]
+            blocks = read_line_range(file, lines["start"], lines["bytes"], lines["first"])
+            yield from _range_parts(file, entry, lines["head"], blocks)
+        elif "groups" in identity:
+            groups = identity["groups"]
+            numbers = range(groups["group"], groups["group"] + groups["count"])
+            rows = read_group_range(file, numbers, groups["first"], groups["footer"])
+            yield from _range_parts(file, entry, groups["head"], rows)
         else:
             yield from _file_parts(file, entry, sample)
 
@@ -93,11 +108,16 @@ def head_of(file: PoolFile) -> list[Record]:
 
 
 def head_digest(head: Sequence[Record]) -> str:
-    """Return 32 hex digits that identify the first records of a file of JSON Lines."""
+    """Return 32 hex digits that identify the first records of a file of JSON Lines or of Parquet.
+
+    Raises:
+        JsonLimit: a value is nested too deeply.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for record in head:
-        digest.update(b"%d %d " % (record.position, len(record.raw)))
-        digest.update(record.raw)
+        text = dump_json([record.value, record.fault]).encode() if record.parsed else record.raw
+        digest.update(b"%d %d " % (record.position, len(text)))
+        digest.update(text)
     return digest.hexdigest()
 
 
@@ -107,11 +127,12 @@ def is_settled(entry: EntryIdentity, file: PoolFile, head: Sequence[Record]) -> 
     return full and ReaderSource(entry, file, head).reader.reader is not None
 
 
-def _range_parts(file: PoolFile, entry: EntryIdentity, lines: RangeIdentity) -> Iterator[FilePart]:
+def _range_parts(
+    file: PoolFile, entry: EntryIdentity, head_hex: str, blocks: Iterator[LineBlock | Record]
+) -> Iterator[FilePart]:
     head = head_of(file)
-    if head_digest(head) != lines["head"]:
+    if head_digest(head) != head_hex:
         raise changed(file.url)
-    blocks = read_line_range(file, lines["start"], lines["bytes"], lines["first"])
     return _parts(ReaderSource(entry, file, head), blocks)
 
 

@@ -13,8 +13,9 @@ from typing import IO, Any
 import orjson
 
 from curate.core.errors import UserError
+from curate.core.localfiles import changed
 from curate.pool.containers.archive import read_archive
-from curate.pool.containers.arrow import read_arrow
+from curate.pool.containers.arrow import arrow_faults, read_arrow, read_row_groups
 from curate.pool.containers.document import (
     DocumentForm,
     check_columns,
@@ -23,6 +24,7 @@ from curate.pool.containers.document import (
     read_elements,
 )
 from curate.pool.containers.encoding import Utf8Reader
+from curate.pool.containers.footer import Footer, read_footer
 from curate.pool.containers.lines import LineBlock, pieces, read_lines
 from curate.pool.containers.magic import HEAD, Kind, check_supported, find_kind
 from curate.pool.containers.record import BEGINNING, Record
@@ -38,6 +40,7 @@ __all__ = [
     "Record",
     "describe_container",
     "read_blocks",
+    "read_group_range",
     "read_line_range",
     "read_records",
 ]
@@ -110,6 +113,45 @@ def read_line_range(
         if not start and stream.peek(len(BOM)).startswith(BOM):
             stream.read(len(BOM))
         yield from read_lines(stream, LONGEST, first)
+
+
+def read_group_range(file: PoolFile, groups: range, first: int, about: str) -> Iterator[Record]:
+    """Yield the rows of some row groups of a Parquet file.
+
+    Args:
+        file: with the digest of the bytes from the first of them to what follows the last one.
+        groups: their numbers, from 0.
+        first: number of their first row.
+        about: digest of what the footer says of them.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or what is read of it is not what it was.
+    """
+    footer = _footer_of(file, groups, about)
+    starts = footer.starts()
+    start, end = starts[groups.start], starts[groups.stop]
+    with open_checked(file, start, end - start) as stream:
+        handle = read_anywhere(stream)
+        yield from read_row_groups(file.url, handle, footer.metadata, groups, first)
+    # Also names of labels are read from the footer.
+    _footer_of(file, groups, about)
+
+
+def _footer_of(file: PoolFile, groups: range, about: str) -> Footer:
+    """Return a file's footer.
+
+    Raises:
+        UserError: it says something else of these row groups than it did.
+    """
+    with (
+        open_checked(replace(file, digest=None)) as stream,
+        arrow_faults(file.url, Kind.PARQUET),
+    ):
+        footer = read_footer(read_anywhere(stream))
+        same = groups.stop < len(footer.starts()) and about == footer.digest(groups)
+    if not same:
+        raise changed(file.url)
+    return footer
 
 
 def _kind_of(place: str, stream: "io.BufferedReader[Any]") -> Kind:

@@ -18,7 +18,7 @@ from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.orchestration.engines import run_on_engine
-from curate.pool import linecuts, parts, records
+from curate.pool import bigfiles, parts, records
 from curate.pool.containers import lines as line_blocks
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
@@ -40,7 +40,7 @@ OTHERS = st.sampled_from(
 def read(folder: Path, size: int, **settings: Any) -> Table:
     """Return the rows of a file that is cut into ranges of a size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linecuts, "RANGE_BYTES", size)
+        patch.setattr(bigfiles, "RANGE_BYTES", size)
         patch.setattr(parts, "DETECT_ROWS", 3)
         patch.setattr(records, "LONGEST", 300)
         patch.setattr(parts, "LONGEST", 300)
@@ -99,7 +99,7 @@ def steps(run: CountingRunner, folder: Path, size: int = 150) -> list[str]:
     """Return the steps that have to be run to read the file, in ranges of some four lines."""
     run.steps.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linecuts, "RANGE_BYTES", size)
+        patch.setattr(bigfiles, "RANGE_BYTES", size)
         patch.setattr(parts, "DETECT_ROWS", 3)
         entry = RowFile(path=str(folder / "a.jsonl"), source="s")
         table = row_set("pool", [entry], seed=0, max_rejected=1.0).read(run)
@@ -125,7 +125,7 @@ def test_lines_that_are_added_are_read_with_those_of_the_last_range(
 def test_a_run_that_ended_goes_on_behind_the_ranges_that_are_read(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linecuts, "RANGE_BYTES", 150)
+    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 150)
     monkeypatch.setattr(parts, "DETECT_ROWS", 3)
     entry = RowFile(path=str(folder / "a.jsonl"), source="s")
     for call in row_set("pool", [entry], seed=0, max_rejected=1.0).calls[:3]:
@@ -136,7 +136,7 @@ def test_a_run_that_ended_goes_on_behind_the_ranges_that_are_read(
 def test_a_range_that_changes_after_its_digest_leaves_no_artifact(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linecuts, "RANGE_BYTES", 150)
+    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 150)
     monkeypatch.setattr(parts, "DETECT_ROWS", 3)
     entry = RowFile(path=str(folder / "a.jsonl"), source="s")
     first, *_, last = row_set("pool", [entry], seed=0, max_rejected=1.0).calls
@@ -178,11 +178,14 @@ def test_a_run_on_workers_is_that_of_one_process(
     if find_spec({"dask": "distributed", "ray": "ray"}.get(on, "threading")) is None:
         pytest.skip("the engine is not installed")
     write_inputs(tmp_path)
-    monkeypatch.setattr(linecuts, "RANGE_BYTES", 200)
+    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 200)
     plain = recipe(tmp_path, tiny, [{"method": "exact"}]).model_dump(mode="json")
     plain["models"] = {"base": str(tiny), "embedder": "static"}
     pool = tmp_path / "pool.jsonl"
     pool.write_text(pool.read_text() * (1 + 120 // pool.read_text().count("\n")))
+    records = [json.loads(line) for line in pool.read_text().splitlines()]
+    pl.DataFrame(records).write_parquet(tmp_path / "pool.parquet", row_group_size=30)
+    plain["pool"].append({"path": str(tmp_path / "pool.parquet"), "source": "table"})
     ledgers = []
     for number, run in enumerate([{"on": "inline"}, {"on": on, "workers": 2}]):
         store = str(tmp_path / f"store-{number}")

@@ -28,17 +28,40 @@ def read_arrow(place: str, kind: Kind, handle: IO[bytes]) -> Iterator[Record]:
     Raises:
         UserError: it is damaged or cut off, or a column's type is not read.
     """
-    position = 0
-    with _faults(place, kind):
-        for batch in READERS[kind](handle):
-            _check_names(place, batch.schema)
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                part = batch.slice(start, BATCH_ROWS)
-                part.validate(full=True)
-                size = part.nbytes // part.num_rows
-                for value in as_readable(place, part).to_pylist(maps_as_pydicts="strict"):
-                    position += 1
-                    yield _record(position, value, size)
+    with arrow_faults(place, kind):
+        yield from _records(place, READERS[kind](handle), 1)
+
+
+def read_row_groups(
+    place: str, handle: IO[bytes], footer: pq.FileMetaData, groups: range, first: int
+) -> Iterator[Record]:
+    """Yield the rows of some row groups of a Parquet file, as read_arrow does those of all.
+
+    Args:
+        place: what errors call the file.
+        handle: the file as a whole.
+        footer: of the file.
+        groups: their numbers, from 0.
+        first: number of their first row in the file, from 1.
+
+    Raises:
+        UserError: they are damaged or cut off, or a column's type is not read.
+    """
+    with arrow_faults(place, Kind.PARQUET):
+        yield from _records(place, _group_batches(handle, footer, groups), first)
+
+
+def _records(place: str, batches: Iterator[pa.RecordBatch], first: int) -> Iterator[Record]:
+    position = first
+    for batch in batches:
+        _check_names(place, batch.schema)
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            part = batch.slice(start, BATCH_ROWS)
+            part.validate(full=True)
+            size = part.nbytes // part.num_rows
+            for value in as_readable(place, part).to_pylist(maps_as_pydicts="strict"):
+                yield _record(position, value, size)
+                position += 1
 
 
 def _record(position: int, value: dict[str, Any], size: int) -> Record:
@@ -52,15 +75,32 @@ def _record(position: int, value: dict[str, Any], size: int) -> Record:
 
 
 def _parquet_batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    footer = pq.read_metadata(handle)
+    yield from _group_batches(handle, footer, range(footer.num_row_groups))
+
+
+def _group_batches(
+    handle: IO[bytes], footer: pq.FileMetaData, groups: range
+) -> Iterator[pa.RecordBatch]:
     file = pq.ParquetFile(
-        handle, pre_buffer=False, buffer_size=BLOCK, page_checksum_verification=True
+        handle,
+        metadata=footer,
+        pre_buffer=False,
+        buffer_size=BLOCK,
+        page_checksum_verification=True,
     )
     # Group by group: of several groups the reader would hold all.
-    for group in range(file.num_row_groups):
-        metadata = file.metadata.row_group(group)
+    for group in groups:
+        metadata = footer.row_group(group)
         size = max(metadata.total_byte_size // max(metadata.num_rows, 1), 1)
-        rows = max(min(BATCH_ROWS, BATCH_BYTES // size), 1)
-        yield from file.iter_batches(rows, row_groups=[group], use_threads=False)
+        rows, count = max(min(BATCH_ROWS, BATCH_BYTES // size), 1), 0
+        for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
+            count += batch.num_rows
+            yield batch
+        if count != metadata.num_rows:
+            raise pa.ArrowInvalid(
+                f"row group {group} has {count} rows, and {metadata.num_rows} by the footer"
+            )
 
 
 def _file_batches(handle: IO[bytes]) -> Iterator[pa.RecordBatch]:
@@ -88,7 +128,7 @@ def _check_names(place: str, schema: pa.Schema) -> None:
 
 
 @contextmanager
-def _faults(place: str, kind: Kind) -> Iterator[None]:
+def arrow_faults(place: str, kind: Kind) -> Iterator[None]:
     """Turn what is wrong with a file into a sentence."""
     try:
         yield

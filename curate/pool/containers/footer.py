@@ -1,0 +1,111 @@
+"""The footer of a Parquet file: its row groups, where they are, and what their reading follows from."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import IO
+
+import orjson
+import pyarrow.parquet as pq
+
+# The length of the footer and a mark stand behind it.
+END = 8
+
+
+@dataclass(frozen=True)
+class Footer:
+    """A footer: what pyarrow reads of it, and where its bytes start."""
+
+    metadata: pq.FileMetaData
+    start: int
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Return how many bytes each row group takes up when it is unpacked."""
+        return [self.metadata.row_group(i).total_byte_size for i in self._numbers]
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """Return how many rows each row group has."""
+        return [self.metadata.row_group(i).num_rows for i in self._numbers]
+
+    def starts(self) -> list[int]:
+        """Return where the bytes of each row group start, then where the footer does.
+
+        Empty if they do not follow one another in the file.
+        """
+        spans = [_span(columns) for columns in map(self._columns, self._numbers) if columns]
+        marks = [*chain.from_iterable(spans), self.start]
+        in_order = len(spans) == len(self._numbers) and marks == sorted(marks)
+        return [*(start for start, _ in spans), self.start] if in_order else []
+
+    def digest(self, groups: range) -> str:
+        """Return 32 hex digits that identify all that the reading of row groups follows from.
+
+        That is the schema with what is written beside it, who wrote the file, and of each chunk of a
+        column its codec, its sizes and its place behind the first one's. Statistics are not read.
+        """
+        start = _span(self._columns(groups.start))[0]
+        schema = self.metadata.schema
+        about = [
+            [self.metadata.created_by, self.metadata.format_version, _tree(schema)],
+            [[self.rows[i], self.sizes[i]] for i in groups],
+            [[_chunk(column, start) for column in self._columns(i)] for i in groups],
+        ]
+        digest = hashlib.blake2b(schema.to_arrow_schema().serialize(), digest_size=16)
+        digest.update(orjson.dumps(about))
+        return digest.hexdigest()
+
+    @property
+    def _numbers(self) -> range:
+        return range(self.metadata.num_row_groups)
+
+    def _columns(self, number: int) -> list[pq.ColumnChunkMetaData]:
+        group = self.metadata.row_group(number)
+        return [group.column(i) for i in range(group.num_columns)]
+
+
+def read_footer(handle: IO[bytes]) -> Footer:
+    """Return the footer of a Parquet file.
+
+    Raises:
+        pa.ArrowException: it is damaged or cut off.
+    """
+    metadata = pq.read_metadata(handle)
+    return Footer(metadata, handle.seek(0, os.SEEK_END) - END - metadata.serialized_size)
+
+
+def _tree(schema: pq.ParquetSchema) -> str:
+    """Return a schema as text; its first line is where it is in memory."""
+    return str(schema).partition("\n")[2]
+
+
+def _start(column: pq.ColumnChunkMetaData) -> int:
+    start: int = column.data_page_offset
+    dictionary = column.dictionary_page_offset if column.has_dictionary_page else None
+    return min(dictionary or start, start)
+
+
+def _span(columns: Sequence[pq.ColumnChunkMetaData]) -> tuple[int, int]:
+    """Return where the bytes of a row group's columns start, and where they end."""
+    starts = list(map(_start, columns))
+    ends = (at + one.total_compressed_size for at, one in zip(starts, columns, strict=True))
+    return min(starts), max(ends)
+
+
+def _chunk(column: pq.ColumnChunkMetaData, start: int) -> list[str | int]:
+    """Return what a column's bytes in a row group are known by; places are counted from a start."""
+    return [
+        column.path_in_schema,
+        column.file_path,
+        column.physical_type,
+        column.compression,
+        column.num_values,
+        column.total_compressed_size,
+        column.total_uncompressed_size,
+        _start(column) - start,
+        column.data_page_offset - start,
+    ]

@@ -1,0 +1,64 @@
+"""A big Parquet file, cut between row groups while its digest is taken.
+
+    row groups 0 to 7     bytes 4 to 180,221,003      rows 1 to 800,000         a range and its digests
+    row groups 8 to ...   bytes 180,221,004 to ...    rows 800,001 to ...
+
+A range has all bytes from its first row group to the next range, or to the footer: whatever a reader
+of these groups may touch. What the footer says of them has a digest of its own
+(curate.pool.containers.footer). So a range is the same wherever it lies in the file, and a row group
+that changes, or is new, costs its own.
+"""
+
+import hashlib
+from itertools import pairwise
+from typing import IO
+
+from curate.pool.containers.footer import Footer
+from curate.pool.cuts import CutFile, GroupRange
+from curate.pool.files import BLOCK
+
+
+def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> CutFile | None:
+    """Return a file's digest and ranges: each the fewest row groups that have so many bytes, unpacked.
+
+    None where that is one range alone, or the row groups do not follow one another in the file.
+    """
+    bounds = _bounds(footer.sizes, size)
+    starts = footer.starts()
+    if len(bounds) <= 2 or not starts:
+        return None
+    whole, ranges, first = _digest(), [], 1
+    handle.seek(0)
+    _take(handle, starts[0], whole)
+    for group, end in pairwise(bounds):
+        part = _digest()
+        _take(handle, starts[end] - starts[group], whole, part)
+        about = footer.digest(range(group, end))
+        ranges.append(GroupRange(part.hexdigest(), about, group, end - group, first))
+        first += sum(footer.rows[group:end])
+    while block := handle.read(BLOCK):
+        whole.update(block)
+    return CutFile(whole.hexdigest(), ranges)
+
+
+def _bounds(sizes: list[int], size: int) -> list[int]:
+    """Return the number of each range's first group, then that of all groups."""
+    bounds, filled = [0], 0
+    for number, more in enumerate(sizes, start=1):
+        filled += more
+        if filled >= size or number == len(sizes):
+            bounds.append(number)
+            filled = 0
+    return bounds
+
+
+def _take(handle: IO[bytes], count: int, *digests: "hashlib.blake2b") -> None:
+    """Read so many bytes into digests."""
+    while count and (block := handle.read(min(count, BLOCK))):
+        count -= len(block)
+        for digest in digests:
+            digest.update(block)
+
+
+def _digest() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=16)
