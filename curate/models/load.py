@@ -34,6 +34,7 @@ from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
+from curate.models.tokenizers import read_tokenizer
 
 if TYPE_CHECKING:
     import safetensors.torch as safetensors_torch
@@ -355,7 +356,7 @@ def template_text(tokenizer: "PreTrainedTokenizerBase") -> str:
 @lru_cache(maxsize=2)
 def _load_tokenizer(folder: Path, trust: bool, digest: str) -> "PreTrainedTokenizerBase":
     with loading(folder):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        tokenizer = read_tokenizer(folder, trust)
     template = tokenizer.chat_template or plain_template(tokenizer, folder)
     tokenizer.chat_template = (
         {name: pin_date(text) for name, text in template.items()}
