@@ -46,7 +46,7 @@ def hub(tmp_path: Path) -> Iterator[DataHub]:
 
 def curate(hub: DataHub, folder: Path, entry: str, *, offline: bool = False) -> tuple[int, str]:
     """Check a recipe with this entry as its pool; return exit code and what was said."""
-    recipe = f"name: r\npool: {entry}\nselect: length\nbudget: 1\nstore: store\n"
+    recipe = f"name: r\npool: {entry}\nselect: random\nbudget: 1\nstore: store\n"
     (folder / "recipe.yaml").write_text(recipe)
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": ""}
     env |= {"HF_HUB_OFFLINE": "1"} if offline else {}
