@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curate.core.calls import Table, cached_files
 from curate.core.jsontypes import JSON
@@ -102,9 +103,22 @@ def survivor_parts(data: StageInputs, most: int | None = None) -> list[SurvivorP
         data: what the stage reads.
         most: rows of a part; PART_ROWS if None.
     """
-    most = most or PART_ROWS
-    mask, offset, parts = data.survivor_mask(), 0, []
-    for file in table_parts(data.rows):
+    return masked_parts(data.rows, data.survivor_mask(), most)
+
+
+def kept_parts(rows: Table, kept: Table) -> list[SurvivorPart]:
+    """Return those rows of the pool that all stages kept, in parts as `survivor_parts` makes them."""
+    mask = np.zeros(rows.height, dtype=np.bool_)
+    mask[kept.read(["position"])["position"].to_numpy()] = True
+    return masked_parts(rows, mask)
+
+
+def masked_parts(
+    table: Table, mask: NDArray[np.bool_], most: int | None = None
+) -> list[SurvivorPart]:
+    """Return the rows of a table that a mask [N] has, in parts as `survivor_parts` makes them."""
+    most, offset, parts = most or PART_ROWS, 0, []
+    for file in table_parts(table):
         rows = pq.read_metadata(file.path).num_rows
         for start in range(0, rows, most):
             stop = min(start + most, rows)
@@ -114,7 +128,7 @@ def survivor_parts(data: StageInputs, most: int | None = None) -> list[SurvivorP
                 parts.append(SurvivorPart(file, start, stop, offset, bits))
         offset += rows
     # Where no row is left, a part of none tells so.
-    return parts or [SurvivorPart(table_parts(data.rows)[0], 0, 0, 0, None)]
+    return parts or [SurvivorPart(table_parts(table)[0], 0, 0, 0, None)]
 
 
 @cached_files(version=CONCATENATED_VERSION, name="concatenated", title="Put tables together")

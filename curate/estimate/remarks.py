@@ -9,7 +9,7 @@ from curate.core.turntext import CONVERSATION, conversations
 from curate.models.embed import covered_by
 from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import find_model, load_tokenizer, prepare
-from curate.models.refusals import refused_rows, template_calls
+from curate.models.refusals import judge_by_template, refused_rows
 from curate.models.scripts import LATIN, script_sentences, uncovered_rows
 
 
@@ -23,8 +23,8 @@ def refused_remark(config: Config, inputs: Mapping[str, Table], run: StoreRunner
     examples = {name: inputs[name] for name in config.judged_examples if name in inputs}
     # The store is thrown away, so nothing but this model can be behind a key.
     base = ModelSource({}, prepare(find_model(models.base)), models.trust_remote_code)
-    calls = template_calls(base, inputs["pool"], examples, models.system)
-    return refused_rows(run.results(calls), config.rendered_examples)
+    verdicts = judge_by_template(run, base, inputs["pool"], examples, models.system)
+    return refused_rows(verdicts, config.rendered_examples)
 
 
 def script_remarks(rows: Table, config: Config) -> list[str]:

@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curate.core.calls import CachedCall, Table, cached_files
+from curate.core.calls import CallRunner, Table, cached_files
 from curate.core.derived_rows import derive_rows, derived_id
 from curate.core.errors import UserError
 from curate.core.keyed import ModelSource
 from curate.core.reasons import Reason
+from curate.core.rows import SCHEMA
 from curate.core.run import StepRun
 from curate.core.stage import APPENDED
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import read_table, rows_at_once, write_table
+from curate.core.tableparts import SurvivorPart, survivor_parts
+from curate.core.tables import read_table, write_table
 from curate.core.turntext import CONVERSATION, conversations
 from curate.models.acceptance import MERGE, find_fault, merge_system
 from curate.models.load import load_tokenizer, template_source
@@ -35,31 +37,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NAME = "template"
-VERSION = 7
+VERSION = 8
 BATCH_ROWS = 2_000
 NAMED = 3
 DETAILS = pl.Schema({"row_id": pl.String, "reason": pl.String, "detail": pl.String})
 
 
-def template_calls(
-    base: ModelSource, rows: Table, examples: Mapping[str, Table], system: str
-) -> list[CachedCall[Artifact]]:
-    """Return the calls that judge rows, and then examples, by a model's chat template.
+def judge_by_template(
+    run: CallRunner, base: ModelSource, rows: Table, examples: Mapping[str, Table], system: str
+) -> list[Artifact]:
+    """Return the verdicts of a model's chat template on rows, and then on examples.
 
     Args:
+        run: runs the steps.
         base: the model.
         rows: the pool.
         examples: those example sets that the model reads, by name.
         system: "merge" if rows and examples may be replaced by such without a system turn.
     """
-    model, merge = template_source(base), system == MERGE
-    return [
-        write_verdicts.call(StageInputs(rows), model, merge),
-        *(
-            write_examples.call(table, model, merge).named(f"{NAME}-{name}")
-            for name, table in examples.items()
-        ),
+    model, merge, data = template_source(base), system == MERGE, StageInputs(rows)
+    verdicts = write_verdicts.call(data, run.map(write_faults, survivor_parts(data), model, merge))
+    on_examples = [
+        write_examples.call(table, model, merge).named(f"{NAME}-{name}")
+        for name, table in examples.items()
     ]
+    return run.results([verdicts, *on_examples])
 
 
 def judge_appended(run: StepRun, name: str, appended: Table, data: StageInputs) -> Artifact:
@@ -71,25 +73,45 @@ def judge_appended(run: StepRun, name: str, appended: Table, data: StageInputs) 
         appended: these rows.
         data: rows, these among them, and the evidence of earlier stages.
     """
-    call = write_verdicts.call(data, template_source(run.base), merge=False, appended=appended)
-    return run.result(call.named(name))
+    parts = survivor_parts(StageInputs(appended))
+    faults = run.map(write_faults, parts, template_source(run.base), merge=False)
+    return run.result(write_verdicts.call(data, faults).named(name))
+
+
+@cached_files(version=VERSION, name=f"{NAME}-faults", title="Try the chat template")
+def write_faults(out: Path, rows: SurvivorPart, model: ModelSource, merge: bool) -> Counts:
+    """Write details.parquet (DETAILS): the rows of a part that are dropped, and why.
+
+    Where system turns may be merged, made.parquet has the rows that replace others, if there are any.
+    """
+    tokenizer, count, parts = load_tokenizer(model.folder, model.trust), 0, []
+    for batch in rows.batches(["row_id", *CONVERSATION], BATCH_ROWS):
+        count += batch.height
+        parts.append(find_refusals(tokenizer, batch["row_id"].to_list(), conversations(batch)))
+    details = pl.concat([pl.DataFrame(schema=DETAILS), *parts])
+    if merge and details.height:
+        batches = rows.batches(SCHEMA.names, BATCH_ROWS)
+        refused = pl.concat(_refused(batch.drop("position"), details) for batch in batches)
+        details, replacing = _merge(tokenizer, refused, details)
+        if replacing.height:
+            replacing.write_parquet(out / f"{APPENDED}.parquet")
+    details.write_parquet(out / "details.parquet")
+    return {"rows_in": count, "rows_out": count - details.height}
 
 
 @cached_files(version=VERSION, name=NAME)
-def write_verdicts(
-    out: Path, data: StageInputs, model: ModelSource, merge: bool, appended: Table | None = None
-) -> Counts:
+def write_verdicts(out: Path, data: StageInputs, faults: Sequence[Artifact]) -> Counts:
     """Write evidence.parquet, and details.parquet (DETAILS) of the rows that are dropped.
 
-    Where system turns may be merged, made.parquet has the rows that replace others. Of rows of which
-    some are made by a stage, these alone are judged.
+    Where system turns were merged, made.parquet has the rows that replace others.
     """
-    details, replacing = _judge(appended or data.rows, model, merge)
-    if merge:
-        replacing.write_parquet(out / f"{APPENDED}.parquet")
-    faults = details.lazy().select("row_id", "reason")
+    details = pl.concat([Table(part, "details").read() for part in faults])
+    replacing = [Table(part, APPENDED) for part in faults if f"{APPENDED}.parquet" in part.files]
+    if replacing:
+        write_table(pl.concat([t.scan() for t in replacing]), out / f"{APPENDED}.parquet")
+    reasons_by_id = details.lazy().select("row_id", "reason")
     ids = data.survivors().select("row_id")
-    reasons = ids.join(faults, on="row_id", how="left", maintain_order="left")
+    reasons = ids.join(reasons_by_id, on="row_id", how="left", maintain_order="left")
     evidence = reasons.select(
         "row_id",
         keep=pl.col("reason").is_null(),
@@ -114,9 +136,12 @@ def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> C
 
     A merged one has the id of the example, by which its line in the file is found.
     """
-    details, replacing = _judge(rows, model, merge)
+    tokenizer, examples = load_tokenizer(model.folder, model.trust), rows.read()
+    ids, messages = examples["row_id"].to_list(), conversations(examples.select(CONVERSATION))
+    details, replacing = find_refusals(tokenizer, ids, messages), pl.DataFrame()
+    if merge:
+        details, replacing = _merge(tokenizer, _refused(examples, details), details)
     details.write_parquet(out / "details.parquet")
-    examples = rows.read()
     counts = {"rows_in": examples.height, "rows_out": examples.height}
     if not replacing.height:
         return counts
@@ -129,17 +154,10 @@ def write_examples(out: Path, rows: Table, model: ModelSource, merge: bool) -> C
     return {**counts, "merged": merged.height}
 
 
-def _judge(table: Table, model: ModelSource, merge: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return what is wrong with rows of a file (DETAILS), and the rows that replace some of them."""
-    tokenizer = load_tokenizer(model.folder, model.trust)
-    rows = table.scan().select("row_id", *CONVERSATION)
-    parts = [pl.DataFrame(schema=DETAILS)]
-    for batch in rows.collect_batches(
-        chunk_size=rows_at_once(table.paths, BATCH_ROWS), maintain_order=True
-    ):
-        parts.append(find_refusals(tokenizer, batch["row_id"].to_list(), conversations(batch)))
-    details = pl.concat(parts)
-    return _merge(tokenizer, table, details) if merge else (details, pl.DataFrame())
+def _refused(rows: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
+    """Return those of some rows that the template refuses."""
+    ids = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id")
+    return rows.join(ids, on="row_id", how="semi", maintain_order="left")
 
 
 def _merged_id(row_id: str) -> str:
@@ -147,11 +165,9 @@ def _merged_id(row_id: str) -> str:
 
 
 def _merge(
-    tokenizer: "PreTrainedTokenizerBase", table: Table, details: pl.DataFrame
+    tokenizer: "PreTrainedTokenizerBase", rows: pl.DataFrame, details: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the details with those rows that are merged, and what replaces these."""
-    refused = details.filter(reason=Reason.TEMPLATE_REFUSED.value).select("row_id").lazy()
-    rows = table.scan().join(refused, on="row_id", how="semi", maintain_order="left").collect()
+    """Return the details with those refused rows that are merged, and what replaces these."""
     merged = [merge_system(messages) for messages in conversations(rows)]
     fits = [m is not None and find_fault(tokenizer, m) is None for m in merged]
     parents = rows.filter(pl.Series(fits, dtype=pl.Boolean))

@@ -21,7 +21,7 @@ from curate.generate.outcome import generated_lines
 from curate.generate.step import generate_rows
 from curate.models.load import find_model, load_tokenizer, template_source, template_text
 from curate.models.refusals import NAME as TEMPLATE
-from curate.models.refusals import judge_appended, refused_rows, template_calls
+from curate.models.refusals import judge_appended, judge_by_template, refused_rows
 from curate.models.rendering import rendered_rows
 from curate.pipeline.files import (
     FinalArtifacts,
@@ -221,7 +221,7 @@ def _judge_by_template(run: Run) -> None:
     run.part = TEMPLATE
     read = example_sets(run)
     examples = {name: read[name] for name in run.config.judged_examples if name in read}
-    verdicts = run.results(template_calls(run.base, run.rows, examples, run.config.models.system))
+    verdicts = judge_by_template(run, run.base, run.rows, examples, run.config.models.system)
     sentence = refused_rows(verdicts, run.config.rendered_examples)
     if sentence is not None:
         LOG.warning("%s: %s", TEMPLATE, sentence)

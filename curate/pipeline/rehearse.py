@@ -15,7 +15,7 @@ from curate.core.reasons import Reason
 from curate.core.stage import APPENDED, EVAL_SETS, Stage
 from curate.core.store import Artifact
 from curate.models.refusals import NAME as TEMPLATE
-from curate.models.refusals import template_calls
+from curate.models.refusals import judge_by_template
 from curate.pipeline.run import Run, example_sets
 from curate.pool.join import join_rows
 from curate.pool.rehearsed import write_mixed
@@ -52,7 +52,7 @@ def rehearse_rows(run: Run, selection: Artifact) -> None:
 
 def _judge_template(run: Run, prior: Table, evidence: dict[str, Table]) -> Table:
     """Note which rows the chat template refuses; return the rows, with those that replace some."""
-    [verdicts] = run.results(template_calls(run.base, prior, {}, run.config.models.system))
+    [verdicts] = judge_by_template(run, run.base, prior, {}, run.config.models.system)
     if "dropped" not in verdicts.counts:
         return prior
     evidence[f"{REHEARSAL}-{TEMPLATE}"] = evidence_of(verdicts)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.core.calls import Table, cached_files
+from curate.core.ledger import kept_rows
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Counts, Store
-from curate.core.tableparts import concatenated, survivor_parts, table_parts
+from curate.core.tableparts import concatenated, kept_parts, survivor_parts, table_parts
 from tests.conftest import StoreRun
 
 
@@ -90,6 +91,14 @@ def test_a_part_is_named_by_its_file_and_its_dropped_rows_alone(store: Store) ->
     assert dropped[:2] == before[:2]
     assert dropped[2] != before[2]
     assert names(parted(store, [5, 3]), "r6", "elsewhere") == dropped
+
+
+def test_parts_of_the_kept_rows_are_those_of_what_no_stage_drops(store: Store) -> None:
+    table, run = parted(store, [5, 0, 3]), StoreRun(store)
+    drops = (dropping(store, ["r1", "r5"]), dropping(store, ["r5", "r7"]))
+    assert kept_parts(table, kept_rows(run, table, drops)) == survivor_parts(
+        StageInputs(table, drops)
+    )
 
 
 def test_where_no_row_is_left_there_is_a_part_of_none(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from html import unescape
 from pathlib import Path
@@ -217,7 +218,11 @@ def test_a_row_of_whose_responses_the_template_leaves_nothing_is_dropped_with_a_
     ]
 
 
-def test_a_system_turn_may_be_merged_into_the_first_user_turn(tmp_path: Path, strict: Path) -> None:
+@pytest.mark.parametrize("part", [1, 3, 100])
+def test_a_system_turn_may_be_merged_into_the_first_user_turn(
+    tmp_path: Path, strict: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr("curate.core.tableparts.PART_ROWS", part)
     models = {"base": str(strict), "dtype": "float32", "system": "merge"}
     run = open_run(
         run_curation(recipe(tmp_path, strict, pool(), models=models), tmp_path / "run").folder
@@ -236,6 +241,23 @@ def test_a_system_turn_may_be_merged_into_the_first_user_turn(tmp_path: Path, st
     assert f"Replaced by {twin}" in "\n".join(explain_row(run, "pool/pool.jsonl:2"))
     step = next(s for s in gather(run.path).funnel.steps if s.stage == "template")
     assert (step.added, step.remaining) == (1, 4)
+
+
+def test_a_line_that_is_added_costs_its_own_file_alone(tmp_path: Path, strict: Path) -> None:
+    def run(lines: int) -> list[int]:
+        for name, rows in (("first", pool()), ("second", pool()[:lines])):
+            text = "\n".join(json.dumps({"messages": messages}) for messages in rows)
+            (tmp_path / f"{name}.jsonl").write_text(text)
+        files = {"path": str(tmp_path / "*.jsonl"), "source": "pool"}
+        config = recipe(tmp_path / "more", strict, [], pool=files)
+        run_curation(config, tmp_path / "run")
+        names = [path.name for path in (tmp_path / "more" / "store").iterdir()]
+        steps = (r"template-faults-\w+", r"tokens-(?!of-all)\w+")
+        return [sum(re.fullmatch(step, name) is not None for name in names) for step in steps]
+
+    (tmp_path / "more").mkdir()
+    assert run(1) == [2, 2]
+    assert run(3) == [3, 3]
 
 
 def examples_of(root: Path, target: list[Any], held_out: list[Any]) -> dict[str, Any]:

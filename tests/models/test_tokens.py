@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.core.calls import StoreRunner
-from curate.core.keyed import ModelSource
 from curate.core.store import Artifact, Store
 from curate.models.imitations import imitation_sentences
 from curate.models.load import load_tokenizer
-from curate.models.tokens import write_tokens
+from curate.models.settings import ModelNames
+from curate.models.tokens import count_tokens
+from curate.testing.fake_run import FakeRun
 from tests.conftest import row, stored_rows, stored_table, turns
 
 TEXTS = ["hi", "é😀", "x" * 3_000, "a b c", "<|im_end|>", "last"]
@@ -25,16 +25,22 @@ def plain(i: int) -> str:
 
 def count(store: Store, folder: Path, kept: list[int]) -> Artifact:
     rows = [row(f"r{i}", turns(text, "ok")) for i, text in enumerate(TEXTS)]
-    ids = pl.DataFrame({"row_id": [f"r{i}" for i in kept]}, schema={"row_id": pl.String})
-    pool, kept_ids = stored_rows(store, "pool", rows), stored_table(store, "kept", ids)
-    return StoreRunner(store)(write_tokens, pool, kept_ids, ModelSource({}, folder))
+    places = pl.DataFrame(
+        {"row_id": [f"r{i}" for i in sorted(kept)], "position": sorted(kept)},
+        schema={"row_id": pl.String, "position": pl.Int64},
+    )
+    pool, kept_rows = stored_rows(store, "pool", rows), stored_table(store, "kept", places)
+    run = FakeRun(store, pool, None, ModelNames(base=str(folder)))
+    return count_tokens(run, pool, kept_rows).artifact
 
 
+@pytest.mark.parametrize("part", [1, 4, 100])
 @pytest.mark.parametrize("batch", [1, 2, 100])
 def test_every_kept_row_is_counted_uncut_and_in_pool_order(
-    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, batch: int, part: int
 ) -> None:
     monkeypatch.setattr("curate.models.tokens.BATCH_ROWS", batch)
+    monkeypatch.setattr("curate.core.tableparts.PART_ROWS", part)
     artifact = count(store, tiny, [5, 0, 2, 4, 1])
     table = pl.read_parquet(artifact.file("tokens.parquet"))
     tokenizer = load_tokenizer(tiny)
@@ -52,7 +58,11 @@ def test_no_kept_row_gives_an_empty_table(store: Store, tiny: Path) -> None:
     assert table.height == 0
 
 
-def test_rows_that_imitate_the_template_are_named(store: Store, tiny: Path) -> None:
+@pytest.mark.parametrize("part", [1, 4, 100])
+def test_rows_that_imitate_the_template_are_named(
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr("curate.core.tableparts.PART_ROWS", part)
     artifact = count(store, tiny, [0, 4, 5])
     table = pl.read_parquet(artifact.file("imitations.parquet"))
     assert table.rows() == [("r4", ["<|im_end|>"], [])]
