@@ -82,7 +82,15 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass by files of system tests alone where none of these is run: some import much."""
+    if collection_path.suffix != ".py" or "not system" not in config.getoption("markexpr"):
+        return None
+    return "\npytestmark = pytest.mark.system\n" in collection_path.read_text("utf-8") or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -34,6 +34,8 @@ REPO = Path(__file__).parents[1]
 # own, and how many calls it takes is stored nowhere.
 FAMILIES: dict[str, type[Method]] = {"stage": Stage, "generate": Generator, "select": Selector}
 ELSEWHERE = ("prepare", "score_rows", "score_more", "cost", "members", "check")
+# Fields of a syntax tree that are no code here.
+PROSE = {ast.FunctionDef: ("decorator_list", "returns"), ast.arg: ("annotation",)}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
@@ -114,36 +116,50 @@ def _bound(node: Definition) -> list[str]:
 def reached(module: str, name: str) -> set[tuple[str, str]]:
     """Return the definitions (module, name) of the package that one reaches, itself among them."""
     seen: set[tuple[str, str]] = set()
-    waiting = [(module, name)]
+    waiting = {*_definition_of(module, name)}
     while waiting:
         place = waiting.pop()
-        if place in seen or place[0] not in _paths():
-            continue
-        definitions = read_module(place[0]).definitions
-        if place[1] in definitions:
-            seen.add(place)
-            waiting += code_of(*place)[1]
-        elif place[1] in read_module(place[0]).imports:
-            target, symbol = read_module(place[0]).imports[place[1]]
-            waiting += [(target, symbol)] if symbol else []
+        seen.add(place)
+        waiting |= references_of(*place) - seen
     return seen
 
 
 @cache
-def code_of(module: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the code of a definition without its prose, and what names (module, name) stand in it."""
+def _definition_of(module: str, name: str) -> frozenset[tuple[str, str]]:
+    """Return the definition of the package that a name in a module stands for, if it is one."""
+    if module not in _paths():
+        return frozenset()
+    if name in read_module(module).definitions:
+        return frozenset({(module, name)})
+    target, symbol = read_module(module).imports.get(name, ("", None))
+    return _definition_of(target, symbol) if symbol else frozenset()
+
+
+@cache
+def code_of(module: str, name: str) -> str:
+    """Return the code of a definition without its prose."""
     trees = [
         _Prose().visit(ast.parse(ast.unparse(node)))
         for node in read_module(module).definitions[name]
     ]
-    references = tuple(place for tree in trees for place in _references(module, tree))
-    return "\n".join(map(ast.dump, trees)), references
+    return "\n".join(map(ast.dump, trees))
 
 
-def _references(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
+@cache
+def references_of(module: str, name: str) -> frozenset[tuple[str, str]]:
+    """Return the definitions (module, name) of the package that one names, its prose aside."""
+    places = {
+        place
+        for node in read_module(module).definitions[name]
+        for place in _references(module, node)
+    }
+    return frozenset().union(*(_definition_of(*place) for place in places))
+
+
+def _references(module: str, definition: Definition) -> Iterator[tuple[str, str]]:
     """Yield what names and attributes of modules in a definition stand for."""
     imports = read_module(module).imports
-    for inner in ast.walk(tree):
+    for inner in _code_nodes(definition):
         if isinstance(inner, ast.Name):
             yield module, inner.id
         elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
@@ -153,6 +169,17 @@ def _references(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
         elif isinstance(inner, ast.ImportFrom) and inner.module:
             for alias in inner.names:
                 yield _imported(inner.module, alias.name)[0], alias.name
+
+
+def _code_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree that _Prose leaves in it; docstrings, which refer to nothing, too."""
+    yield node
+    skipped = PROSE.get(type(node), ())
+    for name, value in ast.iter_fields(node):
+        if name not in skipped:
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from _code_nodes(child)
 
 
 class _Prose(ast.NodeTransformer):
@@ -194,7 +221,7 @@ def source_digest(functions: Collection[tuple[str, str]]) -> str:
             raise KeyError(f"{module}.{name}")
     digest = hashlib.blake2b(digest_size=8)
     for module, name in sorted(places):
-        digest.update(f"{module}.{name} {code_of(module, name)[0]}\n".encode())
+        digest.update(f"{module}.{name} {code_of(module, name)}\n".encode())
     return digest.hexdigest()
 
 

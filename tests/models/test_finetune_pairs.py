@@ -90,7 +90,7 @@ def test_the_key_follows_pairs_and_beta(store: Store, tiny: Path) -> None:
 def test_beta_holds_the_model_to_its_reference(store: Store, tiny: Path) -> None:
     before = margins(store, tiny, None)
     loose, tight = (
-        margins(store, tiny, tuned(store, tiny, beta=beta, epochs=30)) - before
+        margins(store, tiny, tuned(store, tiny, beta=beta, epochs=15)) - before
         for beta in (0.05, 5.0)
     )
     assert loose.mean() > 2 * tight.mean() > 0

@@ -69,7 +69,7 @@ def test_every_pair_of_the_full_matrix_is_found_once(floor: float, seed: int) ->
 def test_no_pair_across_cells_is_lost_among_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allpairs, "BRUTE_ROWS", 1_000)
     monkeypatch.setattr(allpairs, "BRUTE_SHARE", 1.0)
-    vectors = clustered(6_000, 24, 1, spread=0.15)
+    vectors = clustered(3_000, 24, 1, spread=0.15)
     pairs = find_pairs(vectors, one_group(vectors), 0.93)
     assert pair_set(pairs) == all_pairs(vectors, 0.93)
     centres = find_centres(vectors)

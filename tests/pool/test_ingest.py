@@ -400,11 +400,11 @@ def test_whether_a_record_is_drawn_does_not_depend_on_its_neighbours(
 
 
 def test_a_sample_is_uniform_over_records(tmp_path: Path) -> None:
-    """Of 8 records 2 are drawn under 120 seeds: each about 30 times (chi-square, 7 degrees)."""
+    """Of 8 records 4 are drawn under 60 seeds: each about 30 times (chi-square, 7 degrees)."""
     pool = put(tmp_path / "pool", x=line(GOOD) * 8)
     store, drawn = Store(tmp_path / "store"), [0] * 8
-    for seed in range(120):
-        for _, position in chosen(sampled(store, pool, 2, seed)):
+    for seed in range(60):
+        for _, position in chosen(sampled(store, pool, 4, seed)):
             drawn[position - 1] += 1
     assert sum(drawn) == 240
     assert sum((n - 30) ** 2 / 30 for n in drawn) < 24.3  # 0.1 %

@@ -36,13 +36,13 @@ def read(reader: FileReader, lines: list[bytes]) -> dict[str, Any]:
     return vars(batch) | {"repeated": sorted(batch.repeated), "layouts": [*batch.layouts.items()]}
 
 
-@examples(10)
+@examples(5)
 @given(LINES)
 def test_lines_are_read_together_as_they_are_one_by_one(lines: list[bytes]) -> None:
     assert read(READER, lines) == read(ONE_BY_ONE, lines)
 
 
-@examples(4)
+@examples(2)
 @given(LINES, st.sampled_from(["answered", "unanswered"]))
 def test_rows_that_are_read_elsewhere_are_left_of_those_read_together_too(
     lines: list[bytes], leaves: Any

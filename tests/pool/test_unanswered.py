@@ -19,7 +19,7 @@ from curate.core.store import Store
 from curate.pool.entries import Leaves
 from curate.pool.rowset import row_set
 from curate.pool.settings import FieldMap, RowFile
-from tests.conftest import turns
+from tests.conftest import examples, turns
 
 NAMED = FieldMap(prompt="ask", response="say")
 ASKED = [
@@ -82,6 +82,7 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
+@examples(0.4)
 @given(st.lists(RECORDS, min_size=1, max_size=12))
 def test_every_record_is_a_row_a_prompt_or_a_reject_and_one_of_them(records: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as name:

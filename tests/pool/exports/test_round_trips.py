@@ -71,8 +71,8 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     return [*opening, *turns(*(text for pair in pairs for text in pair))]
 
 
-@examples(0.4)
-@given(st.lists(conversations(), min_size=1, max_size=4))
+@examples(0.2)
+@given(st.lists(conversations(), min_size=2, max_size=10))
 def test_plain_conversations_come_back_from_every_format(rows: list[list[Message]]) -> None:
     table = frame([row(f"s:{i}", messages) for i, messages in enumerate(rows)])
     with TemporaryDirectory() as folder:

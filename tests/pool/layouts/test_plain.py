@@ -89,7 +89,7 @@ def assert_read_alike(record: dict[str, Any], plain: PlainRecord) -> None:
     assert find_fault(conversation.example.turns) is None
 
 
-@examples(20)
+@examples(4)
 @given(st.lists(RECORDS, max_size=6))
 def test_what_a_record_becomes_does_not_hang_on_those_beside_it(
     records: list[dict[str, Any]],
