@@ -356,7 +356,7 @@ def _write(out: Path, name: str, result: Any) -> int:
     if isinstance(result, pl.DataFrame | pl.LazyFrame):
         path = out / f"{name}.parquet"
         write_table(result, path)
-        return table_rows(path)
+        return result.height if isinstance(result, pl.DataFrame) else table_rows(path)
     if isinstance(result, np.ndarray):
         np.save(out / f"{name}.npy", result, allow_pickle=False)
         return len(result)

@@ -7,10 +7,12 @@ fine-tunes again and again grows from 2.2 to 4.8 GB.
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import psutil
 
@@ -21,12 +23,11 @@ LEFT_BYTES = 256 * 2**20
 @contextmanager
 def released_memory() -> Iterator[None]:
     """Give back what the work inside leaves behind, where that is much."""
-    process = psutil.Process()
-    before = process.memory_info().rss
+    before = _resident_bytes()
     try:
         yield
     finally:
-        if process.memory_info().rss - before > LEFT_BYTES:
+        if _resident_bytes() - before > LEFT_BYTES:
             gc.collect()
             _trim()
 
@@ -37,11 +38,11 @@ def peak_memory() -> Iterator[list[float]]:
 
     Sampled every 20 ms: a peak shorter than that can be missed.
     """
-    process, stop, peak = psutil.Process(), threading.Event(), [0.0]
+    stop, peak = threading.Event(), [0.0]
 
     def watch() -> None:
         while True:
-            peak[0] = max(peak[0], process.memory_info().rss / 2**20)
+            peak[0] = max(peak[0], _resident_bytes() / 2**20)
             if stop.wait(0.02):
                 return
 
@@ -52,6 +53,16 @@ def peak_memory() -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
+
+
+def _resident_bytes() -> int:
+    return int(_process(os.getpid()).memory_info().rss)
+
+
+@lru_cache(maxsize=1)
+def _process(pid: int) -> psutil.Process:
+    """Return a process; to look up when it began takes longer than to ask it for its memory."""
+    return psutil.Process(pid)
 
 
 def _trim() -> None:

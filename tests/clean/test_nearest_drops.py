@@ -84,6 +84,7 @@ def write(path: Path, prompts: list[str], answer: str) -> None:
     path.write_text("\n".join(lines))
 
 
+@pytest.mark.system
 def test_a_run_says_so_at_its_end_in_its_manifest_and_report(
     tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,7 +22,7 @@ from curate.judge.signals import ORIENTATION
 from curate.runs.folder import open_run
 from curate.runs.rethreshold import rethreshold
 from tests.conftest import frame, mean, row, stored_table, turns
-from tests.report.realrun import finish, recipe, write_inputs
+from tests.report.realrun import finish, shared_recipe, write_inputs
 
 LABELS = {"labels": {"path": "labels.jsonl"}}
 ROWS = 200
@@ -173,6 +173,7 @@ def test_signals_that_say_nothing_leave_the_share_of_right_rows(tmp_path: Path) 
 # --- a whole run --------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
     tmp_path: Path, tiny: Path
 ) -> None:
@@ -184,7 +185,7 @@ def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in labels))
     own: dict[str, Any] = {"kind": "confidence", "labels": {"path": str(tmp_path / "labels.jsonl")}}
     stages = [{"kind": "exact"}, {**own, "drop": 0.2}]
-    run = open_run(finish(recipe(tmp_path, tiny, stages), tmp_path / "run"))
+    run = open_run(finish(shared_recipe(tmp_path, tiny, stages), tmp_path / "run"))
     (tmp_path / "labels.jsonl").unlink()
     before = run.table("evidence/confidence").collect()
     assert 0 < (~before["keep"]).sum() <= 0.2 * before.height
@@ -194,7 +195,7 @@ def test_thresholds_move_without_the_model_and_as_in_a_fresh_run(
     assert moved.sweep["dropped"].is_sorted()
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in labels))
     fresh = finish(
-        recipe(tmp_path, tiny, [{"kind": "exact"}, {**own, "drop": 0.4}]), tmp_path / "f"
+        shared_recipe(tmp_path, tiny, [{"kind": "exact"}, {**own, "drop": 0.4}]), tmp_path / "f"
     )
     expected = pl.read_parquet(fresh / "evidence" / "confidence.parquet")
     assert_frame_equal(moved.evidence.select(expected.columns), expected)

@@ -95,6 +95,7 @@ def folders(tmp_path: Path, *names: str) -> list[Path]:
     return [tmp_path / name for name in names]
 
 
+@pytest.mark.system
 def test_methods_beside_confidence_read_nothing_but_the_target(tmp_path: Path, model: Path) -> None:
     """Though it drops rows, so that theirs are fewer: they take what it has measured."""
     one, several = folders(tmp_path, "one", "several")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -77,6 +79,21 @@ def recipe(folder: Path, model: Path, stages: Sequence[dict[str, Any]]) -> Confi
             "store": str(folder / "store"),
         }
     )
+
+
+def shared_recipe(folder: Path, model: Path, stages: Sequence[dict[str, Any]]) -> Config:
+    """Return such a recipe with a store that all tests of a process share.
+
+    What one run has made of its inputs is there for the next: only for tests that read what runs make,
+    and neither how they came by it nor the store.
+    """
+    own = recipe(folder, model, stages)
+    return own.model_copy(update={"store": _shared_store().name})
+
+
+@cache
+def _shared_store() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="curate-runs-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
 
 
 def finish(config: Config, out: Path) -> Path:

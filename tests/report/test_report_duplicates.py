@@ -28,7 +28,15 @@ from curate.core.section import Item, RowPart
 from curate.report.build import write_report
 from curate.report.data import Report, gather
 from curate.runs.folder import open_run
-from tests.report.realrun import FUZZY, LEAKS, dedup, finish, read_texts, recipe, write_inputs
+from tests.report.realrun import (
+    FUZZY,
+    LEAKS,
+    dedup,
+    finish,
+    read_texts,
+    shared_recipe,
+    write_inputs,
+)
 from tests.report.sections import blocks_of, record_of, section_of, words_of_block
 from tests.report.test_report_page import HOSTILE, check_markup, page_of, words_of
 
@@ -47,7 +55,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
         {"kind": "semantic", "floor": 0.5},
         LEAKS,
     ]
-    return finish(recipe(folder, tiny, stages), folder / "run")
+    return finish(shared_recipe(folder, tiny, stages), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +230,7 @@ def test_the_page_tells_all_of_it(words_of_real: str) -> None:
     assert re.search(r"similarity 0\.\d+, limit 0\.6", words)
 
 
+@pytest.mark.system
 def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, taint=f" {HOSTILE} \x1b[31m\u202e", rows=12)
     stages = [
@@ -230,7 +239,7 @@ def test_hostile_texts_stay_text(tmp_path: Path, tiny: Path) -> None:
         {"kind": "semantic", "floor": 0.5},
         LEAKS,
     ]
-    run = finish(recipe(tmp_path, tiny, stages), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, stages), tmp_path / "run")
     page = page_of(run)
     check_markup(page)
     text = "".join(page.texts)
@@ -250,14 +259,14 @@ def test_long_texts_do_not_make_a_large_page(tmp_path: Path, tiny: Path) -> None
         {"kind": "semantic", "floor": 0.5},
         LEAKS,
     ]
-    run = finish(recipe(tmp_path, tiny, stages), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, stages), tmp_path / "run")
     assert write_report(run).stat().st_size < 1_000_000
 
 
 def test_only_equal_rows_make_no_curve(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=8)
     fuzzy = {"kind": "fuzzy", "threshold": 1, "floor": 1}
-    run = finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
     assert "rethreshold" not in words_of(run)
     assert "At the border" in words_of(run)
 
@@ -322,7 +331,7 @@ def test_a_recipe_of_another_version_has_no_curve(real: Path, tmp_path: Path) ->
 
 def test_a_run_without_these_stages_has_no_section(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=8)
-    run = finish(recipe(tmp_path, tiny, []), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, []), tmp_path / "run")
     text = write_report(run).read_text(encoding="utf-8")
     assert SECTION not in text
     assert "#stage-" not in text
@@ -330,7 +339,7 @@ def test_a_run_without_these_stages_has_no_section(tmp_path: Path, tiny: Path) -
 
 def test_rows_taken_back_to_reach_a_number_are_told(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path)
-    run = finish(recipe(tmp_path, tiny, [{**FUZZY, "rows": 120}]), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, [{**FUZZY, "rows": 120}]), tmp_path / "run")
     figures = duplicate_figures(record(run, "fuzzy"))
     assert figures.read - figures.dropped == 120
     assert "to keep 120 rows" in words_of(run)
@@ -350,7 +359,7 @@ def test_a_copy_stands_for_the_kept_row_on_both_sides(
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in rows]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
     fuzzy = {**FUZZY, "threshold": 0.9, "keep": keep}
-    run = finish(recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, [fuzzy]), tmp_path / "run")
     border = border_pairs(record(run, "fuzzy"))
     below = [pair for pair in border if pair.kept]
     row_numbers = {"earliest": {"3", "1"}, "longest": {"4", "2"}}[keep]
@@ -365,7 +374,7 @@ def test_the_kept_row_that_is_shown_is_the_nearest_one(tmp_path: Path, tiny: Pat
     write_inputs(tmp_path, rows=4)
     lines = [json.dumps({"prompt": text, "completion": "A."}) for text in texts]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
-    run = finish(recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
+    run = finish(shared_recipe(tmp_path, tiny, [{**FUZZY, "threshold": 0.95}]), tmp_path / "run")
     pairs = {p.row_id[-1]: p.nearest_id[-1] for p in border_pairs(record(run, "fuzzy"))}
     assert pairs == {"2": "1", "3": "2"}
 

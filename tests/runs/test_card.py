@@ -27,7 +27,7 @@ from curate.runs.rethreshold import rethreshold
 from curate.runs.training_files import export_alternative, export_run
 from curate.runs.verdict_text import verdict_lines
 from tests.conftest import frame, row, turns
-from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
+from tests.report.realrun import FUZZY, LEAKS, finish, shared_recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [{"method": "exact"}, FUZZY, LEAKS]
 PROVE = {"draws": 2, "seeds": 1, "lora": {"epochs": 1}, "written": 0, "allow_leaks": True}
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(folder: Path, tiny: Path) -> dict[str, Any]:
-    given = recipe(folder, tiny, STAGES).model_dump(mode="json")
+    given = shared_recipe(folder, tiny, STAGES).model_dump(mode="json")
     given["pool"][0]["license"] = "Apache-2.0"
     return given
 

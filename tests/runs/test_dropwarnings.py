@@ -9,7 +9,7 @@ from curate.report.markdown import report_markdown
 from curate.runs.dropwarnings import drop_warnings
 from curate.runs.folder import open_run
 from curate.runs.funnel import gather_funnel
-from tests.report.realrun import FUZZY, finish, recipe, write_inputs
+from tests.report.realrun import FUZZY, finish, shared_recipe, write_inputs
 from tests.test_cli import curate
 
 
@@ -18,7 +18,7 @@ def test_a_stage_that_drops_more_than_a_third_is_named_with_commands_that_work(
 ) -> None:
     write_inputs(tmp_path)
     stage = {**FUZZY, "threshold": 0.3}
-    path = finish(recipe(tmp_path, tiny, [{"kind": "exact"}, stage]), tmp_path / "a run")
+    path = finish(shared_recipe(tmp_path, tiny, [{"kind": "exact"}, stage]), tmp_path / "a run")
     run = open_run(path)
     funnel = gather_funnel(run)
     before, fuzzy = funnel.steps[1:3]
@@ -38,7 +38,7 @@ def test_a_stage_that_drops_more_than_a_third_is_named_with_commands_that_work(
 
 def test_a_warning_of_the_run_itself_comes_along(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path, rows=2)
-    run = open_run(finish(recipe(tmp_path, tiny, []), tmp_path / "run"))
+    run = open_run(finish(shared_recipe(tmp_path, tiny, []), tmp_path / "run"))
     run.manifest["warnings"] = ["exact drops 9 of the 10 rows that are nearest"]
     assert [one.sentence for one in drop_warnings(run, gather_funnel(run))] == [
         "exact drops 9 of the 10 rows that are nearest"

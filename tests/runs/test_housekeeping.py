@@ -214,6 +214,7 @@ def test_a_store_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "gone").exists()
 
 
+@pytest.mark.system
 def test_a_run_over_a_store_with_damage_in_every_artifact_ends_in_the_same_bytes(
     runs: tuple[Path, Config], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
-from tests.report.realrun import finish, recipe, write_inputs
+from tests.report.realrun import finish, shared_recipe, write_inputs
 
 COMPARE: list[dict[str, Any]] = [
     {"method": "bm25"},
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def selecting(
     folder: Path, model: Path, select: dict[str, Any], compare: Sequence[dict[str, Any]] = ()
 ) -> Config:
-    given = recipe(folder, model, STAGES).model_dump(mode="json")
+    given = shared_recipe(folder, model, STAGES).model_dump(mode="json")
     return Config.model_validate({**given, "select": select, "compare": list(compare)})
 
 

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from curate.core.errors import UserError
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.rethreshold import find_rethresholdable, rethreshold, stage_data, sweep
-from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
+from tests.report.realrun import FUZZY, dedup, finish, read_texts, shared_recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [
     {"kind": "exact"},
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tiny: Path) -> RunFolder:
-    return open_run(finish(recipe(folder, tiny, STAGES), folder / "run"))
+    return open_run(finish(shared_recipe(folder, tiny, STAGES), folder / "run"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_verdicts_are_those_of_a_fresh_run(
     changes = {key: yaml.safe_load(value) for key, value in changed.items()}
     at = NAMES.index(name)
     stages = [*STAGES[:at], {**STAGES[at], **changes}]
-    fresh = finish(recipe(folder, tiny, stages), folder / "fresh")
+    fresh = finish(shared_recipe(folder, tiny, stages), folder / "fresh")
     verdicts = pl.read_parquet(fresh / "evidence" / f"{name}.parquet")
     result = rethreshold(run, name, overrides)
     assert_frame_equal(result.evidence.select(verdicts.columns), verdicts)
@@ -116,7 +116,7 @@ def test_a_run_without_pairs_drops_nothing_at_any_threshold(tmp_path: Path, tiny
     write_inputs(tmp_path, rows=4)
     lines = [json.dumps({"prompt": f"ask{i} " * 9, "completion": f"say{i} " * 9}) for i in range(5)]
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
-    lonely = open_run(finish(recipe(tmp_path, tiny, [FUZZY]), tmp_path / "run"))
+    lonely = open_run(finish(shared_recipe(tmp_path, tiny, [FUZZY]), tmp_path / "run"))
     assert rethreshold(lonely, "fuzzy", []).sweep["dropped"].to_list() == [0] * 9
 
 
@@ -152,10 +152,10 @@ def test_faults_are_told_in_a_sentence(
 
 def test_a_number_of_rows_decides_over_a_threshold(folder: Path, tiny: Path) -> None:
     sized = [{**FUZZY, "rows": 120}]
-    run = open_run(finish(recipe(folder, tiny, sized), folder / "sized"))
+    run = open_run(finish(shared_recipe(folder, tiny, sized), folder / "sized"))
     with pytest.raises(UserError, match="rows is 120, which decides where it is set"):
         rethreshold(run, "fuzzy", ["threshold=0.8"])
-    plain = open_run(finish(recipe(folder, tiny, [FUZZY]), folder / "plain"))
+    plain = open_run(finish(shared_recipe(folder, tiny, [FUZZY]), folder / "plain"))
     moved = rethreshold(run, "fuzzy", ["threshold=0.8", "rows=null"])
     assert_frame_equal(moved.evidence, rethreshold(plain, "fuzzy", ["threshold=0.8"]).evidence)
 

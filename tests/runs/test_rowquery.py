@@ -14,7 +14,7 @@ from curate.core.errors import UserError
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.listing import finished_runs, run_lines
 from curate.runs.rowquery import RowQuery, json_lines, row_lines
-from tests.report.realrun import FUZZY, finish, recipe, write_inputs
+from tests.report.realrun import FUZZY, finish, shared_recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [{"kind": "exact"}, FUZZY, {"kind": "rules", "action": "flag"}]
 
@@ -28,13 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tiny: Path) -> RunFolder:
-    return open_run(finish(recipe(folder, tiny, STAGES), folder / "runs" / "one"))
+    return open_run(finish(shared_recipe(folder, tiny, STAGES), folder / "runs" / "one"))
 
 
 @pytest.fixture(scope="module")
 def other(folder: Path, tiny: Path) -> RunFolder:
     stages: list[dict[str, Any]] = [{"kind": "exact"}, {**FUZZY, "threshold": 0.9}]
-    return open_run(finish(recipe(folder, tiny, stages), folder / "runs" / "two"))
+    return open_run(finish(shared_recipe(folder, tiny, stages), folder / "runs" / "two"))
 
 
 def ids(run: RunFolder, where: str, **settings: object) -> list[str]:

@@ -27,7 +27,7 @@ from curate.runs.folder import RunFolder, open_run
 from curate.selectors.compared import compared_lines, scoring, selection_names
 from tests.config.test_recipe import schema_faults
 from tests.conftest import stored_table
-from tests.report.realrun import recipe, write_inputs
+from tests.report.realrun import shared_recipe, write_inputs
 
 SELECT: dict[str, Any] = {
     "method": "embed",
@@ -155,7 +155,7 @@ def test_selections_that_differ_after_scoring_share_their_scores() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> RunFolder:
     folder = tmp_path_factory.mktemp("compared")
     write_inputs(folder)
-    given = recipe(folder, tiny, [{"kind": "exact"}]).model_dump(mode="json")
+    given = shared_recipe(folder, tiny, [{"kind": "exact"}]).model_dump(mode="json")
     select = {"method": "embed", "budget": {"rows": 9}}
     compare = ["bm25", {"method": "embed", "combine": "mean"}]
     config = Config.model_validate({**given, "select": select, "compare": compare})
@@ -202,7 +202,7 @@ def test_a_row_is_told_where_other_methods_rank_it(run: RunFolder) -> None:
 
 def test_a_fault_of_a_compared_method_says_whose_it_is(tmp_path: Path, tiny: Path) -> None:
     write_inputs(tmp_path)
-    given = recipe(tmp_path, tiny, []).model_dump(mode="json")
+    given = shared_recipe(tmp_path, tiny, []).model_dump(mode="json")
     compare = ["random", {"method": "random", "filter": "tokens > 1000000"}]
     with pytest.raises(UserError, match=r"compare\.1 \(random-3\): select.filter: no row meets"):
         run_curation(Config.model_validate({**given, "compare": compare}), tmp_path / "run")

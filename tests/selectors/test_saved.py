@@ -15,7 +15,7 @@ from curate.runs.alternative import planned_alternative, save_selection
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
 from curate.selectors.saved import find_saved
-from tests.report.realrun import finish, recipe, write_inputs
+from tests.report.realrun import finish, shared_recipe, write_inputs
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(folder: Path, tiny: Path) -> dict[str, Any]:
-    return recipe(folder, tiny, [{"method": "exact"}]).model_dump(mode="json")
+    return shared_recipe(folder, tiny, [{"method": "exact"}]).model_dump(mode="json")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from curate.config.recipe import Config
 from curate.view.app import build_app
 from curate.view.context import ViewContext, open_context
-from tests.report.realrun import FUZZY, LEAKS, finish, recipe, write_inputs
+from tests.report.realrun import FUZZY, LEAKS, finish, recipe, shared_recipe, write_inputs
 
 STAGES: list[dict[str, Any]] = [
     {"kind": "exact"},
@@ -26,7 +26,7 @@ def view_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """Return the folder of a finished run."""
     folder = tmp_path_factory.mktemp("view")
     write_inputs(folder)
-    return finish(recipe(folder, tiny, STAGES), folder / "run")
+    return finish(shared_recipe(folder, tiny, STAGES), folder / "run")
 
 
 @pytest.fixture(scope="session")
