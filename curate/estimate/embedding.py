@@ -41,7 +41,7 @@ def embedding_pace(pool: Table, compare: Compared, name: str) -> Range:
     if not pool.height:
         return Range()
     drawn = np.random.default_rng(0).permutation(pool.height)[:EMBEDDED_ROWS]
-    texts = read_texts(pool, np.sort(drawn).tolist(), compare)
+    texts = read_texts(pool, np.sort(drawn), compare)
     # The first ones wait for the model to load.
     embed_texts(texts[:2], name)
     parts = [texts[i : i + EMBEDDED_BATCH] for i in range(0, len(texts), EMBEDDED_BATCH)]

@@ -1,7 +1,7 @@
 """Blocks of rows that a model reads at once, keyed by their texts: reused wherever they lie."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class RowBlock:
 
     identity: str
     rows: Table
-    positions: Sequence[int]
+    positions: NDArray[np.int64] = field(compare=False)
 
     @property
     def reads(self) -> list[Artifact]:
@@ -38,7 +38,8 @@ class RowBlock:
 
 def row_block(rows: Table, positions: Sequence[int]) -> RowBlock:
     """Return the rows at ascending positions, few enough to be read at once, as one block."""
-    return RowBlock(block_digest(hash_rows(read_block(rows, positions))), rows, positions)
+    places = np.asarray(positions, dtype=np.int64)
+    return RowBlock(block_digest(hash_rows(read_block(rows, places))), rows, places)
 
 
 def row_blocks(
@@ -62,7 +63,7 @@ def whole_block(rows: Table) -> RowBlock:
     return row_block(rows, range(rows.height))
 
 
-def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[list[int]]:
+def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[NDArray[np.int64]]:
     """Return ascending pool positions in blocks.
 
     Blocks are ranges of pool positions: an edited row leaves the other blocks as they were. They grow
@@ -77,11 +78,11 @@ def blocks_of(positions: NDArray[np.int64], total: int, smallest: int) -> list[l
     while total > size * MOST_BLOCKS and size < max(LARGEST_BLOCK, smallest):
         size *= 2
     parts = np.split(positions, np.flatnonzero(np.diff(positions // size)) + 1)
-    return [part.tolist() for part in parts if len(part)]
+    return [part for part in parts if len(part)]
 
 
-def read_block(rows: Table, positions: Sequence[int]) -> list[list[Message]]:
+def read_block(rows: Table, positions: NDArray[np.int64]) -> list[list[Message]]:
     """Return the messages of the rows at these ascending positions of a table."""
-    start, stop = positions[0], positions[-1] + 1
+    start, stop = int(positions[0]), int(positions[-1]) + 1
     span = rows.scan().slice(start, stop - start).select(*CONVERSATION).collect()
-    return conversations(span[np.asarray(positions) - start])
+    return conversations(span[positions - start])

@@ -4,7 +4,7 @@ Texts in scripts that the embedder does not cover get vectors of their character
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ class TextBlock:
 
     identity: str
     rows: Table
-    positions: Sequence[int]
+    positions: NDArray[np.int64] = field(compare=False)
     compare: Compared
 
     @property
@@ -208,8 +208,8 @@ def foreign_texts(rows: TablePart, compare: Compared) -> NDArray[np.bool_]:
     return np.concatenate(parts)
 
 
-def read_texts(rows: Table, positions: Sequence[int], compare: Compared) -> list[str]:
+def read_texts(rows: Table, positions: NDArray[np.int64], compare: Compared) -> list[str]:
     """Return what is compared of the rows at these ascending positions of a table."""
-    start, stop = positions[0], positions[-1] + 1
+    start, stop = int(positions[0]), int(positions[-1]) + 1
     span = rows.scan().slice(start, stop - start).select(text=compared_text(compare)).collect()
-    return span["text"].fill_null("").gather(np.asarray(positions) - start).to_list()
+    return span["text"].fill_null("").gather(positions - start).to_list()

@@ -74,15 +74,8 @@ def gather_lengths(run: RunFolder) -> LengthDistribution | None:
         return None
     content = pl.element().struct.field("content").str.len_chars()
     chars = pl.col("messages").list.eval(content).list.sum()
-    place = (pl.max_horizontal(chars, 1).log10() * STEPS + 1e-9).floor().cast(pl.Int64)
-    fates = run.table("ledger").select("row_id", "fate")
-    counted = (
-        rows.select("row_id", place=place)
-        .join(fates, on="row_id")
-        .group_by("place")
-        .agg(*_count_fates())
-        .collect()
-    )
+    place = (pl.max_horizontal(chars, 1).log10() * STEPS + 1e-9).floor().cast(pl.Int16)
+    counted = _count_places(rows.select("row_id", place=place), run.table("ledger"))
     by_place = {at: FateCounts(*counts) for at, *counts in counted.iter_rows()}
     if not by_place:
         return None
@@ -93,6 +86,19 @@ def gather_lengths(run: RunFolder) -> LengthDistribution | None:
         for at in range(min(by_place), max(by_place) + 1)
     )  # fmt: skip
     return LengthDistribution(bins, _total(counted))
+
+
+def _count_places(rows: pl.LazyFrame, ledger: pl.LazyFrame) -> pl.DataFrame:
+    """Return how many rows of each fate there are at each place."""
+    # The ledger has the order of the pool: hashes tell, where a join would hold the ids of all rows.
+    row_hash = pl.col("row_id").hash()
+    placed = rows.select("place", row_hash=row_hash).collect()
+    fates = ledger.select(row_hash=row_hash, fate=pl.col("fate").cast(pl.Categorical)).collect()
+    if fates["row_hash"].equals(placed["row_hash"]):
+        both = placed.select("place", fate=fates["fate"]).lazy()
+    else:
+        both = rows.join(ledger.select("row_id", "fate"), on="row_id")
+    return both.group_by("place").agg(*_count_fates()).collect()
 
 
 def _edge(place: int) -> float:

@@ -227,7 +227,7 @@ def _place_blocks(
             for space, path in by_identity.get(identity, ()):
                 table = places.setdefault(space, _empty(len(hashes)))
                 paths[space].append(path)
-                _fill(table, np.asarray(block), len(paths[space]) - 1)
+                _fill(table, block, len(paths[space]) - 1)
     return {s: VectorTable(tuple(paths[s]), t.block, t.place) for s, t in places.items()}
 
 
@@ -244,7 +244,7 @@ def _fill(table: VectorTable, positions: NDArray[np.int64], number: int) -> None
 
 def _identities(
     hashes: NDArray[np.uint8], positions: NDArray[np.int64]
-) -> Iterator[tuple[list[int], str]]:
+) -> Iterator[tuple[NDArray[np.int64], str]]:
     """Yield the blocks of rows that may have been read together, each by all that it may be known by."""
     for size in (SMALLEST_BLOCK, embed.SMALLEST_BLOCK, max(len(hashes), 1)):
         for block in blocks_of(positions, len(hashes), size):

@@ -112,3 +112,4 @@ def test_blocks_are_never_too_many() -> None:
     blocks = blocks_of(positions, 10_000, 4)
     assert len(blocks) <= 128
     assert [p for block in blocks for p in block] == positions.tolist()
+    assert all(np.shares_memory(block, positions) for block in blocks), "no number a row beside it"

@@ -189,7 +189,9 @@ def test_a_part_of_what_the_stages_left_is_all_that_is_measured(store: Store, ti
 
 def positions(run: PoolRun) -> list[list[int]]:
     """Return the pool positions of each block of an index."""
-    return [call.arguments["texts"].positions for call in run.calls if call.name == "index"]
+    return [
+        call.arguments["texts"].positions.tolist() for call in run.calls if call.name == "index"
+    ]
 
 
 @pytest.mark.usefixtures("small_blocks")

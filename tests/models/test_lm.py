@@ -156,7 +156,7 @@ def test_a_block_reads_the_rows_at_its_positions(
     rows = [row(f"r{i}", turns(f"q{i}", f"a{i}")) for i in range(30)]
     table = stored_rows(store, "pool", rows)
     ordered = sorted(positions)
-    assert read_block(table, ordered) == [turns(f"q{i}", f"a{i}") for i in ordered]
+    assert read_block(table, np.array(ordered)) == [turns(f"q{i}", f"a{i}") for i in ordered]
 
 
 @pytest.mark.model

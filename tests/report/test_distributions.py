@@ -49,6 +49,13 @@ def test_every_row_is_in_the_bin_of_its_characters(make_run: MakeRun) -> None:
     assert lengths.total == FateCounts(80, 72, 10)
 
 
+def test_a_ledger_in_another_order_gives_the_same_lengths(make_run: MakeRun) -> None:
+    path = make_run(rows=80, text=lambda i: "x" * (i * i + 1))
+    before = gather_lengths(open_run(path))
+    pl.read_parquet(path / "ledger.parquet").reverse().write_parquet(path / "ledger.parquet")
+    assert gather_lengths(open_run(path)) == before
+
+
 def test_the_chart_has_round_numbers_and_the_medians_in_words(make_run: MakeRun) -> None:
     wide = gather_lengths(open_run(make_run(text=lambda i: "x" * (1 + 3_000 * (i % 7)))))
     narrow = gather_lengths(open_run(make_run("two", text=lambda i: "x" * (100 + 5 * i))))
