@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.calls import Table, cached_files
@@ -47,7 +47,6 @@ def dropping(store: Store, ids: Sequence[str]) -> Table:
     return Table(StoreRun(store)(write_dropped, list(ids)), "evidence")
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=4),
     group=st.integers(1, 4),

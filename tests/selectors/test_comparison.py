@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -61,7 +61,6 @@ def rankings(draw: st.DrawFn) -> dict[str, Ranking]:
     return orders
 
 
-@settings(max_examples=50)
 @given(rankings())
 def test_overlaps_are_those_of_sets(orders: dict[str, Ranking]) -> None:
     tables = {name: ranking(*one) for name, one in orders.items()}
@@ -83,7 +82,6 @@ def test_overlaps_are_those_of_sets(orders: dict[str, Ranking]) -> None:
             assert line["correlation"] == pytest.approx(expected.statistic)
 
 
-@settings(max_examples=50)
 @given(rankings())
 def test_the_other_way_round_says_the_same(orders: dict[str, Ranking]) -> None:
     there = {name: ranking(*one) for name, one in orders.items()}
@@ -100,7 +98,6 @@ def test_the_other_way_round_says_the_same(orders: dict[str, Ranking]) -> None:
     assert pairs[0] == pairs[1]
 
 
-@settings(max_examples=50)
 @given(rankings())
 def test_rows_of_one_selection_only_are_found(orders: dict[str, Ranking]) -> None:
     tables = {name: ranking(*one) for name, one in orders.items()}

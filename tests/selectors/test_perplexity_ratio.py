@@ -104,6 +104,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path, tiny: Path) -> No
         scored(
             ModelRun(Store(tmp_path / name), folder=tiny, texts=POOL[:4], targets=TARGETS),
             "perplexity_ratio",
+            epochs=1,
         )
         for name in "ab"
     ]
@@ -116,7 +117,7 @@ def test_batches_change_no_score(
 ) -> None:
     def scores(name: str) -> pl.DataFrame:
         run = ModelRun(Store(tmp_path / name), folder=tiny, texts=POOL[:9], targets=TARGETS)
-        return scored(run, "perplexity_ratio")
+        return scored(run, "perplexity_ratio", epochs=1)
 
     expected = scores("a")
     monkeypatch.setattr("curate.models.lm.BATCH_TOKENS", limit)

@@ -80,6 +80,12 @@ class AnyRun(ModelRun):
         return EngineSource({"engine": "scripted"}, settings, {}, Path(":memory:"))
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One for all methods: what they make of the same rows is made once."""
+    return Store(tmp_path_factory.mktemp("scored"))
+
+
 @pytest.fixture(autouse=True)
 def mute_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let embedders, encoders, judges and classifiers know nothing of a row with `hollow`."""
