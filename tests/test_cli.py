@@ -1,13 +1,9 @@
 """The command line as a user meets it: help, errors and exit codes, some in a process of their own."""
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import orjson
@@ -15,9 +11,9 @@ import polars as pl
 import pytest
 
 from curate.cli import main
+from tests.commandline import REPO, CommandResult, curate
 from tests.report.realrun import FUZZY, dedup, finish, read_texts, recipe, write_inputs
 
-REPO = Path(__file__).parents[1]
 COMMANDS = (
     "init", "run", "report", "explain", "plan", "rethreshold", "export", "models", "methods", "check",
 )  # fmt: skip
@@ -53,33 +49,6 @@ for arguments in json.loads(sys.argv[1]):
         code = end.code
     print("ENDED", arguments[0], code, "torch" in sys.modules)
 """
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def curate(*arguments: str) -> CommandResult:
-    """Run the command line in this process, which has imported what it needs."""
-    out, err, code = StringIO(), StringIO(), 0
-    log = logging.getLogger("curate")
-    level = log.level
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(REPO)
-        patch.setattr(sys, "argv", ["curate", *arguments])
-        # Neither the log of other tests nor that of this command reaches the other.
-        patch.setattr(log, "handlers", [])
-        log.setLevel(logging.NOTSET)
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            log.setLevel(level)
-    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
 def process(*arguments: str) -> CommandResult:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.commandline import curate
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
-from tests.test_cli import PLAIN, curate
+from tests.test_cli import PLAIN
 
 
 def answer(*arguments: str) -> Any:

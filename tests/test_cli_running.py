@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.test_cli import PLAIN, CommandResult, curate, process
+from tests.commandline import CommandResult, curate
+from tests.test_cli import PLAIN, process
 
 
 @pytest.fixture(scope="module")

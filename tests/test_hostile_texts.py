@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.commandline import CommandResult, curate
 from tests.terminal import TerminalProcess
-from tests.test_cli import CommandResult, curate
 
 COMMAND = "\x1b]0;owned\x07\x1b[8m\u202e\x9b31m\u2066"
 FILE = f"ev{COMMAND}\nverdict  fine.jsonl"

@@ -19,6 +19,7 @@ from curate.core.tables import (
     table_schema,
     write_table,
 )
+from tests.commandline import curate
 from tests.orchestration.workplace import REPO, environment
 
 ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "s3:", "k=v", "~", "$HOME")
@@ -137,11 +138,8 @@ def put(folder: Path, word: str) -> None:
     (folder / "recipe.yaml").write_text(RECIPE)
 
 
-def curate(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "curate", *arguments], cwd=folder, capture_output=True,
-        env={**environment(), "PYTHONPATH": str(REPO)}, text=True, timeout=1_800,
-    )  # fmt: skip
+def said(folder: Path, *arguments: str) -> str:
+    done = curate(*arguments, folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -151,21 +149,21 @@ def test_a_run_in_a_folder_of_any_name_reads_and_writes_its_own_rows(tmp_path: P
     """Next to it lies a finished run of another pool, whose folder the name would match."""
     name, sibling = "a[1]{x}%20#?::*", "a1{x}%20#y::z"
     put(tmp_path / sibling, "foreign")
-    curate(tmp_path / sibling, "run", "recipe.yaml", "--out", sibling)
+    said(tmp_path / sibling, "run", "recipe.yaml", "--out", sibling)
     folder = tmp_path / name
     put(folder, "own")
-    curate(folder, "run", "recipe.yaml", "--out", name)
+    said(folder, "run", "recipe.yaml", "--out", name)
     ledger = pl.read_parquet((folder / name / "ledger.parquet").open("rb"))
     assert ledger.height == 26
     assert set(ledger.filter(source="literal")["row_id"].str.extract("/(.*):")) == {"data[1].jsonl"}
-    stdout = curate(folder, "explain", name, "literal/data[1].jsonl:13")
+    stdout = said(folder, "explain", name, "literal/data[1].jsonl:13")
     assert "own data[1] 0 of kind 0" in stdout
     assert "foreign" not in stdout
-    assert "3 rows" in curate(folder, "plan", name, "--budget", "rows=3")
-    assert "fuzzy" in curate(folder, "rethreshold", name, "fuzzy", "--set", "threshold=0.9")
-    curate(folder, "report", name)
+    assert "3 rows" in said(folder, "plan", name, "--budget", "rows=3")
+    assert "fuzzy" in said(folder, "rethreshold", name, "fuzzy", "--set", "threshold=0.9")
+    said(folder, "report", name)
     assert "own x" in (folder / name / "report" / "index.html").read_text("utf-8")
-    curate(folder, "export", name, "--out", "train[1]")
+    said(folder, "export", name, "--out", "train[1]")
     [file] = [*folder.glob("train[[]1]/*.jsonl")]
     rows = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     assert len(rows) == 4

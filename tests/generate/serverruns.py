@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from tests.commandline import CommandResult, curate
 from tests.generate.stages import WORDS
 from tests.generate.test_step import DOCUMENTS, TARGET
 from tests.llm.engines.fakeserver import Act, question, reply
@@ -55,6 +57,13 @@ def recipe_of(asks: str, folder: Path, model: Path, url: str, **endpoint: Any) -
         "store": str(folder / "store"),
         **parts[asks],
     }
+
+
+def run_here(recipe: dict[str, Any], *arguments: str) -> CommandResult:
+    """Run the command line on such a recipe, in its folder."""
+    folder = Path(recipe["store"]).parent
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return curate("run", "recipe.yaml", "--out", "run", *arguments, folder=folder)
 
 
 def fitting(schema: Mapping[str, Any], rng: np.random.Generator) -> Any:

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from curate.core.errors import UserError
-from tests.generate.serverruns import good_act, recipe_of
-from tests.generate.test_server_runs import calls, process, run
+from tests.generate.serverruns import good_act, recipe_of, run_here
+from tests.generate.test_server_runs import calls, run
 from tests.llm.engines.fakeserver import Act, FakeServer
 from tests.llm.engines.hostile import FAILING
 
@@ -142,10 +142,10 @@ def test_the_command_line_tells_which_generator_failed(tmp_path: Path, tiny: Pat
     with FakeServer(lambda body, number: good_act(body)) as server:
         whole = recipe(tmp_path, tiny, server.url)
         missing_file(whole, tmp_path)
-        done = process(whole)
+        done = run_here(whole)
         assert done.returncode == 0, done.stderr
         assert "craft: 0 of 0 candidates kept" in done.stdout + done.stderr
         assert "failed: " in done.stdout and "nowhere.jsonl" in done.stdout
         whole["generate"]["methods"] = whole["generate"]["methods"][:1]
-        done = process(whole, "--overwrite")
+        done = run_here(whole, "--overwrite")
         assert done.returncode == 2 and "nowhere.jsonl" in done.stderr.splitlines()[-1]

@@ -19,7 +19,7 @@ from curate.core.errors import UserError
 from curate.llm.engines.replies import INSTRUCTION
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
-from tests.generate.serverruns import ONE_ROW, good_act, recipe_of
+from tests.generate.serverruns import ONE_ROW, good_act, recipe_of, run_here
 from tests.llm.engines.fakeserver import Act, FakeServer, question
 from tests.llm.engines.hostile import FAILING, USELESS, content, status
 from tests.llm.engines.test_redact import pieces
@@ -167,20 +167,12 @@ def process(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("asks", ["generate", "rubric"])
-def test_the_command_line_tells_the_fault_in_one_sentence_and_goes_on_later(
-    asks: str, tmp_path: Path, tiny: Path
-) -> None:
-    healthy: list[bool] = []
-    fault = FAILING["json error"]
-    with FakeServer(lambda body, number: good_act(body) if healthy else fault) as server:
-        recipe = recipe_of(asks, tmp_path, tiny, server.url)
-        done = process(recipe)
+def test_the_command_line_tells_the_fault_in_one_sentence(tmp_path: Path, tiny: Path) -> None:
+    with FakeServer(lambda body, number: FAILING["json error"]) as server:
+        done = run_here(recipe_of("rubric", tmp_path, tiny, server.url))
         assert done.returncode == 2, done.stderr
         assert f"{server.url}: HTTP 400" in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr and "Internal" not in done.stderr
-        healthy.append(True)
-        assert process(recipe).returncode == 0
 
 
 def echo(body: dict[str, Any], number: int) -> Act:
@@ -200,13 +192,15 @@ def echo(body: dict[str, Any], number: int) -> Act:
 
 
 @pytest.mark.parametrize("flow", [(), ("--prefect",)], ids=["directly", "as a flow"])
-@pytest.mark.parametrize("asks", ["generate", "rubric"])
 def test_a_key_that_the_server_repeats_everywhere_is_nowhere(
-    asks: str, flow: tuple[str, ...], tmp_path: Path, tiny: Path
+    flow: tuple[str, ...], tmp_path: Path, tiny: Path
 ) -> None:
     variables = {"SOME_KEY": KEY, "CURATE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     with FakeServer(echo) as server:
-        recipe = recipe_of(asks, tmp_path, tiny, server.url, api_key_env="SOME_KEY")
+        recipe: dict[str, Any] = {}
+        for asks in ("rubric", "generate"):
+            recipe |= recipe_of(asks, tmp_path, tiny, server.url, api_key_env="SOME_KEY")
+        assert {"stages", "generate"} <= recipe.keys()
         done = process(recipe, *flow, **variables)
         assert done.returncode == 0, done.stderr
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"

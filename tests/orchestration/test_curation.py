@@ -74,7 +74,7 @@ def test_a_leaking_eval_set_is_refused_and_said_so(finished: Workplace, tmp_path
     eval_lines = (REPO / "data" / "eval.jsonl").read_bytes().splitlines(keepends=True)
     workplace.write([*pool_lines(), *eval_lines[:30]])
     shutil.copytree(finished.store, workplace.store)
-    done = workplace.run("--set", "stages=[{kind: exact}]", "--set", "target.eval.sample=120")
+    done = workplace.run_here("--set", "stages=[{kind: exact}]", "--set", "target.eval.sample=120")
     assert done.returncode == 2, done.stderr
     assert "No proof: the eval set leaks into" in done.stdout
     assert "Traceback" not in done.stderr

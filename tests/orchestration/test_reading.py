@@ -1,23 +1,19 @@
 """What a user asks of a finished run: why a row, what if another budget, give me the files."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.orchestration.workplace import REPO, Workplace, environment, run_files
+from tests.commandline import CommandResult, curate
+from tests.orchestration.workplace import Workplace, run_files
 
 pytestmark = pytest.mark.system
 
 
-def ask(command: str, run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "curate", command, str(run), *arguments],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
-    )  # fmt: skip
+def ask(command: str, run: Path, *arguments: str) -> CommandResult:
+    return curate(command, str(run), *arguments)
 
 
 def ledger(run: Path, **conditions: str) -> pl.DataFrame:

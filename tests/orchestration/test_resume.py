@@ -49,7 +49,7 @@ def last_flow_states(cache: Path) -> list[tuple[str, str]]:
 
 def test_an_identical_second_run_does_no_stage_work(again: Workplace) -> None:
     before, files = artifact_bytes(again.store), run_files(again.out)
-    done = again.run()
+    done = again.run_here()
     assert done.returncode == 0, done.stderr
     assert again.remade() == set()
     assert artifact_bytes(again.store) == before
@@ -75,7 +75,7 @@ def test_a_flow_finds_what_a_run_without_prefect_made_and_prefect_shows_it_as_ca
 
 
 def test_a_changed_budget_reruns_the_selection_and_what_follows(again: Workplace) -> None:
-    done = again.run("--set", "select.budget.rows=3", "--overwrite")
+    done = again.run_here("--set", "select.budget.rows=3", "--overwrite")
     assert done.returncode == 0, done.stderr
     remade = again.remade()
     assert "select" in remade
@@ -89,7 +89,7 @@ def test_editing_an_input_file_in_place_is_noticed(again: Workplace) -> None:
     assert len(edited) == again.pool.stat().st_size
     again.pool.write_bytes(edited)
     os.utime(again.pool, ns=times)
-    done = again.run()
+    done = again.run_here()
     assert done.returncode == 0, done.stderr
     assert {"pool", "exact", "index"} <= again.remade()
     assert {"target", "eval", "base"} & again.remade() == set()
@@ -105,7 +105,7 @@ def test_a_deleted_or_damaged_artifact_is_rebuilt(again: Workplace, harm: str) -
         damaged = bytearray(victim.read_bytes())
         damaged[len(damaged) // 2] ^= 1
         victim.write_bytes(bytes(damaged))
-    done = again.run()
+    done = again.run_here()
     assert done.returncode == 0, done.stderr
     # The rebuilt scores are the same bytes, so what follows from them is still right.
     assert again.remade() == {"score-rds"}

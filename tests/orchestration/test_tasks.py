@@ -14,7 +14,7 @@ from tests.orchestration import hazards
 from tests.orchestration.workplace import REPO, environment
 
 pytestmark = pytest.mark.system
-# One list of a flow on an engine; printed are the flow's tasks, and what came of them in their order.
+# One list of a flow on each engine; printed are the flow's tasks, and what came of them in their order.
 FLOW = """
 import json, os, sys
 from pathlib import Path
@@ -40,29 +40,33 @@ def main(on, folder, many):
     run, keys = steps()
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run]}))
-    print("RESULT", json.dumps({"keys": keys, "tasks": [(t.name, t.state_name) for t in tasks]}))
+    states = [(task.name, task.state_name) for task in tasks]
+    print("RESULT", json.dumps({"on": on, "keys": keys, "tasks": states}))
 
 if __name__ == "__main__":
     with local_server() as variables:
         os.environ.update(variables)
-        main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+        for on in sys.argv[3:]:
+            main(on, f"{sys.argv[1]}-{on}", int(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("on", ["threads", "ray", "dask"])
-def test_a_list_of_more_than_200_steps_is_one_task(tmp_path: Path, on: str) -> None:
-    many, script, store = MOST_TASKS + 50, tmp_path / "flow.py", Store(tmp_path / "store")
+def test_a_list_of_more_than_200_steps_is_one_task(tmp_path: Path) -> None:
+    many, script, engines = MOST_TASKS + 50, tmp_path / "flow.py", ["threads", "ray", "dask"]
     script.write_text(FLOW)
     done = subprocess.run(
-        [sys.executable, str(script), on, str(store.root), str(many)],
+        [sys.executable, str(script), str(tmp_path / "store"), str(many), *engines],
         cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    result = json.loads(line.removeprefix("RESULT "))
-    assert result["tasks"] == [["test-number (250)", "Completed"]]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    results = [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    assert [result["on"] for result in results] == engines
     calls = [hazards.number.call(value) for value in range(many)]
-    assert result["keys"] == [call.key for call in calls]
-    artifacts = [store.find(call) for call in calls]
-    tables = [pl.read_parquet(one.file("number.parquet")) for one in artifacts if one]
-    assert [table["value"].item() for table in tables] == list(range(many))
+    for result in results:
+        assert result["tasks"] == [["test-number (250)", "Completed"]]
+        assert result["keys"] == [call.key for call in calls]
+        store = Store(tmp_path / f"store-{result['on']}")
+        artifacts = [store.find(call) for call in calls]
+        tables = [pl.read_parquet(one.file("number.parquet")) for one in artifacts if one]
+        assert [table["value"].item() for table in tables] == list(range(many))

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from tests.commandline import CommandResult, curate
+
 REPO = Path(__file__).parents[2]
 RECIPE = """
 name: small
@@ -67,6 +69,10 @@ class Workplace:
             self.command(*arguments), cwd=cwd, env={**environment(), **(env or {})},
             capture_output=True, text=True, timeout=3_600,
         )  # fmt: skip
+
+    def run_here(self, *arguments: str) -> CommandResult:
+        """Run in this process, without Prefect."""
+        return curate("run", str(self.recipe), "--out", str(self.out), *arguments)
 
     def manifest(self) -> dict[str, dict[str, Any]]:
         manifest = orjson.loads((self.out / "manifest.json").read_bytes())

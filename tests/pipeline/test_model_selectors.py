@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.commandline import curate
 from tests.report.realrun import recipe, write_inputs
 
 BRIEF = {"warmup": {"epochs": 1, "fraction": 0.5}}
@@ -36,8 +35,7 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings: dict[str, Any] = recipe(folder, tiny, []).model_dump(mode="json", exclude_unset=True)
     settings |= {"select": SELECT, "compare": COMPARED}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "curate", "run", "recipe.yaml", "--out", "run"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = curate("run", "recipe.yaml", "--out", "run", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

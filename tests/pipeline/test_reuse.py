@@ -20,6 +20,7 @@ from curate.core.checksummed import dump_checksummed, load_checksummed
 from curate.core.versions import LIBRARIES, library_versions, versions_sentence
 from curate.pipeline.curation import run_curation
 from curate.pipeline.reuse import reused_artifacts
+from tests.commandline import curate
 from tests.conftest import write_tiny_encoder
 
 pytestmark = pytest.mark.system
@@ -81,10 +82,9 @@ def test_a_run_and_its_manifest_tell_what_other_libraries_made(
 
 def test_check_warns_of_what_other_libraries_made(recipe: Config) -> None:
     run_curation(recipe)
-    command = [sys.executable, "-m", "curate", "check", "recipe.yaml"]
 
     def check() -> str:
-        done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True)
+        done = curate("check", "recipe.yaml", folder=Path.cwd())
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from peft import PeftModel
 from curate.models.load import load_causal
 from curate.models.lora import add_adapters, attach_adapter, save_adapter
 from curate.proof.keep import write_peft_adapter
+from tests.commandline import curate
 
 IDS = torch.arange(20).unsqueeze(0)
 
@@ -69,9 +67,7 @@ select: {{method: random, budget: {{rows: 4}}}}
 prove: {{draws: 2, seeds: 1, keep: true, lora: {{epochs: 1}}}}
 """
     )
-    command = [sys.executable, "-m", "curate", "run", "recipe.yaml", "--out", "out"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = curate("run", "recipe.yaml", "--out", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "export" / "adapter"
     loaded = PeftModel.from_pretrained(load_causal(tiny, "float32"), str(folder))

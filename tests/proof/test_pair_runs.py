@@ -19,7 +19,7 @@ from curate.core.errors import UserError
 from curate.pipeline.curation import run_curation
 from curate.proof.earnings import EMPTY
 from curate.report.data import gather
-from tests.test_cli import CommandResult, curate
+from tests.commandline import CommandResult, curate
 
 pytestmark = pytest.mark.system
 

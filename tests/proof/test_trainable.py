@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from curate.config.recipe import Config
 from curate.pipeline.curation import run_curation
 from curate.report.data import gather
+from tests.commandline import curate
 from tests.conftest import turns
 
 pytestmark = pytest.mark.system
@@ -100,17 +98,6 @@ def test_rows_and_examples_without_a_label_are_told_before_the_fine_tunes(
 def test_the_command_line_says_not_measured(tmp_path: Path, tiny: Path) -> None:
     given = recipe(tmp_path, tiny, long(6, "row"), short(4, "ask"))
     (tmp_path / "recipe.yaml").write_bytes(orjson.dumps(given))
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        str(tmp_path / "recipe.yaml"),
-        "--out",
-        "r",
-    ]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ)
-    )
+    done = curate("run", "recipe.yaml", "--out", "r", folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "verdict  Not measured: none of the 4 rows" in done.stdout

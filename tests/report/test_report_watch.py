@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import orjson
 import polars as pl
 import pytest
 
+from tests.commandline import CommandResult, curate
+
 pytestmark = pytest.mark.system
 PROMPT = "How many boats leave the old harbour of Lisbon before the morning fog is gone"
-
-
-def curate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "curate", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=1_800, check=False,
-    )  # fmt: skip
 
 
 def write_rows(path: Path, count: int, first: str | None = None) -> None:
@@ -56,12 +49,12 @@ def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> subprocess.CompletedProcess[str]:
-    return curate(folder, "run", "recipe.yaml", "--out", "out")
+def result(folder: Path) -> CommandResult:
+    return curate("run", "recipe.yaml", "--out", "out", folder=folder)
 
 
 def test_verdicts_on_watch_sets_stand_beside_that_of_the_proof(
-    result: subprocess.CompletedProcess[str], folder: Path
+    result: CommandResult, folder: Path
 ) -> None:
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -82,16 +75,16 @@ def test_verdicts_on_watch_sets_stand_beside_that_of_the_proof(
 
 
 def test_a_pool_row_that_is_a_watch_prompt_is_dropped_by_the_leak_check(
-    result: subprocess.CompletedProcess[str], folder: Path
+    result: CommandResult, folder: Path
 ) -> None:
-    reason = curate(folder, "explain", "out", "pool/pool.jsonl:1").stdout
+    reason = curate("explain", "out", "pool/pool.jsonl:1", folder=folder).stdout
     assert "maths/maths.jsonl:1" in reason
     assert "before the morning fog" in reason
-    example = curate(folder, "explain", "out", "maths/maths.jsonl:1").stdout
+    example = curate("explain", "out", "maths/maths.jsonl:1", folder=folder).stdout
     assert "an example of a watch set, which only the leak check and the proof read" in example
 
 
-def test_the_page_shows_both(result: subprocess.CompletedProcess[str], folder: Path) -> None:
+def test_the_page_shows_both(result: CommandResult, folder: Path) -> None:
     page = (folder / "out/report/index.html").read_text()
     assert "Watch sets: what else changes" in page
     assert "Groups of eval examples" in page
@@ -100,9 +93,9 @@ def test_the_page_shows_both(result: subprocess.CompletedProcess[str], folder: P
 
 
 def test_check_tells_what_watch_sets_cost_and_could_show(
-    result: subprocess.CompletedProcess[str], folder: Path
+    result: CommandResult, folder: Path
 ) -> None:
-    lines = curate(folder, "check", "recipe.yaml").stdout.splitlines()
+    lines = curate("check", "recipe.yaml", folder=folder).stdout.splitlines()
     [line] = [line for line in lines if line.startswith("proof: watch")]
     assert "models on maths, verse" in line
     assert "verse cannot be shown to be kept within 0.1: that takes" in line

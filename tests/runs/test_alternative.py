@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from curate.runs.deliver import deliver
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
+from tests.commandline import curate
 from tests.report.realrun import FUZZY, finish, recipe, write_inputs
 
 pytestmark = pytest.mark.system
@@ -40,13 +38,6 @@ def run(folder: Path, tiny: Path) -> RunFolder:
 
 def ids(path: Path) -> list[str]:
     return pl.read_parquet(path)["row_id"].to_list()
-
-
-def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "curate", *arguments],
-        capture_output=True, text=True, check=False, env=dict(os.environ),
-    )  # fmt: skip
 
 
 def test_a_saved_plan_is_a_recipe_that_selects_the_same_rows(

@@ -9,8 +9,8 @@ from curate.report.markdown import report_markdown
 from curate.runs.dropwarnings import drop_warnings
 from curate.runs.folder import open_run
 from curate.runs.funnel import gather_funnel
+from tests.commandline import curate
 from tests.report.realrun import FUZZY, finish, shared_recipe, write_inputs
-from tests.test_cli import curate
 
 
 def test_a_stage_that_drops_more_than_a_third_is_named_with_commands_that_work(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from curate.runs.labels import (
     scored_rows,
     skip_rows,
 )
+from tests.commandline import curate
 
 
 @pytest.fixture(scope="module")
@@ -172,18 +171,8 @@ def test_rows_for_another_tool_are_a_file_of_labels_once_it_is_filled_in(
 
 @pytest.mark.system
 def test_the_command_writes_rows_and_says_what_to_do(run: RunFolder, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "label",
-        "run",
-        "--out",
-        "rows.jsonl",
-        "--count",
-        "4",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = curate("label", "run", "--out", "rows.jsonl", "--count", "4", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "4 rows are written to rows.jsonl: fill in `correct`" in done.stdout
     assert "{method: confidence, labels: {path: rows.jsonl}}" in done.stdout
 

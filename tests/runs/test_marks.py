@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from curate.runs.marks import (
 )
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
+from tests.commandline import curate
 
 PAIRS = [
     ("Name a colour of the sky at noon.", "Blue, unless clouds are in the way."),
@@ -232,17 +231,17 @@ def test_rethresholding_goes_on_with_the_marks_of_the_run(run: RunFolder) -> Non
 
 @pytest.mark.system
 def test_from_marks_to_a_run_of_them_on_the_command_line(run: RunFolder, tmp_path: Path) -> None:
-    def curate(*arguments: str) -> str:
-        command = [sys.executable, "-m", "curate", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    def said(*arguments: str) -> str:
+        done = curate(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     save_mark(run, mark(run, row_id(2), "drop"))
     save_mark(run, mark(run, row_id(4), "keep"))
-    assert "1 mark to keep" in curate("plan", "run", "--budget", "rows=2")
-    assert "manual" in curate("check", "run/marks/recipe.yaml")
-    curate("run", "run/marks/recipe.yaml", "--out", "again")
-    assert "marked by hand (looked at)" in curate("explain", "again", row_id(2)).replace(
+    assert "1 mark to keep" in said("plan", "run", "--budget", "rows=2")
+    assert "manual" in said("check", "run/marks/recipe.yaml")
+    said("run", "run/marks/recipe.yaml", "--out", "again")
+    assert "marked by hand (looked at)" in said("explain", "again", row_id(2)).replace(
         " as one to drop", ""
     )
     assert "marked by hand" in (tmp_path / "again/report/index.html").read_text(encoding="utf-8")

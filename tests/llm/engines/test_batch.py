@@ -29,6 +29,7 @@ from curate.llm.engines.parameters import OpenAIParams
 from curate.llm.limits import Limits
 from curate.llm.requests import Request, Sampling, chat, raw
 from curate.models.settings import ModelNames
+from tests.commandline import curate
 from tests.generate.serverruns import POOL, good_act, recipe_of, said_by
 from tests.llm.engines.fakebatches import FakeBatches, bad, batch_server, good, lost, numbered
 from tests.llm.engines.test_openai import questions
@@ -358,7 +359,7 @@ def test_a_whole_run_that_is_killed_goes_on_where_it_was(tmp_path: Path, tiny: P
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
         server.held.set()
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        assert curate("run", "r.yaml", "--out", "run", folder=tmp_path).returncode == 0
         assert len(server.batches) == 1 and set(server.seen.values()) == {1}
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     cost = sum(stage["llm"]["cost"] for stage in manifest["stages"])
