@@ -313,25 +313,29 @@ class CachedCall(Generic[T]):
 
 def _stored(name: str, value: Any) -> Iterator[tuple[str, Table | Artifact]]:
     """Yield the tables and artifacts of an argument under the names that they have in a key."""
-    members: Any = [(name, value)]
+    members: Any = [("", value)]
     if isinstance(value, Mapping):
-        members = [(f"{name}-{key}", member) for key, member in value.items()]
+        members = [(f"-{key}", member) for key, member in value.items()]
     elif isinstance(value, list | tuple):
-        members = [(f"{name}-{i:03d}", member) for i, member in enumerate(value)]
-    yield from (pair for pair in members if isinstance(pair[1], Table | Artifact))
+        # A name only for what has one: a list may be of a million plain values.
+        members = enumerate(value)
+    for place, member in members:
+        if isinstance(member, Table | Artifact):
+            yield f"{name}-{place:03d}" if isinstance(place, int) else f"{name}{place}", member
 
 
 def _identity(value: Any) -> Any:
     """Return what a plain or keyed argument, or a list of keyed ones, is in a key."""
-    if isinstance(value, Keyed):
-        return value.identity
-    many = isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Keyed)
-    return [one.identity for one in value] if many else value
+    identities = [one.identity for one in _keyed(value)]
+    if not identities:
+        return value
+    return identities if isinstance(value, list | tuple) else identities[0]
 
 
 def _keyed(value: Any) -> list[Keyed]:
+    """Return a keyed argument, or the members of a list of such, which are all keyed or none."""
     values = value if isinstance(value, list | tuple) else [value]
-    return [one for one in values if isinstance(one, Keyed)]
+    return [*values] if values and isinstance(values[0], Keyed) else []
 
 
 def _table_names(name: str, stored: Mapping[str, Table | Artifact]) -> dict[str, str]:
