@@ -48,7 +48,8 @@ def ingest(
     ):
         for batch in workers.read(entry_parts(files.identity, files.urls, seed)):
             write_rows(batch.rows)
-            write_rejects(pa.Table.from_pylist(batch.rejects, schema=REJECTS_SCHEMA))
+            if batch.rejects:
+                write_rejects(pa.Table.from_pylist(batch.rejects, schema=REJECTS_SCHEMA))
             counts.add(batch)
     return counts.stored
 

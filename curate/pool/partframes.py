@@ -95,6 +95,7 @@ def batch_frame(batch: RecordBatch) -> Frame:
         "layouts": [[name, fields, count] for (name, fields), count in batch.layouts.items()],
         "empty": batch.empty,
         "repeated": batch.repeated,
+        "left": batch.left,
     }
     return header, memoryview(sink.getvalue())  # type: ignore[return-value]
 
@@ -105,7 +106,13 @@ def batch_of(frame: Frame) -> RecordBatch:
     layouts = Counter({(name, tuple(fields)): n for name, fields, n in header["layouts"]})
     rows = pa.ipc.open_stream(payload).read_all()
     return RecordBatch(
-        header["file"], rows, header["rejects"], layouts, header["empty"], header["repeated"]
+        header["file"],
+        rows,
+        header["rejects"],
+        layouts,
+        header["empty"],
+        header["repeated"],
+        header["left"],
     )
 
 

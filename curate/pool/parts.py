@@ -65,9 +65,7 @@ class FilePart:
 
     def read(self) -> RecordBatch:
         """Return what the records become."""
-        block = self.records
-        records = block.records() if isinstance(block, LineBlock) else block
-        return self.source.reader.read(records, empty=self.empty)
+        return self.source.reader.read(self.records, empty=self.empty)
 
 
 def entry_parts(entry: EntryIdentity, urls: Sequence[str], seed: int) -> Iterator[FilePart]:

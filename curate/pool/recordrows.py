@@ -1,30 +1,34 @@
 """What records become: rows, or rejects that say why not."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from curate.core.arrowarrays import Numbers, number_array
 from curate.core.jsontext import JsonLimit, dump_json
 from curate.core.reasons import Reason
-from curate.core.rows import Message, find_fault
+from curate.core.rows import SCHEMA, Message, find_fault
 from curate.pool.containers.jsonvalue import (
     has_repeated_key,
     is_not_finite,
     parse_record,
     repeated_key,
 )
+from curate.pool.containers.lines import LineBlock
 from curate.pool.entries import Leaves
 from curate.pool.layouts import Conversation, ParsedRecord, RecordFault, RecordReader
 from curate.pool.layouts.plain import PlainReader, PlainRecord
+from curate.pool.layouts.plainlines import PlainLineReader
 from curate.pool.records import BEGINNING, LONGEST, Record
-from curate.pool.rowcolumns import PlainRow, SourceRow, plain_table, rows_table
+from curate.pool.rowcolumns import PlainRow, SourceRow, lines_table, plain_table, rows_table
 
 RAW_CHARS = 2_000
 REJECTS_SCHEMA = pa.schema(
@@ -75,10 +79,13 @@ class FileReader:
     reader: RecordReader | None
     leaves: Leaves | None = None
 
-    def read(self, records: Iterable[Record], *, empty: bool = False) -> RecordBatch:
+    def read(self, records: LineBlock | Sequence[Record], *, empty: bool = False) -> RecordBatch:
         """Return what records become."""
         rows = _RowsOfRecords(self)
-        rows.add_all(list(records))
+        if isinstance(records, LineBlock):
+            rows.add_lines(records)
+        else:
+            rows.add_all(records)
         return RecordBatch(
             self.file,
             rows.table(),
@@ -94,6 +101,11 @@ class FileReader:
         """Return what reads records of plain texts; None if a text is not taken as it is."""
         return PlainReader(self.reader) if self.reader and not self.strip_end else None
 
+    @cached_property
+    def plain_lines(self) -> PlainLineReader | None:
+        """Return what reads lines of plain texts; None if some of them are not read here."""
+        return PlainLineReader(self.plain) if self.plain and not self.leaves else None
+
     def row_id(self, record: Record) -> str:
         """Return the id of a record's first row."""
         return row_id(self.source, self.file, record)
@@ -108,10 +120,12 @@ def row_id(source: str, file: str, record: Record) -> str:
 class _RowsOfRecords:
     """Rows and rejects of some records.
 
+    lines: rows of lines of plain texts, with the numbers of these.
     rows: with the numbers of their records; of records of plain texts in a list of their own.
     """
 
     by: FileReader
+    lines: list[tuple[Numbers, pa.Table]] = field(default_factory=list)
     rows: list[tuple[int, SourceRow]] = field(default_factory=list)
     plain_rows: list[tuple[int, PlainRow]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -119,12 +133,25 @@ class _RowsOfRecords:
     repeated: list[str] = field(default_factory=list)
     left: int = 0
 
-    def add_all(self, records: Sequence[Record]) -> None:
-        """Add what records become, in their order."""
+    def add_lines(self, block: LineBlock) -> None:
+        """Add what lines become: first those of plain texts, which are most."""
+        reader = self.by.plain_lines
+        for lines in reader.read(block.data) if reader else ():
+            self.layouts[lines.layout, lines.fields] += len(lines.numbers)
+            self.lines.append(
+                (lines.numbers, lines_table(lines, block, self.by.source, self.by.file))
+            )
+        read = {*chain.from_iterable(numbers.tolist() for numbers, _ in self.lines)}
+        others = [*block.records(without=read)]
+        self.add_all(others, [record.position - block.first for record in others])
+
+    def add_all(self, records: Sequence[Record], numbers: Sequence[int] | None = None) -> None:
+        """Add what records become, in their order, which their numbers tell."""
         plain = self.by.plain
+        numbers = range(len(records)) if numbers is None else numbers
         values = [_quick_value(record) for record in records] if plain else []
         read = plain.read(values) if plain else [None] * len(records)
-        for number, (record, row) in enumerate(zip(records, read, strict=True)):
+        for number, record, row in zip(numbers, records, read, strict=True):
             if row is None:
                 self._add_parsed(number, record)
             else:
@@ -134,13 +161,19 @@ class _RowsOfRecords:
 
     def table(self) -> pa.Table:
         """Return the rows in the order of their records."""
-        plain = plain_table([row for _, row in self.plain_rows], self.by.source)
-        if not self.rows:
-            return plain
-        others = rows_table([row for _, row in self.rows], self.by.source)
-        numbers = [number for number, _ in (*self.plain_rows, *self.rows)]
-        order = np.argsort(numbers, kind="stable")
-        return pa.concat_tables([plain, others]).take(order).combine_chunks()
+        parts = [*self.lines]
+        if self.plain_rows:
+            numbers, plain_rows = zip(*self.plain_rows, strict=True)
+            parts.append((np.array(numbers), plain_table(plain_rows, self.by.source)))
+        if self.rows:
+            numbers, rows = zip(*self.rows, strict=True)
+            parts.append((np.array(numbers), rows_table(rows, self.by.source)))
+        if not parts:
+            return SCHEMA.empty_table()
+        table = pa.concat_tables([table for _, table in parts])
+        order = np.argsort(np.concatenate([numbers for numbers, _ in parts]), kind="stable")
+        is_sorted = np.array_equal(order, np.arange(len(order)))
+        return table if is_sorted else table.take(number_array(order)).combine_chunks()
 
     def _add_plain(self, number: int, record: Record, row: PlainRecord) -> None:
         self.layouts[row.layout, row.fields] += 1

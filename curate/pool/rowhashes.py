@@ -1,19 +1,22 @@
 """The content hash and the text hash of many rows at once.
 
 They are those of curate.core.rows, row by row. Where a turn is a role and a text, and the text of usual
-characters, what is hashed is put together for all rows by polars, in one piece: a row is a slice of it.
+characters, what is hashed is put together for all rows in one piece: a row is a slice of it.
 """
 
 import hashlib
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curate.core.arrowarrays import Numbers, number_array, string_array, text_array, text_scalar
 from curate.core.rows import PLAIN_TURN, Message, content_hash, normalise, text_hash, trim_ends
+from curate.pool.containers.textcuts import DROPPED, every_other
 from curate.pool.layouts.plain import TextTurns
 
 # Characters that are white space only as space and line feed, and that Unicode composition leaves as
@@ -23,6 +26,7 @@ USUAL = (
     r"\u{3001}-\u{3029}\u{3041}-\u{3096}\u{30A1}-\u{30FA}\u{4E00}-\u{9FFF}\u{AC00}-\u{D7A3}"
     r"\u{FF01}-\u{FF60}"
 )
+DELETE = 0x7F
 
 
 class PlainTurns(NamedTuple):
@@ -41,7 +45,7 @@ class PlainTurns(NamedTuple):
         roles = [*chain.from_iterable([row.roles for row in rows])]
         texts = [*chain.from_iterable([row.texts for row in rows])]
         ends = [*accumulate([len(row.texts) for row in rows])]
-        return cls(pa.array(roles, pa.string()), pa.array(texts, pa.string()), ends)
+        return cls(text_array(roles), text_array(texts), ends)
 
     @classmethod
     def of_messages(cls, conversations: Sequence[Sequence[Message]]) -> Self | None:
@@ -55,10 +59,11 @@ class PlainTurns(NamedTuple):
             ]
         )
 
-    def hashes(self) -> tuple[list[str], list[str]]:
+    def hashes(self) -> tuple[pa.StringArray, pa.StringArray]:
         """Return the content hash and the text hash of each row, which has no tools."""
-        frame = _hashed_texts(self.roles, self.texts)
-        return _digests(frame["content"], self.ends), _digests(frame["text"], self.ends)
+        ends = [0, *self.ends]
+        content, text = _hashed_texts(self.roles, self.texts)
+        return _digests(content, ends), _digests(text, ends)
 
 
 def row_hashes(
@@ -76,7 +81,7 @@ def row_hashes(
         [turns for (turns, _), is_plain in zip(rows, plain, strict=True) if is_plain]
     )
     assert turns_of_plain is not None, "others are left out"
-    hashes = zip(*turns_of_plain.hashes(), strict=True)
+    hashes = zip(*(each.to_pylist() for each in turns_of_plain.hashes()), strict=True)
     pairs = [
         next(hashes) if is_plain else (content_hash(turns, own), text_hash(turns, own))
         for (turns, own), is_plain in zip(rows, plain, strict=True)
@@ -84,55 +89,86 @@ def row_hashes(
     return [content for content, _ in pairs], [text for _, text in pairs]
 
 
-def _hashed_texts(roles: pa.StringArray, texts: pa.StringArray) -> pl.DataFrame:
+def _hashed_texts(
+    roles: pa.StringArray, texts: pa.StringArray
+) -> tuple[pa.StringArray, pa.StringArray]:
     """Return what of each turn goes into the content hash, and what into the text hash."""
-    role, text, content = pl.col("role"), pl.col("text"), pl.col("content")
-    spaced = text.str.replace_all("\n\n", " ", literal=True).str.replace_all(
-        "\n", " ", literal=True
-    )
-    frame = pl.DataFrame({"role": pl.Series(roles), "text": pl.Series(texts)})
-    frame = frame.with_columns(content=spaced)
-    untidy = frame.select(
-        content.str.contains("  ", literal=True)
-        | content.str.starts_with(" ")
-        | content.str.ends_with(" ")
-    )
-    unusual = untidy.to_series().arg_true().append(_unusual(texts, frame["text"])).unique()
+    lines, untidy = _in_one_line(texts)
+    unusual = np.union1d(untidy, _unusual(texts))
     if len(unusual):
-        slow = [texts[i].as_py() for i in unusual]
-        frame = frame.with_columns(
-            content=frame["content"].scatter(unusual, [normalise(each) for each in slow]),
-            text=frame["text"].scatter(unusual, [trim_ends(each) for each in slow]),
+        slow = texts.take(number_array(unusual)).to_pylist()
+        chosen = np.zeros(len(texts), bool)
+        chosen[unusual] = True
+        mask = pa.Array.from_buffers(
+            pa.bool_(), len(texts), [None, pa.py_buffer(np.packbits(chosen, bitorder="little"))]
         )
-    length = text.str.len_chars().cast(pl.String)
-    return frame.select(
-        content=pl.concat_str(role, pl.lit("\x1f"), content, pl.lit("\x1e")),
-        text=pl.concat_str(role, pl.lit("\x1f"), length, pl.lit("\x1f"), text, pl.lit("\x1e")),
+        lines = pc.replace_with_mask(lines, mask, text_array([normalise(each) for each in slow]))
+        texts = pc.replace_with_mask(texts, mask, text_array([trim_ends(each) for each in slow]))
+    lengths = pc.cast(pc.utf8_length(texts), pa.string())
+    unit, record, nothing = (text_scalar(sign) for sign in ("\x1f", "\x1e", ""))
+    return (
+        pc.binary_join_element_wise(roles, unit, lines, record, nothing),
+        pc.binary_join_element_wise(roles, unit, lengths, unit, texts, record, nothing),
     )
 
 
-def _unusual(texts: pa.StringArray, series: pl.Series) -> pl.Series:
+def _in_one_line(texts: pa.StringArray) -> tuple[pa.StringArray, Numbers]:
+    """Return texts with a space for one line feed or two, and which then have white space to lose.
+
+    What becomes of the latter is left open.
+    """
+    offsets, codes = _codes(texts)
+    feeds = np.flatnonzero(codes == ord("\n"))
+    pairs = every_other(feeds)
+    seconds = pairs[codes[np.minimum(pairs + 1, len(codes) - 1)] == ord("\n")] + 1
+    # Not what opens the next text, or lies behind the last one.
+    seconds = seconds[~np.isin(seconds, offsets)]
+    spaced = codes.copy()
+    spaced[feeds] = ord(" ")
+    spaced[seconds] = DROPPED[0]
+    data = spaced.tobytes().replace(DROPPED, b"")
+    offsets = offsets - np.searchsorted(seconds, offsets)
+    spaces = np.frombuffer(data, np.uint8) == ord(" ")
+    doubled = np.flatnonzero(spaces[1:] & spaces[:-1])
+    starts, ends = offsets[:-1], offsets[1:]
+    filled = np.flatnonzero(starts < ends)
+    at_ends = filled[spaces[starts[filled]] | spaces[ends[filled] - 1]]
+    return string_array(offsets, data), np.union1d(at_ends, _texts_at(doubled, offsets))
+
+
+def _unusual(texts: pa.StringArray) -> Numbers:
     """Return the numbers of the texts with a character that is not among the usual ones.
 
     Most have none but those of ASCII, which is seen by their bytes, all texts at once.
     """
+    offsets, codes = _codes(texts)
+    # As numbers with a sign, the bytes of other characters than those of ASCII are below zero.
+    others = np.flatnonzero(codes.view(np.int8) < ord(" "))
+    others = np.append(others[codes[others] != ord("\n")], np.flatnonzero(codes == DELETE))
+    doubtful = _texts_at(others, offsets)
+    series = pl.Series(texts.take(number_array(doubtful)))
+    unusual: Numbers = doubtful[series.str.contains(f"[^{USUAL}]").to_numpy()]
+    return unusual
+
+
+def _texts_at(places: Numbers, offsets: Numbers) -> Numbers:
+    """Return the numbers of the texts that have one of these bytes."""
+    return np.unique(np.searchsorted(offsets, places, side="right") - 1)
+
+
+def _codes(texts: pa.StringArray) -> tuple[Numbers, Numbers]:
+    """Return where texts start and end among their bytes, and these bytes."""
     _, offsets, values = texts.buffers()
-    data = np.frombuffer(values or b"", np.uint8)
-    # Behind the tilde, and less than a space: then this has gone round, to 224 and more.
-    others = ((data - np.uint8(ord(" "))) > ord("~") - ord(" ")) & (data != ord("\n"))
-    ends = np.frombuffer(offsets, np.int32)[1 : len(texts) + 1]
-    numbers = np.unique(np.searchsorted(ends, np.flatnonzero(others), side="right"))
-    doubtful = pl.Series(numbers, dtype=pl.UInt32)
-    return doubtful.filter(series.gather(doubtful).str.contains(f"[^{USUAL}]"))
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return ends, np.frombuffer(values or b"", np.uint8)
 
 
-def _digests(turns: pl.Series, ends: Sequence[int]) -> list[str]:
+def _digests(turns: pa.StringArray, ends: Sequence[int]) -> pa.StringArray:
     """Return a digest of each row: of its turns one after the other."""
-    array = turns.to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, values = array.buffers()
-    starts = memoryview(offsets).cast("q")[array.offset :]
-    data = memoryview(values) if values is not None else memoryview(b"")
-    return [
-        hashlib.blake2b(data[starts[start] : starts[end]], digest_size=16).hexdigest()
-        for start, end in zip([0, *ends], ends, strict=False)
+    offsets, codes = _codes(turns)
+    data = codes.data
+    places = offsets[np.array(ends)].tolist()
+    digests = [
+        hashlib.blake2b(data[start:end], digest_size=16).digest() for start, end in pairwise(places)
     ]
+    return string_array(32 * np.arange(len(places)), b"".join(digests).hex().encode())

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +17,14 @@ import pytest
 
 from curate.core.calls import StoreRunner
 from curate.core.errors import UserError
+from curate.core.rows import SCHEMA
 from curate.core.store import Artifact, Store
 from curate.pool import parts, partworkers
 from curate.pool.containers import lines
+from curate.pool.partframes import batch_frame, batch_of
 from curate.pool.parts import FilePart
 from curate.pool.partworkers import PartWorkers
+from curate.pool.recordrows import RecordBatch
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 
@@ -45,6 +49,12 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(LINES[:50]).encode()))
     (folder / "c.json").write_text(json.dumps([{"prompt": "p", "completion": "c"}] * 60))
     return folder
+
+
+def test_what_records_become_passes_a_pipe_whole() -> None:
+    layouts = Counter({("messages", ("messages",)): 2})
+    batch = RecordBatch("a.jsonl", SCHEMA.empty_table(), [], layouts, False, ["a.jsonl:1"], left=3)
+    assert batch_of(batch_frame(batch)) == batch
 
 
 def read(pool: Path, out: Path) -> Artifact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from itertools import product
 from typing import Any
 
 from hypothesis import given
@@ -41,7 +42,11 @@ def test_many_rows_have_the_hashes_that_each_has(rows: list[tuple[Any, str | Non
 
 
 def test_every_two_pieces_have_the_hashes_of_their_row() -> None:
-    rows: list[Any] = [[{"role": "user", "content": a + b}] for a in PIECES for b in PIECES]
+    pairs = [*product(PIECES, PIECES)]
+    rows: list[Any] = [
+        *([{"role": "user", "content": a + b}] for a, b in pairs),
+        *([{"role": "user", "content": text} for text in pair] for pair in pairs),
+    ]
     contents, texts = row_hashes(rows, [None] * len(rows))
     assert contents == [content_hash(turns, None) for turns in rows]
     assert texts == [text_hash(turns, None) for turns in rows]

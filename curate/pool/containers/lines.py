@@ -1,6 +1,6 @@
 """JSON Lines: a record a line, read in blocks of whole lines."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, NamedTuple
 
 from curate.pool.containers.record import BEGINNING, Record
@@ -20,11 +20,11 @@ class LineBlock(NamedTuple):
     data: bytes
     part: str = ""
 
-    def records(self) -> Iterator[Record]:
-        """Yield the lines that are not blank."""
-        for position, line in enumerate(self.data.split(b"\n"), start=self.first):
-            if line.strip():
-                yield Record(position, line.rstrip(b"\r"), part=self.part)
+    def records(self, without: Collection[int] = ()) -> Iterator[Record]:
+        """Yield the lines that are not blank, without some, which are numbered from 0."""
+        for number, line in enumerate(self.data.split(b"\n")):
+            if number not in without and line.strip():
+                yield Record(self.first + number, line.rstrip(b"\r"), part=self.part)
 
 
 def pieces(stream: IO[bytes], longest: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 from curate.core.jsontext import dump_json
+from curate.pool.layouts.lineshapes import TURN_FORMS
 from curate.pool.layouts.messages import JSON_STARTS
 from curate.pool.layouts.plainforms import PlainForm, plain_form
 from curate.pool.layouts.reader import MAX_ORIGIN_CHARS, RecordReader
@@ -17,7 +18,6 @@ from curate.pool.layouts.turn import TURN_KEYS
 MAX_FORMS = 1_000
 # What the marks of a transcript begin with.
 MARK_STARTS = frozenset("<[#SHAU")
-TURN_FORMS = {"role": "messages", "from": "sharegpt"}
 # The names of a record's fields, and for each whether a text is not empty, or the type of another value.
 FormKey = tuple[tuple[str, ...], tuple[object, ...]]
 Values = dict[str, Any]
@@ -54,14 +54,15 @@ class PlainReader:
         """Return what becomes of each record; None if it takes the general reader to tell."""
         read: list[PlainRecord | None] = [None] * len(records)
         for key, numbers in _by_key(records).items():
-            form = self._form(key)
+            form = self.form(key)
             if form is not None:
                 of_form = _filled(form, [records[number] for number in numbers])
                 for number, record in zip(numbers, of_form, strict=True):
                     read[number] = record
         return read
 
-    def _form(self, key: FormKey) -> PlainForm | None:
+    def form(self, key: FormKey) -> PlainForm | None:
+        """Return the form of records with these fields; None if there is none."""
         if key not in self._forms:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
