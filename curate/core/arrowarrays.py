@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
@@ -38,6 +39,15 @@ def text_array(texts: Sequence[str]) -> pa.StringArray:
 def text_scalar(text: str) -> pa.StringScalar:
     """Return a text as a value of Arrow's."""
     return text_array([text])[0]
+
+
+def with_texts(array: pa.StringArray, numbers: Numbers, texts: Sequence[str]) -> pa.StringArray:
+    """Return an array with other texts at some places, which rise."""
+    replaced = np.zeros(len(array), bool)
+    replaced[numbers] = True
+    bits = pa.py_buffer(np.packbits(replaced, bitorder="little"))
+    mask = pa.Array.from_buffers(pa.bool_(), len(array), [None, bits])
+    return pc.replace_with_mask(array, mask, text_array(texts))
 
 
 def array_numbers(array: pa.Array) -> Numbers:

@@ -14,9 +14,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.core.arrowarrays import Numbers, number_array, string_array, text_array, text_scalar
+from curate.core.arrowarrays import (
+    Numbers,
+    number_array,
+    string_array,
+    text_array,
+    text_scalar,
+    with_texts,
+)
 from curate.core.rows import PLAIN_TURN, Message, content_hash, normalise, text_hash, trim_ends
-from curate.pool.containers.textcuts import DROPPED, every_other
+from curate.pool.containers.escapes import DROPPED
+from curate.pool.containers.textcuts import every_other
 from curate.pool.layouts.plain import TextTurns
 
 # Characters that are white space only as space and line feed, and that Unicode composition leaves as
@@ -97,13 +105,8 @@ def _hashed_texts(
     unusual = np.union1d(untidy, _unusual(texts))
     if len(unusual):
         slow = texts.take(number_array(unusual)).to_pylist()
-        chosen = np.zeros(len(texts), bool)
-        chosen[unusual] = True
-        mask = pa.Array.from_buffers(
-            pa.bool_(), len(texts), [None, pa.py_buffer(np.packbits(chosen, bitorder="little"))]
-        )
-        lines = pc.replace_with_mask(lines, mask, text_array([normalise(each) for each in slow]))
-        texts = pc.replace_with_mask(texts, mask, text_array([trim_ends(each) for each in slow]))
+        lines = with_texts(lines, unusual, [normalise(each) for each in slow])
+        texts = with_texts(texts, unusual, [trim_ends(each) for each in slow])
     lengths = pc.cast(pc.utf8_length(texts), pa.string())
     unit, record, nothing = (text_scalar(sign) for sign in ("\x1f", "\x1e", ""))
     return (

@@ -13,13 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.core.arrowarrays import Numbers, number_array, string_array
+from curate.pool.containers.escapes import Unescaped, unescape
 
 LINE_FEED, RETURN, SPACE, QUOTE, COLON, BACKSLASH = b'\n\r ":\\'
-# What is written behind a backslash, and what it stands for. A text with another escape is not cut.
-ESCAPES = dict(zip(b'"\\nrtbf', b'"\\\n\r\t\b\f', strict=True))
-UNESCAPED = np.array([ESCAPES.get(code, 0) for code in range(256)], np.uint8)
-# A byte that no text holds.
-DROPPED = b"\xff"
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,8 @@ def cut_texts(data: bytes) -> TextCuts | None:
     quoting = codes == QUOTE
     quoting[openers + 1] = False
     quotes = np.flatnonzero(quoting)
-    odd = np.concatenate([_stray(codes, controls), openers[UNESCAPED[codes[openers + 1]] == 0]])
+    plain = unescape(codes, openers) if len(openers) else Unescaped(data, openers, openers)
+    odd = np.concatenate([_stray(codes, controls), plain.odd])
     quotes = _without_lines(quotes, ends, np.searchsorted(ends, odd))
     opening, closing = quotes[::2], quotes[1::2]
     is_text = codes[closing + 1] != COLON
@@ -79,10 +76,10 @@ def cut_texts(data: bytes) -> TextCuts | None:
         return None
     firsts = 2 * (np.cumsum(counts + 1) - counts - 1)
     sizes = np.diff(offsets)
-    if len(openers):
-        offsets, data = _unescaped(codes, openers, offsets)
-    first_bytes = np.frombuffer(data, np.uint8)[np.minimum(offsets[:-1], len(data) - 1)]
-    return TextCuts(written, string_array(offsets, data), firsts, counts, sizes, first_bytes)
+    offsets -= np.searchsorted(plain.dropped, offsets)
+    first_bytes = np.frombuffer(plain.data, np.uint8)[np.minimum(offsets[:-1], len(plain.data) - 1)]
+    texts = string_array(offsets, plain.data)
+    return TextCuts(written, texts, firsts, counts, sizes, first_bytes)
 
 
 def every_other(places: Numbers) -> Numbers:
@@ -107,12 +104,3 @@ def _without_lines(quotes: Numbers, ends: Numbers, lines: Numbers) -> Numbers:
     left_out = np.bincount(line_of_quote, minlength=len(ends)) % 2 == 1
     left_out[lines] = True
     return quotes[~left_out[line_of_quote]] if left_out.any() else quotes
-
-
-def _unescaped(codes: Numbers, openers: Numbers, offsets: Numbers) -> tuple[Numbers, bytes]:
-    """Return where pieces start and end in lines without escapes, and these lines."""
-    plain = codes.copy()
-    plain[openers + 1] = UNESCAPED[codes[openers + 1]]
-    plain[openers] = DROPPED[0]
-    data = plain.tobytes().replace(DROPPED, b"")
-    return offsets - np.searchsorted(openers, offsets), data

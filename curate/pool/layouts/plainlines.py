@@ -21,7 +21,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.core.arrowarrays import Numbers, array_numbers, number_array, text_array, text_scalar
+from curate.core.arrowarrays import (
+    Numbers,
+    array_numbers,
+    number_array,
+    text_array,
+    text_scalar,
+    with_texts,
+)
 from curate.pool.containers.textcuts import TextCuts, cut_texts
 from curate.pool.layouts.lineshapes import TURN_FORMS, LineShapes, ShapedLines
 from curate.pool.layouts.plain import FormKey, PlainReader
@@ -32,6 +39,8 @@ from curate.pool.layouts.roles import ROLE_MAP
 # What a text begins with that may be JSON or a transcript, or is not taken as it is.
 SAYS_MORE = r"^(?:[\[{<#\s]|System|Human|Assistant|User)"
 OPENS_WITH_SPACE = r"^\s"
+# Escapes that orjson does not write.
+MAY_BE_SHORTER = r"\\[u/]"
 # The bytes that one of these can begin with, or the first of a longer white space.
 MAY_SAY_MORE = np.isin(np.arange(256), [*b"[{<# \t\n\v\f\rSHAU\xc2\xe1\xe2\xe3"])
 NO_META = "{}"
@@ -143,9 +152,9 @@ class _LinesOfForm:
         by_turn = codes[array_numbers(roles.indices)]
         ends = np.cumsum(counts)
         odd |= by_turn == ROLES.index(OTHER)
-        asked = np.logical_or.reduceat(by_turn == ROLES.index("user"), ends - counts)
+        has_user = np.logical_or.reduceat(by_turn == ROLES.index("user"), ends - counts)
         answered = by_turn[ends - 1] == ROLES.index("assistant")
-        plain: Numbers = asked & answered & ~np.logical_or.reduceat(odd, ends - counts)
+        plain: Numbers = has_user & answered & ~np.logical_or.reduceat(odd, ends - counts)
         return plain
 
     def _open_with(self, pattern: str, pieces: Numbers) -> Numbers:
@@ -200,7 +209,7 @@ class _LinesOfForm:
             opening = ("," if number else "{") + orjson.dumps(name).decode() + ":"
             if name in self.lines[0].shape.texts:
                 opening, closing = opening + '"', '"'
-                values = self._texts(name, written=True)
+                values = self._as_json(name)
             else:
                 values, closing = self._constants(name), ""
             parts += [text_scalar(opening), values, text_scalar(closing)]
@@ -214,10 +223,19 @@ class _LinesOfForm:
             ]
         )
 
-    def _texts(self, name: str, *, written: bool = False) -> pa.StringArray:
-        """Return the texts of a field, or how they are written."""
-        of = self.cuts.written if written else self.cuts.texts
-        return of.take(number_array(self._pieces(name).ravel()))
+    def _as_json(self, name: str) -> pa.StringArray:
+        """Return the texts of a field as they are written, unless they can be written shorter."""
+        pieces = self._pieces(name).ravel()
+        written = self.cuts.written.take(number_array(pieces))
+        longer = np.flatnonzero(pl.Series(written).str.contains(MAY_BE_SHORTER).to_numpy())
+        if not len(longer):
+            return written
+        texts = self.cuts.texts.take(number_array(pieces[longer])).to_pylist()
+        return with_texts(written, longer, [orjson.dumps(text)[1:-1].decode() for text in texts])
+
+    def _texts(self, name: str) -> pa.StringArray:
+        """Return the texts of a field."""
+        return self.cuts.texts.take(number_array(self._pieces(name).ravel()))
 
     def _pieces(self, *names: str) -> Numbers:
         return np.concatenate(

@@ -50,7 +50,7 @@ def test_the_texts_of_lines_are_those_of_their_values(
 
 @pytest.mark.parametrize(
     "odd",
-    [b'{"a": "b}', b'{"a": "\\u0041"}', b'{"a": "\\/"}', b'{"a": "\\x"}', b'{"a": "\x00"}',
+    [b'{"a": "b}', b'{"a": "\\u001f"}', b'{"a": "\\ud83d\\ude00"}', b'{"a": "\\x"}', b'{"a": "\x00"}',
      b'{"a": "b\\', b'{"a":\t"b"}', b"", b'{"a": "b\r"}'],
 )  # fmt: skip
 def test_a_line_with_more_than_plain_texts_is_not_cut_and_those_beside_it_are(odd: bytes) -> None:
