@@ -52,7 +52,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_records_become_passes_a_pipe_whole() -> None:
-    layouts = Counter({("messages", ("messages",)): 2})
+    layouts: Counter[tuple[str, tuple[str, ...]]] = Counter({("messages", ("messages",)): 2})
     batch = RecordBatch("a.jsonl", SCHEMA.empty_table(), [], layouts, False, ["a.jsonl:1"], left=3)
     assert batch_of(batch_frame(batch)) == batch
 
