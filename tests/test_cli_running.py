@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -19,15 +20,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(recipe: Path, *options: str) -> CommandResult:
-    done = process("run", str(recipe), "--out", str(recipe.parent / "run"), *options)
+def run(
+    recipe: Path, *options: str, command: Callable[..., CommandResult] = curate
+) -> CommandResult:
+    done = command("run", str(recipe), "--out", str(recipe.parent / "run"), *options)
     assert done.returncode == 0, done.stderr
     return done
 
 
 @pytest.mark.system
 def test_a_run_ends_with_its_funnel_its_verdict_and_where_everything_lies(recipe: Path) -> None:
-    done, folder = run(recipe), recipe.parent / "run"
+    done, folder = run(recipe, command=process), recipe.parent / "run"
     lines = done.stdout.splitlines()
     assert lines[0] == ""
     assert [line[:16].rstrip() for line in lines[1:5]] == [

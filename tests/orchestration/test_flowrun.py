@@ -32,6 +32,7 @@ pytestmark = pytest.mark.system
 FAILED = "the run goes on without it"
 # Longer than is waited, twice, for an answer of a server of the user's.
 HELD_SECONDS = 60.0
+SECRET = "sk-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
         here = elsewhere(tmp_path / "here", f"http://127.0.0.1:{port}/api")
         proxy = f"http://127.0.0.1:{port}"
         proxies = {n: proxy for n in ("HTTP_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")}
-        home = {"HOME": str(here), "NO_PROXY": "example.com", **cache}
+        home = {"HOME": str(here), "NO_PROXY": "example.com", "OPENAI_API_KEY": SECRET, **cache}
         succeed(workplace.run("--prefect", cwd=here, env={**home, **proxies}))
     assert requests == []
     assert artifact_bytes(workplace.store) == artifact_bytes(finished.store)
@@ -110,6 +111,10 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
     assert behind["measure"] == {"eval", "finetune"}
     assert "| as many random rows |" in artifact_text(cache, "light-verdict")
     assert str(workplace.out.resolve()) in artifact_text(cache, "light-report")
+    # Prefect keeps the recipe, and nothing of the environment.
+    database = Path(cache["CURATE_CACHE"], "prefect", "prefect.db").read_bytes()
+    assert b"curate-light" in database
+    assert SECRET.encode() not in database
 
 
 @pytest.mark.parametrize("on", ["ray", "dask"])
@@ -359,17 +364,3 @@ def test_a_machine_without_prefect_says_so(tiny: Path, tmp_path: Path) -> None:
         "Error: a run as a flow (--prefect, PREFECT_API_URL) needs Prefect, which is not installed: "
         "pip install 'curate-data[prefect]'\n"
     )
-
-
-def test_prefect_keeps_the_recipe_and_nothing_of_the_environment(
-    finished: Workplace, cache: dict[str, str], tmp_path: Path
-) -> None:
-    secret = "sk-0123456789abcdef"
-    done = copy_of(finished, tmp_path).run(
-        "--prefect", "--out", str(tmp_path / "run"), env={**cache, "OPENAI_API_KEY": secret}
-    )
-    succeed(done)
-    database = Path(cache["CURATE_CACHE"], "prefect", "prefect.db").read_bytes()
-    assert b"curate-light" in database
-    assert secret.encode() not in database
-    assert orjson.loads((tmp_path / "run" / "manifest.json").read_bytes())["name"] == "light"
