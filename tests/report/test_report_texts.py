@@ -192,7 +192,8 @@ def test_a_similarity_below_a_limit_looks_so(value: float | None, phrase: str, f
 @pytest.mark.parametrize(
     "step",
     ["fuzzy", "fuzzy-signatures", "fuzzy-pairs", "semantic", "semantic-pairs", "embed", "protected",
-     "leaks-overlaps", "leaks-target-overlaps", "leaks-similar", "correct-tune", "response-tokens"],
+     "leaks-overlaps", "leaks-target-overlaps", "leaks-similar", "correct-tune", "response-tokens",
+     "tokens-of-all", "joined-template"],
 )  # fmt: skip
 def test_steps_have_words_of_their_own(step: str) -> None:
     assert wording.stage_label(step) != step.replace("-", " ").capitalize()
