@@ -79,7 +79,9 @@ class FileSummary:
     def lines(self) -> list[str]:
         """Return the summary in lines for a terminal."""
         records = sum(self.rejected.values()) + self.rows
-        layouts = [f"{n:,} {name} ({', '.join(by)})" for (name, by), n in self.layouts.items()]
+        layouts = [
+            f"{n:,} {name} ({', '.join(by)})" for (name, by), n in self.layouts.most_common()
+        ]
         what = ", ".join([f"{records:,} records", *layouts])
         result = f"{self.rows:,} rows, {self.rejected.total():,} rejected"
         lines = [f"{self.role} {self.name}: {self.container}; {what}; {result}"]

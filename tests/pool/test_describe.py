@@ -42,6 +42,13 @@ def test_a_file_is_summarised_with_counts_that_add_up(tmp_path: Path) -> None:
     ]
 
 
+def test_the_layout_of_most_records_is_the_first(tmp_path: Path) -> None:
+    listed = {"messages": turns("a", "b")}
+    path = write(tmp_path / "x.jsonl", {"question": "a", "answer": "b"}, listed, listed)
+    [summary] = summarise(path)
+    assert "2 messages (messages), 1 qa (question, answer)" in summary.lines()[0]
+
+
 def test_texts_that_reach_no_turn_are_warned_of_and_names_are_not(tmp_path: Path) -> None:
     pair = {"prompt": "a", "completion": "b"}
     path = write(

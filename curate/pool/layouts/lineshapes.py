@@ -18,6 +18,10 @@ from curate.pool.layouts.turn import TURN_KEYS
 # Lines of which more than so many pieces between texts differ are told one by one.
 MAX_PIECES = 256
 MAX_SHAPES = 10_000
+# So are lines that fewer than one in so many are like: what a shape takes would be spent for few.
+LEAST_SHARE = 64
+# Powers of it make one number of many.
+BASE = 0x9E3779B97F4A7C15
 # Bits of a number: lines with more texts in fields are told one by one as well.
 MAX_FIELDS = 60
 TURN_FORMS = {"role": "messages", "from": "sharegpt"}
@@ -60,7 +64,7 @@ class ShapedLines(NamedTuple):
 
 @dataclass
 class LineShapes:
-    """The shapes of lines that were met: one line of each is parsed."""
+    """The shapes of lines that were met: one line of each is parsed, unless few are like it."""
 
     _pieces: dict[str, int] = field(default_factory=dict)
     _shapes: dict[bytes, LineShape | None] = field(default_factory=dict)
@@ -78,7 +82,7 @@ class LineShapes:
         for count in np.unique(counts):
             chosen = np.flatnonzero(counts == count)
             rows = codes[starts[chosen, None] + np.arange(count)]
-            for key, alike in _alike(rows):
+            for key, alike in _alike(rows, len(lines) / LEAST_SHARE):
                 shape = self._shape(key, cuts, numbers := lines[chosen[alike]])
                 if shape is not None:
                     yield ShapedLines(shape, numbers, cuts.starts[numbers] + 1)
@@ -98,14 +102,15 @@ class LineShapes:
         return np.array(numbers, np.uint32)
 
 
-def _alike(rows: Numbers) -> Iterator[tuple[bytes, Numbers]]:
-    """Yield each distinct row with the numbers of the rows that are like it."""
-    left = np.arange(len(rows))
-    while len(left):
-        first = rows[left[0]]
-        alike = (rows[left] == first).all(axis=1)
-        yield first.tobytes(), left[alike]
-        left = left[~alike]
+def _alike(rows: Numbers, least: float) -> Iterator[tuple[bytes, Numbers]]:
+    """Yield each distinct row that so many are like, with the numbers of these."""
+    powers = np.uint64(BASE) ** np.arange(rows.shape[1], dtype=np.uint64)
+    _, firsts, which, sizes = np.unique(
+        rows @ powers, return_index=True, return_inverse=True, return_counts=True
+    )
+    for number in np.flatnonzero(sizes >= least):
+        first, alike = rows[firsts[number]], np.flatnonzero(which == number)
+        yield first.tobytes(), alike[(rows[alike] == first).all(axis=1)]
 
 
 def _shape(cuts: TextCuts, number: int) -> LineShape | None:

@@ -63,6 +63,12 @@ def test_lines_between_whose_texts_hardly_any_two_are_alike_are_left_to_other_re
     assert read(*({**PAIR, "score": number} for number in range(300))) == []
 
 
+def test_lines_that_few_others_are_like_are_left_to_other_readers() -> None:
+    """A shape takes as long as some dozens of lines one by one."""
+    rare = [{"score": number % 10, **PAIR, "level": number // 10} for number in range(90)]
+    assert read(*rare, PAIR, *rare, PAIR, PAIR) == [90, 181, 182]
+
+
 def test_texts_are_looked_into_by_their_first_byte() -> None:
     for code in range(0x110000):
         character = chr(code)
