@@ -31,6 +31,9 @@ from curate.pool.records import BEGINNING, LONGEST, Record
 from curate.pool.rowcolumns import PlainRow, SourceRow, lines_table, plain_table, rows_table
 
 RAW_CHARS = 2_000
+# Lines of more bytes, of which one is very long, take many times their memory together if they are
+# full of escapes.
+MOST_TOGETHER = 4 * 2**20
 REJECTS_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -135,7 +138,7 @@ class _RowsOfRecords:
 
     def add_lines(self, block: LineBlock) -> None:
         """Add what lines become: first those of plain texts, which are most."""
-        reader = self.by.plain_lines
+        reader = self.by.plain_lines if len(block.data) <= MOST_TOGETHER else None
         for lines in reader.read(block.data) if reader else ():
             self.layouts[lines.layout, lines.fields] += len(lines.numbers)
             self.lines.append(

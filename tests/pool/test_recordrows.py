@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from curate.pool.containers.lines import LineBlock
 from curate.pool.layouts import RecordReader
-from curate.pool.recordrows import FileReader, RecordBatch
+from curate.pool.recordrows import MOST_TOGETHER, FileReader, RecordBatch
 from tests.conftest import examples
 from tests.pool.layouts.test_plain import RECORDS, TEXTS, TURN
 
@@ -98,3 +99,15 @@ def test_rows_that_are_read_elsewhere_are_left_of_those_read_together_too(
 ) -> None:
     left = read(replace(READER, leaves=leaves), lines)
     assert left == read(replace(ONE_BY_ONE, leaves=leaves), lines)
+
+
+def test_a_very_long_line_of_escapes_takes_no_more_memory_than_one_by_one() -> None:
+    line = json.dumps({"prompt": "a", "response": "中" * (MOST_TOGETHER // 6)}).encode()
+    tracemalloc.start()
+    try:
+        batch = READER.read(LineBlock(1, line))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert batch.rows.num_rows == 1
+    assert peak < 20 * len(line)
