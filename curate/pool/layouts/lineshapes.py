@@ -17,9 +17,11 @@ from curate.pool.layouts.turn import TURN_KEYS
 
 # Lines of which more than so many pieces between texts differ are told one by one.
 MAX_PIECES = 256
-MAX_SHAPES = 10_000
 # So are lines that fewer than one in so many are like: what a shape takes would be spent for few.
 LEAST_SHARE = 64
+# What is remembered at most; a piece between texts may be a long list of numbers.
+MAX_SHAPES = 10_000
+MAX_CHARS = 4 * 2**20
 # Powers of it make one number of many.
 BASE = 0x9E3779B97F4A7C15
 # Bits of a number: lines with more texts in fields are told one by one as well.
@@ -95,7 +97,8 @@ class LineShapes:
 
     def _numbered(self, pieces: list[str]) -> Numbers:
         """Return a number for each piece, the same one whenever it comes."""
-        if len(self._shapes) + len(self._pieces) > MAX_SHAPES:
+        kept = [*self._shapes, *self._pieces]
+        if len(kept) > MAX_SHAPES or sum(map(len, kept)) > MAX_CHARS:
             self._shapes.clear()
             self._pieces.clear()
         numbers = [self._pieces.setdefault(piece, len(self._pieces)) for piece in pieces]
