@@ -115,3 +115,18 @@ def test_a_parquet_file_that_cannot_be_cut_is_read_in_one_piece(
     path = tmp_path / "a.parquet"
     path.write_bytes(path.read_bytes()[:-40] + b"?" * 32 + path.read_bytes()[-8:])
     assert cut_file(file) is None
+
+
+def test_whatever_byte_of_a_footer_is_damaged_the_process_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for a column of an unknown codec, say, pyarrow would end it."""
+    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 1)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"prompt": ["a", "b"]}), path, row_group_size=1, store_schema=False)
+    data, file = path.read_bytes(), PoolFile(f"file://{path}", path.name)
+    assert cut_file(file)
+    footer = pq.read_metadata(path).serialized_size + 8
+    for at in range(len(data) - footer, len(data) - 8):
+        path.write_bytes(data[:at] + b"\x28" + data[at + 1 :])
+        cut_file(file)

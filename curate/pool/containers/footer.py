@@ -1,14 +1,17 @@
 """The footer of a Parquet file: its row groups, where they are, and what their reading follows from."""
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import IO
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # The length of the footer and a mark stand behind it.
@@ -36,7 +39,11 @@ class Footer:
         """Return where the bytes of each row group start, then where the footer does.
 
         Empty if they do not follow one another in the file.
+
+        Raises:
+            pa.ArrowException: what is said of a column is damaged.
         """
+        _check_columns(self, self._numbers, pre_buffer=True)
         spans = [_span(columns) for columns in map(self._columns, self._numbers) if columns]
         marks = [*chain.from_iterable(spans), self.start]
         in_order = len(spans) == len(self._numbers) and marks == sorted(marks)
@@ -47,7 +54,12 @@ class Footer:
 
         That is the schema with what is written beside it, who wrote the file, and of each chunk of a
         column its codec, its sizes and its place behind the first one's. Statistics are not read.
+
+        Raises:
+            pa.ArrowException: what is said of a column is damaged, or it has an unknown codec.
         """
+        for number in groups:
+            _check_columns(self, range(number, number + 1), pre_buffer=False)
         start = _span(self._columns(groups.start))[0]
         schema = self.metadata.schema
         about = [
@@ -76,6 +88,56 @@ def read_footer(handle: IO[bytes]) -> Footer:
     """
     metadata = pq.read_metadata(handle)
     return Footer(metadata, handle.seek(0, os.SEEK_END) - END - metadata.serialized_size)
+
+
+class _DataReachedError(Exception):
+    """Data is about to be read."""
+
+
+class _NoData(io.RawIOBase):
+    """A file of so many bytes, none of which is read."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._at = size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        raise _DataReachedError
+
+
+def _check_columns(footer: Footer, groups: range, *, pre_buffer: bool) -> None:
+    """Have pyarrow's reader look at the columns of row groups, as it does before it reads data.
+
+    What it finds at fault is an exception. Asked for such a column itself, pyarrow ends the process.
+
+    Args:
+        footer: what is looked at.
+        groups: numbers of row groups.
+        pre_buffer: look at the places of all of them; if not, at the first one's places and codecs.
+    """
+    metadata = footer.metadata
+    if any(metadata.row_group(i).num_columns != metadata.num_columns for i in groups):
+        raise pa.ArrowInvalid("a row group has other columns than the schema")
+    file = pq.ParquetFile(
+        _NoData(footer.start + metadata.serialized_size + END),
+        metadata=metadata,
+        pre_buffer=pre_buffer,
+        buffer_size=0 if pre_buffer else io.DEFAULT_BUFFER_SIZE,
+    )
+    with suppress(_DataReachedError, StopIteration):
+        next(file.iter_batches(1, row_groups=[*groups], use_threads=False))
 
 
 def _tree(schema: pq.ParquetSchema) -> str:
