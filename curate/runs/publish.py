@@ -1,7 +1,8 @@
 """Publish a run folder: the new run is built beside the old one, then the two change places.
 
-    runs/.quickstart.curate-0123...   the new run, report and manifest included, while it is built
-    runs/quickstart                   what readers see: the old run, or the new one, whole
+    runs/.quickstart.curate-0123....new   the new run, report and manifest included, while it is built
+    runs/.quickstart.curate-4567...       the new run before, and the old one after they change places
+    runs/quickstart                       what readers see: the old run, or the new one, whole
 
 Only what the old run's manifest lists is ever removed; a user's own files move along. Where folders
 cannot change places (a mount point, a parent without write permission), files are moved one by one,
@@ -24,7 +25,9 @@ from curate.core.runlock import FolderLock
 from curate.runs.folder import MANIFEST, OLD_MANIFEST, listed_files
 
 LOG = logging.getLogger("curate")
-LEFTOVER = re.compile(r"\..+\.curate-[0-9a-f]{32}")
+LEFTOVER = re.compile(r"\..+\.curate-[0-9a-f]{32}(\.new)?")
+# What is being built has no files of the user's, and after a kill a manifest that may be half written.
+UNFINISHED = ".new"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
@@ -46,8 +49,8 @@ def publish(folder: Path, lock: FolderLock, build: Callable[[Path], None]) -> No
     """
     remove_leftovers(folder)
     beside = _can_stand_beside(folder)
-    staging = temporary_name(folder) if beside else folder / temporary_name(folder).name
-    new = staging.with_name(temporary_name(folder).name)
+    new = temporary_name(folder) if beside else folder / temporary_name(folder).name
+    staging = new.with_name(new.name + UNFINISHED)
     with scratch_folder(staging):
         staging.mkdir()
         shutil.copymode(folder, staging)
@@ -79,7 +82,8 @@ def _discard(leftover: Path, folder: Path) -> None:
     if not leftover.is_dir():
         leftover.unlink()
         return
-    foreign = [*_foreign_entries(leftover)] if (leftover / MANIFEST).is_file() else []
+    whole = (leftover / MANIFEST).is_file() and not leftover.name.endswith(UNFINISHED)
+    foreign = [*_foreign_entries(leftover)] if whole else []
     clashes = [entry for entry in foreign if os.path.lexists(folder / entry)]
     _carry_over(leftover, folder, [entry for entry in foreign if entry not in clashes])
     if clashes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -270,6 +271,28 @@ def test_a_kill_between_any_two_removals_leaves_nothing_behind(tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 16
+
+
+@pytest.mark.parametrize("manifest", ["", '{"name": "a", "files": ["led'])
+def test_a_kill_while_the_manifest_is_written_leaves_nothing_behind(
+    tmp_path: Path, manifest: str, way: str
+) -> None:
+    def build(staging: Path) -> None:
+        writer({"ledger": "half", "proof": "half"})(staging)
+        (staging / "manifest.json").write_text(manifest)
+        os._exit(9)
+
+    run = tmp_path / "run"
+    write_run(run, ledger="old")
+    child = os.fork()
+    if child == 0:
+        with locked(run) as lock:
+            publish(run, lock, build)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert contents(run) == {"ledger": "old"} or way == "in place"
+    write_run(run, ledger="new")
+    assert contents(run) == {"ledger": "new"}
+    assert names(tmp_path) == ["run"]
 
 
 LOOP = """
