@@ -200,7 +200,7 @@ def at_work(
 ) -> Iterator[tuple[TerminalProcess, psutil.Process]]:
     """Yield a flow on a terminal that has come to its fine-tunes, and its server."""
     terminal = TerminalProcess(
-        workplace.command("--prefect", "--set", "prove.lora.epochs=200"),
+        workplace.command("--prefect", "--set", "prove.lora.epochs=20000"),
         env={**environment(), **cache},
     )
     try:
