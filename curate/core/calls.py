@@ -317,11 +317,12 @@ def _stored(name: str, value: Any) -> Iterator[tuple[str, Table | Artifact]]:
     if isinstance(value, Mapping):
         members = [(f"-{key}", member) for key, member in value.items()]
     elif isinstance(value, list | tuple):
-        # A name only for what has one: a list may be of a million plain values.
-        members = enumerate(value)
+        # Names only for what has one: a list may be of a million plain values.
+        stored = ((i, one) for i, one in enumerate(value) if isinstance(one, Table | Artifact))
+        members = ((f"-{i:03d}", one) for i, one in stored)
     for place, member in members:
         if isinstance(member, Table | Artifact):
-            yield f"{name}-{place:03d}" if isinstance(place, int) else f"{name}{place}", member
+            yield f"{name}{place}", member
 
 
 def _identity(value: Any) -> Any:

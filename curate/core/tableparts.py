@@ -16,7 +16,7 @@ from curate.core.jsontypes import JSON
 from curate.core.run import StepRun
 from curate.core.stageinputs import StageInputs
 from curate.core.store import Artifact, Counts
-from curate.core.tables import grouped_writer, positioned_batches, read_batches
+from curate.core.tables import grouped_writer, positioned_batches, read_batches, table_rows
 
 CONCATENATED_VERSION = 1
 PART_ROWS = 131_072
@@ -119,7 +119,7 @@ def masked_parts(
     """Return the rows of a table that a mask [N] has, in parts as `survivor_parts` makes them."""
     most, offset, parts = most or PART_ROWS, 0, []
     for file in table_parts(table):
-        rows = pq.read_metadata(file.path).num_rows
+        rows = table_rows(file.path)
         for start in range(0, rows, most):
             stop = min(start + most, rows)
             kept = mask[offset + start : offset + stop]

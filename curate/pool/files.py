@@ -202,7 +202,8 @@ def digest_url(file: PoolFile) -> str:
         return HashedReader(raw).drain()
 
 
-def _digest() -> hashlib.blake2b:
+def new_digest() -> hashlib.blake2b:
+    """Return the hash by which the bytes of files are known, of none yet."""
     return hashlib.blake2b(digest_size=16)
 
 
@@ -237,7 +238,7 @@ class HashedReader(io.RawIOBase):
     """
 
     def __init__(self, raw: IO[bytes], start: int = 0, size: int | None = None) -> None:
-        self._raw, self._hash, self._anywhere = raw, _digest(), False
+        self._raw, self._hash, self._anywhere = raw, new_digest(), False
         self._start, self._size = start, size
         self._rewind()
 
@@ -264,7 +265,7 @@ class HashedReader(io.RawIOBase):
         """Read what is left, and return the digest of all the bytes."""
         if self._anywhere:
             self._rewind()
-            self._hash = _digest()
+            self._hash = new_digest()
         while self.read(BLOCK):
             pass
         return self._hash.hexdigest()

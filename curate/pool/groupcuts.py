@@ -15,7 +15,7 @@ from typing import IO
 
 from curate.pool.containers.footer import Footer
 from curate.pool.cuts import CutFile, GroupRange
-from curate.pool.files import BLOCK
+from curate.pool.files import BLOCK, new_digest
 
 
 def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> CutFile | None:
@@ -27,11 +27,11 @@ def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> CutFile | None:
     starts = footer.starts()
     if len(bounds) <= 2 or not starts:
         return None
-    whole, ranges, first = _digest(), [], 1
+    whole, ranges, first = new_digest(), [], 1
     handle.seek(0)
     _take(handle, starts[0], whole)
     for group, end in pairwise(bounds):
-        part = _digest()
+        part = new_digest()
         _take(handle, starts[end] - starts[group], whole, part)
         about = footer.digest(range(group, end))
         ranges.append(GroupRange(part.hexdigest(), about, group, end - group, first))
@@ -58,7 +58,3 @@ def _take(handle: IO[bytes], count: int, *digests: "hashlib.blake2b") -> None:
         count -= len(block)
         for digest in digests:
             digest.update(block)
-
-
-def _digest() -> "hashlib.blake2b":
-    return hashlib.blake2b(digest_size=16)

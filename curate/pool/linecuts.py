@@ -4,16 +4,15 @@ bytes 0 to 536,871,403          lines 1 to 206,750        a range and its digest
 bytes 536,871,404 to ...        lines 206,751 to ...
 """
 
-import hashlib
 from typing import IO
 
 from curate.pool.cuts import CutFile, LineRange
-from curate.pool.files import BLOCK
+from curate.pool.files import BLOCK, new_digest
 
 
 def cut_lines(stream: IO[bytes], size: int) -> CutFile:
     """Return a stream's digest, and its ranges: each the fewest whole lines that have so many bytes."""
-    whole, cutter = _digest(), _LineCutter(size)
+    whole, cutter = new_digest(), _LineCutter(size)
     while block := stream.read(BLOCK):
         whole.update(block)
         cutter.add(block)
@@ -48,13 +47,9 @@ class _LineCutter:
     def _open(self, start: int, first: int) -> None:
         self._start, self._first = start, first
         self._bytes = self._lines = 0
-        self._hash = _digest()
+        self._hash = new_digest()
 
     def _take(self, block: bytes, start: int, end: int) -> None:
         self._hash.update(memoryview(block)[start:end])
         self._bytes += end - start
         self._lines += block.count(b"\n", start, end)
-
-
-def _digest() -> "hashlib.blake2b":
-    return hashlib.blake2b(digest_size=16)

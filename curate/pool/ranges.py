@@ -32,7 +32,8 @@ def _in_ranges(whole: FilesOfEntry, ranges: Sequence[LineRange | GroupRange]) ->
     with suppress(UserError, JsonLimit):
         head = head_of(file)
         if is_settled(whole.identity, file, head):
-            parts = [_range_of(identity, one, head_digest(head)) for one in ranges]
+            digest = head_digest(head)
+            parts = [_range_of(identity, one, digest) for one in ranges]
             return [FilesOfEntry({**whole.identity, "files": [p]}, whole.urls) for p in parts]
     return [whole]
 
