@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.pool import bigfiles, parts
+from curate.pool import parts
 from curate.pool.containers.footer import Footer, read_footer
 from curate.pool.cuts import GroupRange
 from curate.pool.groupcuts import cut_groups
-from curate.pool.rowset import RowSet, row_set
-from curate.pool.settings import RowFile
+from curate.pool.rowset import RowSet
+from tests.pool.cutfiles import COUNTER, WHOLE, outcome, rows_of, steps
 from tests.pool.test_rowset import CountingRunner
 
-COUNTER = itertools.count()
 SCHEMA = pa.schema(
     [("prompt", pa.string()), ("completion", pa.string()), ("n", pa.uint64()), ("b", pa.binary())]
 )
@@ -50,32 +46,18 @@ def write(folder: Path, records: Sequence[dict[str, Any]], group: int = 3, **mor
     return path
 
 
+def write_groups(folder: Path, groups: Sequence[Sequence[dict[str, Any]]], **more: Any) -> Path:
+    """Write a file with these row groups, some of which may have no row."""
+    path = folder / "a.parquet"
+    with pq.ParquetWriter(path, SCHEMA, **more) as writer:
+        for records in groups:
+            writer.write_table(pa.Table.from_pylist(list(records), schema=SCHEMA))
+    return path
+
+
 def pool(folder: Path, size: int, **settings: Any) -> RowSet:
     """Return what is read of the file, cut into ranges of a size."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigfiles, "RANGE_BYTES", size)
-        patch.setattr(parts, "DETECT_ROWS", 3)
-        entry = RowFile.model_validate(
-            {"path": str(folder / "a.parquet"), "source": "s", **settings}
-        )
-        return row_set("pool", [entry], seed=0, max_rejected=1.0)
-
-
-def read(rows: RowSet, run: CountingRunner) -> Table:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "DETECT_ROWS", 3)
-        return rows.read(run)
-
-
-def outcome(folder: Path, size: int, **settings: Any) -> Any:
-    """Return rows, rejects and counts, or the sentence of a fault."""
-    try:
-        store = Store(folder / f"store-{next(COUNTER)}")
-        table = read(pool(folder, size, **settings), CountingRunner(store))
-    except UserError as error:
-        return str(error)
-    rejects = pl.read_parquet(table.artifact.file("rejects.parquet"))
-    return table.read().to_dicts(), rejects.to_dicts(), table.artifact.counts
+    return rows_of(folder / "a.parquet", size, **settings)
 
 
 @given(
@@ -96,7 +78,40 @@ def test_ranges_give_the_rows_and_rejects_of_the_whole_file(
     folder = tmp_path_factory.getbasetemp() / f"groups-{next(COUNTER)}"
     folder.mkdir()
     write(folder, records, group, compression=codec, write_page_index=index)
-    assert outcome(folder, size) == outcome(folder, 10**9)
+    assert outcome(folder / "a.parquet", size) == outcome(folder / "a.parquet", WHOLE)
+
+
+@given(
+    groups=st.lists(st.lists(GOOD | OTHERS, max_size=3), max_size=7),
+    size=st.integers(1, 900),
+    dictionary=st.booleans(),
+)
+def test_row_groups_without_rows_are_ranges_like_others(
+    tmp_path_factory: pytest.TempPathFactory,
+    groups: list[list[dict[str, Any]]],
+    size: int,
+    dictionary: bool,
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"empty-{next(COUNTER)}"
+    folder.mkdir()
+    write_groups(folder, groups, use_dictionary=dictionary)
+    assert outcome(folder / "a.parquet", size) == outcome(folder / "a.parquet", WHOLE)
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_row_group_without_rows_leaves_the_ranges_of_the_others(
+    store: Store, folder: Path, dictionary: bool
+) -> None:
+    """Its footer gives no place of its data, which is none: the file is cut all the same."""
+    records = records_of(range(15))
+    groups = [records[at : at + 3] for at in range(0, 15, 3)]
+    write_groups(folder, groups, use_dictionary=dictionary)
+    before = pool(folder, 1).calls
+    write_groups(folder, [*groups[:2], [], *groups[2:], []], use_dictionary=dictionary)
+    after = pool(folder, 1).calls
+    assert len(before) == 5
+    assert [call.key for call in after[:2]] == [call.key for call in before[:2]]
+    assert len(steps(CountingRunner(store), folder / "a.parquet", 1)) > 5
 
 
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=9), size=st.integers(1, 12))
@@ -137,42 +152,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def steps(run: CountingRunner, folder: Path) -> list[str]:
-    """Return the steps that have to be run to read the file, a range a row group."""
-    run.steps.clear()
-    ids = read(pool(folder, 1), run).read()["row_id"].to_list()
-    assert ids == [f"s/a.parquet:{number}" for number in range(1, len(ids) + 1)]
-    return list(run.steps)
-
-
 def test_groups_that_are_new_or_change_are_all_that_is_read_again(
     store: Store, folder: Path
 ) -> None:
     run = CountingRunner(store)
-    assert steps(run, folder) == ["ingest"] * 5 + ["pool"]
+    assert steps(run, folder / "a.parquet", 1) == ["ingest"] * 5 + ["pool"]
     write(folder, records_of(range(21)))
-    assert steps(run, folder) == ["ingest"] * 2 + ["pool"]
+    assert steps(run, folder / "a.parquet", 1) == ["ingest"] * 2 + ["pool"]
     write(folder, records_of([*range(6), 66, *range(7, 21)]))
-    assert steps(run, folder) == ["ingest", "pool"]
+    assert steps(run, folder / "a.parquet", 1) == ["ingest", "pool"]
     longer = records_of(range(21))
     longer[6]["completion"] = "longer, so that all behind it moves"
     write(folder, longer)
-    assert steps(run, folder) == ["ingest", "pool"]
+    assert steps(run, folder / "a.parquet", 1) == ["ingest", "pool"]
     write(folder, records_of([99, *range(1, 21)]))
-    assert steps(run, folder) == ["ingest"] * 7 + ["pool"], "the head tells how all is read"
+    assert steps(run, folder / "a.parquet", 1) == ["ingest"] * 7 + ["pool"], (
+        "the head tells how all is read"
+    )
 
 
 def test_a_footer_that_says_more_costs_all_ranges(store: Store, folder: Path) -> None:
     """The rows may be read in another way by it, though their bytes are the same."""
     run = CountingRunner(store)
-    steps(run, folder)
+    steps(run, folder / "a.parquet", 1)
     write(folder, records_of(range(15)), schema=SCHEMA.with_metadata({"huggingface": "{}"}))
-    assert steps(run, folder) == ["ingest"] * 5
+    assert steps(run, folder / "a.parquet", 1) == ["ingest"] * 5
 
 
 def test_a_file_of_one_row_group_is_the_same_step_whatever_its_size(folder: Path) -> None:
     write(folder, records_of(range(15)), group=15)
-    [small], [large] = pool(folder, 10**9).calls, pool(folder, 1).calls
+    [small], [large] = pool(folder, WHOLE).calls, pool(folder, 1).calls
     assert small.key == large.key
 
 
@@ -190,9 +199,9 @@ def test_damage_of_one_group_is_told_as_that_of_the_file_and_costs_its_range(
     path = folder / "a.parquet"
     sound = path.read_bytes()
     damage(path, 3)
-    whole = outcome(folder, 10**9)
+    whole = outcome(folder / "a.parquet", WHOLE)
     assert "a.parquet: the Parquet data is damaged or cut off" in whole
-    assert outcome(folder, 1) == whole
+    assert outcome(folder / "a.parquet", 1) == whole
     calls = pool(folder, 1).calls
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "DETECT_ROWS", 3)
@@ -200,7 +209,7 @@ def test_damage_of_one_group_is_told_as_that_of_the_file_and_costs_its_range(
             if number != 3:
                 store.ensure(call)
     path.write_bytes(sound)
-    assert steps(CountingRunner(store), folder) == ["ingest", "pool"]
+    assert steps(CountingRunner(store), folder / "a.parquet", 1) == ["ingest", "pool"]
 
 
 def test_a_group_of_fewer_rows_than_the_footer_says_is_damage(folder: Path) -> None:
@@ -212,7 +221,9 @@ def test_a_group_of_fewer_rows_than_the_footer_says_is_damage(folder: Path) -> N
     at = data.rindex(b"\xd0\x0f")
     path.write_bytes(data[:at] + b"\xd2\x0f" + data[at + 2 :])
     assert read_whole(path).rows == [footer.rows[0] + 1]
-    assert "row group 0 has 1000 rows, and 1001 by the footer" in outcome(folder, 10**9)
+    assert "row group 0 has 1000 rows, and 1001 by the footer" in outcome(
+        folder / "a.parquet", WHOLE
+    )
 
 
 def read_whole(path: Path) -> Footer:
@@ -245,7 +256,9 @@ def test_a_file_that_changes_after_its_digest_leaves_no_artifact(
     "settings", [{"sample": 4}, {"fields": {"prompt": "completion", "response": "prompt"}}]
 )
 def test_samples_and_fields_are_those_of_the_whole_file(folder: Path, settings: Any) -> None:
-    assert outcome(folder, 1, **settings) == outcome(folder, 10**9, **settings)
+    assert outcome(folder / "a.parquet", 1, **settings) == outcome(
+        folder / "a.parquet", WHOLE, **settings
+    )
     assert len(pool(folder, 1, **settings).calls) == (1 if "sample" in settings else 5)
 
 
@@ -256,7 +269,7 @@ def test_labels_of_a_template_are_those_of_the_whole_file(tmp_path: Path) -> Non
     write(tmp_path, rows, schema=SCHEMA.with_metadata({"huggingface": names}))
     template = tmp_path / "t.j2"
     template.write_text("{{ prompt }} ||| {{ n }}")
-    cut = outcome(tmp_path, 1, template=[str(template)])
-    assert cut == outcome(tmp_path, 10**9, template=[str(template)])
+    cut = outcome(tmp_path / "a.parquet", 1, template=[str(template)])
+    assert cut == outcome(tmp_path / "a.parquet", WHOLE, template=[str(template)])
     assert {row["messages"][-1]["content"] for row in cut[0]} == {"no", "yes"}
     assert len(pool(tmp_path, 1, template=[str(template)]).calls) == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,18 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.config.recipe import Config
-from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.orchestration.engines import run_on_engine
-from curate.pool import bigfiles, parts, records
-from curate.pool.containers import lines as line_blocks
-from curate.pool.rowset import row_set
-from curate.pool.settings import RowFile
+from curate.pool import bigfiles
+from tests.pool.cutfiles import COUNTER, WHOLE, outcome, ranges_of, read, rows_of, steps
 from tests.pool.test_rowset import CountingRunner
 from tests.report.realrun import recipe, write_inputs
 
-COUNTER = itertools.count()
 GOOD = st.builds(
     lambda n, text: json.dumps({"prompt": f"q{n}", "completion": text}).encode(),
     st.integers(0, 99),
@@ -35,29 +30,6 @@ OTHERS = st.sampled_from(
     [b"", b" ", b"\t", b"{bad", b"[1]", b'{"prompt": "a", "prompt": "b", "completion": "c"}',
      b'{"other": 1}', b"\xff", b'{"messages": [{"role": "user", "content": "u"}]}', b"\xef\xbb\xbf"]
 )  # fmt: skip
-
-
-def read(folder: Path, size: int, **settings: Any) -> Table:
-    """Return the rows of a file that is cut into ranges of a size."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigfiles, "RANGE_BYTES", size)
-        patch.setattr(parts, "DETECT_ROWS", 3)
-        patch.setattr(records, "LONGEST", 300)
-        patch.setattr(parts, "LONGEST", 300)
-        patch.setattr(line_blocks, "BLOCK_BYTES", 64)
-        entry = RowFile.model_validate({"path": str(folder / "a.jsonl"), "source": "s", **settings})
-        rows = row_set("pool", [entry], seed=0, max_rejected=1.0)
-        return rows.read(CountingRunner(Store(folder / f"store-{size}")))
-
-
-def outcome(folder: Path, size: int) -> Any:
-    """Return rows, rejects and counts, or the sentence of a fault."""
-    try:
-        table = read(folder, size)
-    except UserError as error:
-        return str(error)
-    rejects = pl.read_parquet(table.artifact.file("rejects.parquet"))
-    return table.read().to_dicts(), rejects.to_dicts(), table.artifact.counts
 
 
 @given(
@@ -80,7 +52,7 @@ def test_ranges_give_the_rows_and_rejects_of_the_whole_file(
     folder.mkdir()
     data = bom + b"".join(line + end for line, end in zip(lines, ends, strict=False))
     (folder / "a.jsonl").write_bytes(data[: len(data) - cut])
-    assert outcome(folder, size) == outcome(folder, 10**9)
+    assert outcome(folder / "a.jsonl", size) == outcome(folder / "a.jsonl", WHOLE)
 
 
 @pytest.fixture
@@ -95,67 +67,53 @@ def write(folder: Path, first: int, end: int) -> None:
             file.write(json.dumps({"prompt": f"q{number:03d}", "completion": "a"}) + "\n")
 
 
-def steps(run: CountingRunner, folder: Path, size: int = 150) -> list[str]:
-    """Return the steps that have to be run to read the file, in ranges of some four lines."""
-    run.steps.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bigfiles, "RANGE_BYTES", size)
-        patch.setattr(parts, "DETECT_ROWS", 3)
-        entry = RowFile(path=str(folder / "a.jsonl"), source="s")
-        table = row_set("pool", [entry], seed=0, max_rejected=1.0).read(run)
-    ids = table.read()["row_id"].to_list()
-    assert ids == [f"s/a.jsonl:{number}" for number in range(1, len(ids) + 1)]
-    return list(run.steps)
-
-
 def test_lines_that_are_added_are_read_with_those_of_the_last_range(
     store: Store, folder: Path
 ) -> None:
     run = CountingRunner(store)
-    assert steps(run, folder) == ["ingest"] * 5 + ["pool"]
+    assert steps(run, folder / "a.jsonl", 150) == ["ingest"] * 5 + ["pool"]
     write(folder, 20, 22)
-    assert steps(run, folder) == ["ingest", "pool"]
+    assert steps(run, folder / "a.jsonl", 150) == ["ingest", "pool"]
     lines = (folder / "a.jsonl").read_text().splitlines(keepends=True)
     (folder / "a.jsonl").write_text("".join([*lines[:9], lines[9].replace("q", "Q"), *lines[10:]]))
-    assert steps(run, folder) == ["ingest", "pool"]
+    assert steps(run, folder / "a.jsonl", 150) == ["ingest", "pool"]
     (folder / "a.jsonl").write_text("".join([lines[0].replace("q", "Q"), *lines[1:]]))
-    assert steps(run, folder) == ["ingest"] * 6 + ["pool"], "the head tells how all is read"
+    assert steps(run, folder / "a.jsonl", 150) == ["ingest"] * 6 + ["pool"], (
+        "the head tells how all is read"
+    )
 
 
 def test_a_run_that_ended_goes_on_behind_the_ranges_that_are_read(
-    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, folder: Path
 ) -> None:
-    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 150)
-    monkeypatch.setattr(parts, "DETECT_ROWS", 3)
-    entry = RowFile(path=str(folder / "a.jsonl"), source="s")
-    for call in row_set("pool", [entry], seed=0, max_rejected=1.0).calls[:3]:
-        store.ensure(call)
-    assert steps(CountingRunner(store), folder) == ["ingest"] * 2 + ["pool"]
+    path = folder / "a.jsonl"
+    with ranges_of(150):
+        for call in rows_of(path, 150).calls[:3]:
+            store.ensure(call)
+    assert steps(CountingRunner(store), path, 150) == ["ingest"] * 2 + ["pool"]
 
 
 def test_a_range_that_changes_after_its_digest_leaves_no_artifact(
-    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, folder: Path
 ) -> None:
-    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 150)
-    monkeypatch.setattr(parts, "DETECT_ROWS", 3)
-    entry = RowFile(path=str(folder / "a.jsonl"), source="s")
-    first, *_, last = row_set("pool", [entry], seed=0, max_rejected=1.0).calls
+    first, *_, last = rows_of(folder / "a.jsonl", 150).calls
     text = (folder / "a.jsonl").read_text()
     (folder / "a.jsonl").write_text(text.replace("q019", "qqqq"))
-    store.ensure(first)
-    with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
-        store.ensure(last)
-    (folder / "a.jsonl").write_text(text.replace("q001", "qqqq"))
-    with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
-        store.ensure(last)
+    with ranges_of(150):
+        store.ensure(first)
+        with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
+            store.ensure(last)
+        (folder / "a.jsonl").write_text(text.replace("q001", "qqqq"))
+        with pytest.raises(UserError, match=r"a.jsonl: the file changed while it was being read"):
+            store.ensure(last)
 
 
 @pytest.mark.parametrize(
     "settings", [{"sample": 4}, {"fields": {"prompt": "completion", "response": "prompt"}}]
 )
 def test_samples_and_fields_are_those_of_the_whole_file(folder: Path, settings: Any) -> None:
-    whole = read(folder, 10**9, **settings)
-    cut = read(folder, 150, **settings)
+    whole = read(folder / "a.jsonl", WHOLE, **settings)
+    cut = read(folder / "a.jsonl", 150, **settings)
     assert cut.read().equals(whole.read())
     assert len(cut.paths) == (1 if "sample" in settings else 5)
 
@@ -163,7 +121,7 @@ def test_samples_and_fields_are_those_of_the_whole_file(folder: Path, settings: 
 def test_a_file_whose_first_records_say_nothing_is_read_in_one_piece(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(("x" * 400 + "\n") * 9)
     write(tmp_path, 0, 20)
-    table = read(tmp_path, 150)
+    table = read(tmp_path / "a.jsonl", 150)
     assert len(table.paths) == 1
     assert table.height == 20
 

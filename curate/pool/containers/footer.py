@@ -38,16 +38,22 @@ class Footer:
     def starts(self) -> list[int]:
         """Return where the bytes of each row group start, then where the footer does.
 
-        Empty if they do not follow one another in the file.
+        One that has no bytes starts where the next one does. Empty if they do not follow one another
+        in the file.
 
         Raises:
             pa.ArrowException: what is said of a column is damaged.
         """
         _check_columns(self, self._numbers, pre_buffer=True)
-        spans = [_span(columns) for columns in map(self._columns, self._numbers) if columns]
+        if not self.metadata.num_columns:
+            return []
+        spans: list[tuple[int, int]] = []
+        for number in reversed(self._numbers):
+            behind = spans[-1][0] if spans else self.start
+            spans.append(_span(self._columns(number)) or (behind, behind))
+        spans.reverse()
         marks = [*chain.from_iterable(spans), self.start]
-        in_order = len(spans) == len(self._numbers) and marks == sorted(marks)
-        return [*(start for start, _ in spans), self.start] if in_order else []
+        return [*(start for start, _ in spans), self.start] if marks == sorted(marks) else []
 
     def digest(self, groups: range) -> str:
         """Return 32 hex digits that identify all that the reading of row groups follows from.
@@ -60,7 +66,8 @@ class Footer:
         """
         for number in groups:
             _check_columns(self, range(number, number + 1), pre_buffer=False)
-        start = _span(self._columns(groups.start))[0]
+        spans = (_span(self._columns(number)) for number in groups)
+        start = next((span[0] for span in spans if span), 0)
         schema = self.metadata.schema
         about = [
             [self.metadata.created_by, self.metadata.format_version, _tree(schema)],
@@ -145,21 +152,29 @@ def _tree(schema: pq.ParquetSchema) -> str:
     return str(schema).partition("\n")[2]
 
 
-def _start(column: pq.ColumnChunkMetaData) -> int:
+def _start(column: pq.ColumnChunkMetaData) -> int | None:
+    """Return where the bytes of a column in a row group start; None if it has none.
+
+    The footer gives 0 as the place of the data of a column without a value, which has no data.
+    """
     start: int = column.data_page_offset
     dictionary = column.dictionary_page_offset if column.has_dictionary_page else None
-    return min(dictionary or start, start)
+    if start or column.num_values:
+        return min(dictionary or start, start)
+    return dictionary or None
 
 
-def _span(columns: Sequence[pq.ColumnChunkMetaData]) -> tuple[int, int]:
-    """Return where the bytes of a row group's columns start, and where they end."""
-    starts = list(map(_start, columns))
-    ends = (at + one.total_compressed_size for at, one in zip(starts, columns, strict=True))
-    return min(starts), max(ends)
+def _span(columns: Sequence[pq.ColumnChunkMetaData]) -> tuple[int, int] | None:
+    """Return where the bytes of a row group's columns start, and where they end; None for no bytes."""
+    starts = [(at, one) for one in columns if (at := _start(one)) is not None]
+    if not starts:
+        return None
+    return min(at for at, _ in starts), max(at + one.total_compressed_size for at, one in starts)
 
 
-def _chunk(column: pq.ColumnChunkMetaData, start: int) -> list[str | int]:
+def _chunk(column: pq.ColumnChunkMetaData, start: int) -> list[str | int | None]:
     """Return what a column's bytes in a row group are known by; places are counted from a start."""
+    places = [at and at - start for at in (_start(column), column.data_page_offset)]
     return [
         column.path_in_schema,
         column.file_path,
@@ -168,6 +183,5 @@ def _chunk(column: pq.ColumnChunkMetaData, start: int) -> list[str | int]:
         column.num_values,
         column.total_compressed_size,
         column.total_uncompressed_size,
-        _start(column) - start,
-        column.data_page_offset - start,
+        *places,
     ]
