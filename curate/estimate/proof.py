@@ -17,6 +17,7 @@ from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
 from curate.estimate.finetunes import MEASURING_COST, measuring_cost, tuning_cost
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
+from curate.estimate.pairshare import pairs_clause
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.models.load import choose_dtype, find_model, identify
@@ -30,7 +31,6 @@ from curate.proof.looks import looks_of
 from curate.proof.metrics import deciding_metric
 from curate.proof.others import FULL, TARGET_ONLY, TARGET_PLUS
 from curate.proof.questions import count_questions, find_questions
-from curate.proof.settings import ProofSettings
 from curate.proof.spread import last_spread, power_sentence, setting_of
 from curate.proof.statistics import level
 from curate.proof.trend import power_of_parts
@@ -75,8 +75,8 @@ def proof_lines(
     return [
         *_race_lines(config, examples, base, chosen),
         EstimateLine("proof: tune", chosen,
-             f"{most}{runs - again} fine-tunes{_on_pairs(config.prove)}, {lora.epochs} epochs each"
-             f"{_shared_runs(draws, others, methods)}{tune}",
+             f"{most}{runs - again} fine-tunes{pairs_clause(config.prove, base)}, "
+             f"{lora.epochs} epochs each{_shared_runs(draws, others, methods)}{tune}",
              round(trained.likely), tuning),
         EstimateLine("proof: measure", eval_rows.height,
              f"{runs + 1} models on the eval set; "
@@ -103,11 +103,6 @@ def control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
     pairs = zip(names, config.selections, strict=True)
     budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
     return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
-
-
-def _on_pairs(prove: ProofSettings) -> str:
-    """Return that fine-tunes learn pairs, as the end of a clause."""
-    return " on both answers of pairs" if prove.by_pairs else ""
 
 
 def _shared_runs(draws: int, others: int, methods: int) -> str:
