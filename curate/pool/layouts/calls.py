@@ -8,7 +8,7 @@ r"""Calls of tools and schemas of tools, in the forms that data sets and APIs gi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from curate.core.jsontext import JsonLimit, dump_json, parse_json
 from curate.core.reasons import Reason
 from curate.core.rows import ToolCall
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
-from curate.pool.layouts.texts import is_repeated
+from curate.pool.layouts.texts import is_repeated, texts_of
 from curate.pool.turnforms import function_schema
 
 TOOLS_FIELDS = ("tools", "functions")
@@ -94,13 +94,35 @@ def add_tools(example: ConversationTurns, record: Record) -> None:
         return
     for field in TOOLS_FIELDS:
         value = record.get(field)
-        if field in example.used or not value or is_repeated(value, example.turns):
+        if field in example.used or not value or _is_spelled_out(value, example):
             continue
         tools = read_tools(value, field)
         if tools is not None and example.tools is not None and tools != example.tools:
             raise RecordFault(Reason.UNREAD_FIELD, f"{field}: tools are declared elsewhere too")
         example.tools = tools or example.tools
         example.used.add(field)
+
+
+def _is_spelled_out(tools: Any, example: ConversationTurns) -> bool:
+    """Return whether the system turns have all texts of schemas and the names of all parameters.
+
+    A turn that calls a tool says its name as well, and declares nothing.
+    """
+    system = [turn for turn in example.turns if turn["role"] == "system"]
+    texts = [*texts_of(tools), *_parameter_names(tools)]
+    return not texts or (bool(system) and is_repeated(texts, system))
+
+
+def _parameter_names(schema: Any) -> Iterator[str]:
+    """Yield the names of the parameters in schemas of tools."""
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _parameter_names(inner)
+    if isinstance(schema, Mapping):
+        properties = schema.get("properties")
+        yield from properties if isinstance(properties, Mapping) else ()
+        for inner in schema.values():
+            yield from _parameter_names(inner)
 
 
 def read_tools(value: Any, where: str) -> str | None:

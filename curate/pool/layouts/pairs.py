@@ -17,7 +17,7 @@ from curate.pool.layouts.calls import TOOLS_FIELDS, is_calls, read_calls
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
 from curate.pool.layouts.transcript import opens_answer, read_transcript
-from curate.pool.layouts.unread import CONTEXT_FIELDS, CONTEXT_LISTS
+from curate.pool.layouts.unread import CONTEXT_FIELDS, CONTEXT_LISTS, HISTORY_FIELDS
 
 INPUT_FIELDS = ("input", *CONTEXT_FIELDS)
 SOLUTIONS = (
@@ -250,17 +250,18 @@ def field_text(record: Record, field: str, *, numbers: bool = False) -> str:
 
 def _history(record: Record, roles: Roles, example: ConversationTurns) -> list[Message]:
     """Return the earlier rounds of a record: pairs of texts, or turns."""
-    rounds = unpacked(record.get("history"))
+    field = next((field for field in HISTORY_FIELDS if record.get(field)), "history")
+    rounds = unpacked(record.get(field))
     if not rounds:
         return []
-    example.used.add("history")
+    example.used.add(field)
     if isinstance(rounds, list) and all(_is_round(each) for each in rounds):
         turns: list[Message] = []
         for question, answer in rounds:
             turns.append({"role": "user", "content": question})
             turns.append({"role": "assistant", "content": answer})
         return turns
-    earlier = read_listed(rounds, "history", roles)
+    earlier = read_listed(rounds, field, roles)
     example.beside |= earlier.beside
     return earlier.turns
 

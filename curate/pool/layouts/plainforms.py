@@ -26,11 +26,16 @@ from curate.pool.layouts.pairs import PairLayout
 from curate.pool.layouts.reader import NAMED_LAYOUTS, Conversation, RecordReader
 from curate.pool.layouts.registry import LAYOUTS
 from curate.pool.layouts.transcript import TEXT_FIELDS
-from curate.pool.layouts.unread import MESSAGE_FIELDS, TEMPLATE_FIELD, is_conversational
+from curate.pool.layouts.unread import (
+    LABEL_FIELDS,
+    MESSAGE_FIELDS,
+    TEMPLATE_FIELD,
+    is_conversational,
+)
 
 # Fields whose texts decide how a record is read; a layout that looks into a text adds its field.
 DECIDING_FIELDS = frozenset(
-    {"label", TEMPLATE_FIELD, CHAT, SAMPLE, PLAIN, *STRING_FIELDS, *TEXT_FIELDS}
+    {*LABEL_FIELDS, TEMPLATE_FIELD, CHAT, SAMPLE, PLAIN, *STRING_FIELDS, *TEXT_FIELDS}
 )
 PROBES: Mapping[type, Any] = {int: 7, bool: True, type(None): None}
 PROBE_TURNS = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "welcome"}]

@@ -5,12 +5,13 @@ r"""Preference pairs: the chosen answer makes the row, the rejected one its colu
 {"chosen": [all turns], "rejected": [all turns]}                            TRL, implicit prompt
 {"chosen": "\n\nHuman: ...\n\nAssistant: ...", "rejected": "..."}           HH-RLHF
 {"messages": [...], "preferred_output": [...], "non_preferred_output": [...]}   OpenAI
+{"instruction": "...", "input": "...", "chosen": "...", "rejected": "..."}  LLaMA-Factory
 """
 
 from curate.core.reasons import Reason
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import listed_layout, read_listed, unpacked_turns
-from curate.pool.layouts.pairs import PAIRS, add_response, read_prompt
+from curate.pool.layouts.pairs import PAIRS, PairLayout, add_response, read_prompt
 from curate.pool.layouts.rejected import add_rejected, opens_conversation
 from curate.pool.layouts.transcript import find_marks, read_transcript
 
@@ -75,7 +76,12 @@ def _whole(record: Record, chosen: str, roles: Roles) -> ConversationTurns | Non
 def _has_prompt(record: Record) -> bool:
     """Return whether the prompt stands in a field of its own: then turns may go on from it."""
     named = isinstance(record.get(TRAJECTORY), list) or listed_layout(record) is not None
-    return named or any(record.get(pair.prompt) for pair in PAIRS)
+    return named or any(_leads(pair, record) for pair in PAIRS)
+
+
+def _leads(pair: PairLayout, record: Record) -> bool:
+    """Return whether a record has the prompt of a pair, and what else tells that pair."""
+    return bool(record.get(pair.prompt)) and record.keys() >= {*pair.needs}
 
 
 def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:
@@ -85,7 +91,7 @@ def _answered(record: Record, chosen: str, roles: Roles) -> ConversationTurns:
         add_response(example, record, chosen, roles)
         return example
     listed = listed_layout(record)
-    pair = next((pair for pair in PAIRS if record.get(pair.prompt)), None)
+    pair = next((pair for pair in PAIRS if _leads(pair, record)), None)
     if listed is not None:
         example = listed.read(record, roles)
     elif pair is not None:

@@ -16,6 +16,7 @@ from curate.pool.layouts.preference import PreferenceLayout
 from curate.pool.layouts.prompts import PromptLayout
 from curate.pool.layouts.reasoning import add_reasoning
 from curate.pool.layouts.registry import LAYOUTS, LayoutReader, all_layouts
+from curate.pool.layouts.rejected import add_rejected_beside
 from curate.pool.layouts.system import add_system
 from curate.pool.layouts.template import template_layout
 from curate.pool.layouts.unfit import UNKNOWN, describe_unfit
@@ -114,6 +115,7 @@ class RecordReader:
                     add_system(example, record)
                     add_tools(example, record)
                     add_reasoning(example, record)
+                    add_rejected_beside(example, record, self.roles)
                     check_fields(example, record)
             except RecordFault as fault:
                 faults.append((fields, fault))

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from curate.core.preferences import CHOSEN_TURNS, PAIR
 from curate.core.reasons import Reason
 from curate.core.rows import Message
-from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
+from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
+from curate.pool.layouts.messages import read_listed, unpacked_turns
+from curate.pool.layouts.unread import REJECTED_FIELDS
 
 OPENING = ("system", "user")
 
@@ -45,6 +47,30 @@ def add_rejected(
         own = record.get(PAIR, {})
         notes = own if isinstance(own, dict) else {PAIR: own}
         example.beside[PAIR] = notes | {CHOSEN_TURNS: replaced}
+
+
+def add_rejected_beside(example: ConversationTurns, record: Record, roles: Roles) -> None:
+    """Put a rejected answer beside turns that end in the chosen one, where a record has one.
+
+    {"messages": [...], "rejected_response": "..."}                             ms-swift
+    {"query": "...", "response": "...", "rejected_response": "..."}
+
+    Raises:
+        RecordFault: it is no text and no list of turns, or answers another prompt.
+    """
+    if example.rejected is not None or record.keys().isdisjoint(REJECTED_FIELDS):
+        return
+    for field in REJECTED_FIELDS:
+        value = unpacked_turns(record.get(field))
+        if field in example.used or not value:
+            continue
+        answer = isinstance(value, str)
+        turns: list[Message] = [{"role": "assistant", "content": value}] if answer else []
+        turns = turns or read_listed(value, field, roles).turns
+        whole = turns if opens_conversation(turns) else [*example.turns[:-1], *turns]
+        add_rejected(example, whole, field, record)
+        example.used.add(field)
+        return
 
 
 def opens_conversation(turns: Sequence[Message]) -> bool:

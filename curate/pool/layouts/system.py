@@ -3,6 +3,7 @@
 {"system": "Answer in Welsh.", "messages": [...]}
 {"system_prompt": "...", "question": "...", "response": "..."}
 {"system": [{"text": "..."}], "messages": [...]}
+{"instructions": "...", "input": "...", "output": [...]}       OpenAI's Responses
 """
 
 from typing import Any
@@ -12,6 +13,9 @@ from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.parts import content_text
 from curate.pool.layouts.unread import MESSAGE_FIELDS, SYSTEM_FIELDS
 
+# A system prompt beside an `input` alone; elsewhere it may be one to people who label.
+INSTRUCTIONS = "instructions"
+
 
 def add_system(example: ConversationTurns, record: Record) -> None:
     """Put the system prompt of a record before the turns, unless they open with one.
@@ -19,9 +23,10 @@ def add_system(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: it is no text.
     """
-    if record.keys().isdisjoint(SYSTEM_FIELDS):
+    fields = (*SYSTEM_FIELDS, INSTRUCTIONS) if "input" in example.used else SYSTEM_FIELDS
+    if record.keys().isdisjoint(fields):
         return
-    for field in SYSTEM_FIELDS:
+    for field in fields:
         value = record.get(field)
         if field in example.used or not value:
             continue

@@ -21,7 +21,15 @@ SYSTEM_FIELDS = (
     "system_message",
     "system_instruction",
     "systemInstruction",
+    "systemPrompt",
+    "systemMessage",
 )
+# Earlier rounds of a conversation, before the prompt.
+HISTORY_FIELDS = ("history", "chat_history", "conversation_history")
+# The rejected answer of a preference record, beside turns that end in the chosen one.
+REJECTED_FIELDS = ("rejected_response", "rejected_messages")
+# Where an answer that is marked as a bad one says false (KTO).
+LABEL_FIELDS = ("label", "kto_tag")
 # Lists of texts, where the others are one text.
 CONTEXT_LISTS = ("contexts", "passages", "documents")
 CONTEXT_FIELDS = (
@@ -39,9 +47,19 @@ SPOKEN_FIELDS = frozenset(
         *SYSTEM_FIELDS,
         *CONTEXT_FIELDS,
         *OPTION_FIELDS,
-        *("prompt", "instruction", "question", "query", "problem", "input", "inputs", "history"),
+        *(
+            "prompt",
+            "instruction",
+            "question",
+            "query",
+            "problem",
+            "input",
+            "inputs",
+            *HISTORY_FIELDS,
+        ),
         *("completion", "response", "output", "outputs", "answer", "answers", "solution"),
         *("target", "targets", "answerKey", "text", "chosen", "rejected", "premise", "hypothesis"),
+        *REJECTED_FIELDS,
         *("preferred_output", "non_preferred_output", "instances", "examples", "paragraphs", "qas"),
     }
 )
@@ -61,9 +79,7 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: one does; it is named.
     """
-    label = record.get("label")
-    if (label is False or label in ("False", "false")) and "label" not in example.used:
-        raise RecordFault(Reason.UNREAD_FIELD, "label = false: the answer is marked as a bad one")
+    _check_labels(record, example)
     _check_speakers(record, example)
     if isinstance(arguments := record.get(TEMPLATE_FIELD), dict):
         for name, value in arguments.items():
@@ -77,6 +93,16 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
         raise RecordFault(
             _reason(field) if field in HELD_BY_NO_TURN else Reason.UNREAD_FIELD, field
         )
+
+
+def _check_labels(record: Record, example: ConversationTurns) -> None:
+    """Fail if a label says that the answer is a bad one."""
+    for field in LABEL_FIELDS:
+        label = record.get(field)
+        if (label is False or label in ("False", "false")) and field not in example.used:
+            raise RecordFault(
+                Reason.UNREAD_FIELD, f"{field} = false: the answer is marked as a bad one"
+            )
 
 
 def _check_speakers(record: Record, example: ConversationTurns) -> None:

@@ -24,6 +24,7 @@ NAMES = sorted(
         *(name for pair in PAIRS for name in (pair.prompt, pair.response, *pair.contexts, *pair.needs)),
         *(name for each in COMPARISONS for name in (each.prompt, *each.answers, *each.verdict) if name),
         *("id", "score", "label", "chat", "tools", "functions", "reasoning", "images", "data"),
+        *("kto_tag", "instructions"),
         *("A", "B", "option_a", "option_b", "choice1", "choice2", "answerKey", "correct_answer"),
         *("chat_template_kwargs", "content", "transcript", "Instruction", "Output", "Question"),
         *("sample", "plain_text", "deepseek_reasoning", "generations", "completions", "prefix"),

@@ -111,6 +111,17 @@ def test_tools_that_the_system_turn_spells_out_are_not_declared_twice() -> None:
     assert conversation.meta == {"tools": [TOOL]}
 
 
+@pytest.mark.parametrize("said", ["You may call clock.", "", None])
+def test_tools_that_turns_only_name_or_call_are_declared(said: str | None) -> None:
+    clock = {"name": "clock", "parameters": {"type": "object", "properties": {"zone": {}}}}
+    call = {"function": {"name": "clock", "arguments": "{}"}}
+    calling = {"role": "assistant", "content": "", "tool_calls": [call]}
+    messages = [{"role": "user", "content": "Call clock."}, calling]
+    system = [] if said is None else [{"role": "system", "content": said}]
+    example = example_of({"messages": [*system, *messages], "tools": [clock]})
+    assert json.loads(example.tools or "") == [{"type": "function", "function": clock}]
+
+
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
 def test_reasoning_is_kept_with_its_answer(field: str) -> None:
     thought = {**AB[1], "reasoning": "hm"}
