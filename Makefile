@@ -25,10 +25,9 @@ install_torch = $(UV_INSTALL) --no-deps --no-index --find-links $(WHEELS) torch=
 start = .venv/bin/uv venv --quiet --no-cache --clear --python .venv/bin/python .venv$(1) && { $(install_torch); }
 DEVELOPED := ".[dev,docs,lint,eval,prefect,ray,dask,mlflow,wandb,trackio]"
 FAST_TESTS := pytest -m "not model and not system" -n auto --dist worksteal
-# A file's tests stay together: they share servers, finished runs and loaded models.
-SLOW_TESTS := pytest -n auto --dist loadfile
-# These take processes and ports of their own, with a limit to how long a step of theirs may take.
-FLOW_TESTS := tests/flows tests/orchestration
+# A file's tests stay together: they share servers, finished runs and loaded models. Those of flows wait for
+# servers a third of their time, so there is one worker more than cores (tests/conftest.py has them come first).
+SLOW_TESTS := pytest -n $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
 FAST := .venv/bin/python -m $(FAST_TESTS)
 
 .PHONY: quickstart test suites fast python lint docs lock audit bench chromium vllm trainers floors clean
@@ -41,8 +40,7 @@ test: lint suites
 suites: export HYPOTHESIS_PROFILE ?= ci
 suites: .venv/developed chromium
 	$(FAST)
-	.venv/bin/python -m $(SLOW_TESTS) -m "system or model" $(FLOW_TESTS:%=--ignore %)
-	.venv/bin/python -m pytest -m "system or model" $(FLOW_TESTS)
+	.venv/bin/python -m $(SLOW_TESTS) -m "system or model"
 
 fast: .venv/developed
 	$(FAST)
@@ -123,7 +121,9 @@ trainers: .venv/developed
 # package that nothing else reaches: drivers of addresses, clients of servers and of the hub, notebooks, the
 # browser, the wheel. What the others test is the system's: signals, full disks, damaged files. A floor that
 # fails is raised.
-FLOOR_TESTS := tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
+FLOOR_TESTS := tests/orchestration/test_curation.py tests/orchestration/test_local.py \
+  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder \
+  tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
   tests/pool/test_partworkers.py tests/pool/test_remote.py tests/runs/test_bucket_runs.py tests/models/test_hub.py \
   tests/pool/test_hubonline.py tests/llm/engines/test_openai.py tests/answers/test_mathanswers.py \
   tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py
@@ -132,9 +132,6 @@ floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
 	.venv-floors/bin/python -m $(SLOW_TESTS) -m "system and not model" $(FLOOR_TESTS)
 	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
-	.venv-floors/bin/python -m pytest -m "system and not model" \
-	  tests/orchestration/test_curation.py tests/orchestration/test_local.py \
-	  tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt | .venv/installed
 	$(call start,-floors)

@@ -6,7 +6,9 @@ Two small runs of the data that `curate init` writes, without a proof, are made 
 the commands themselves. Each page is taken in Chromium, wide and narrow, in light and in dark.
 """
 
+import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,6 +46,8 @@ COMMANDS = (
     f"curate plan {RUN} --budget rows=20",
     "curate ls",
 )
+# Pixels to a point.
+SCALE = 1.5
 # Of the log of a run, the end.
 LOG_LINES = 24
 WAIT_MS = 240_000
@@ -155,9 +160,35 @@ def main(docs: Path) -> None:
             ),
         ]
         with viewer(demo) as base, chromium() as browser:
-            for picture in pictures:
-                take(browser, picture, base, out)
-    (docs / PAGE).write_text("\n\n".join(page(pictures, terminal)) + "\n", encoding="utf-8")
+            for screen, scheme in product(SCREENS, SCHEMES):
+                take_all(browser, pictures, screen, scheme, base, out)
+        text = "\n\n".join(page(pictures, terminal)) + "\n"
+        assert temporary not in text, "the page names a folder of this machine"
+    assert "Traceback" not in text, "a command of the page failed"
+    (docs / PAGE).write_text(text, encoding="utf-8")
+    check_pictures(text, out)
+
+
+def check_pictures(text: str, folder: Path) -> None:
+    """Check that the page has every picture, each of its screen's size and other in the other scheme.
+
+    Raises:
+        AssertionError: a picture is missing, or has another size, or is the same in both schemes.
+    """
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    references = re.findall(r"!\[[^\]]+\]\(\w+/([\w-]+\.png)#only-(light|dark)\)", text)
+    names = {name for name, scheme in references if name.endswith(f"-{scheme}.png")}
+    assert names == files.keys(), f"page and folder differ in {sorted(names ^ files.keys())}"
+    for name, data in files.items():
+        # Where a PNG has its size. Of a notebook, a part of the screen is taken.
+        width, height = struct.unpack(">II", data[16:24])
+        expected = next((w * SCALE, h * SCALE) for screen, w, h in SCREENS if f"-{screen}-" in name)
+        assert width == expected[0], f"{name} is {width} pixels wide"
+        assert height == expected[1] or name.startswith("notebook"), f"{name} is {height} high"
+        other = (
+            name.replace("-light", "-dark") if "-light" in name else name.replace("-dark", "-light")
+        )
+        assert data != files.get(other), f"{name} is the same in both schemes"
 
 
 def make_runs(demo: Path) -> str:
@@ -211,32 +242,37 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def take(browser: Browser, picture: Picture, base: str, out: Path) -> None:
-    """Take a page on every screen and in both schemes.
+def take_all(
+    browser: Browser, pictures: list[Picture], screen: Screen, scheme: str, base: str, out: Path
+) -> None:
+    """Take the pages that are shown on a screen, in a scheme.
+
+    base: the address of the viewer, with the token that it takes once.
 
     Raises:
-        AssertionError: the page is wider than the screen, so the picture would be cut.
+        AssertionError: a page is wider than the screen, so the picture would be cut.
     """
+    name, width, height = screen
     origin = base.partition("/?")[0]
-    for screen, width, height in picture.screens:
-        for scheme in SCHEMES:
-            context = browser.new_context(
-                viewport={"width": width, "height": height},
-                color_scheme="dark" if scheme == "dark" else "light",
-                device_scale_factor=1.5,
-                reduced_motion="reduce",
-            )
-            view = context.new_page()
-            if picture.address.startswith("/"):
-                view.goto(base)
-                view.wait_for_url("**/rows")
-            view.goto(picture.address if ":" in picture.address else origin + picture.address)
-            settle(view, picture)
-            too_wide = view.evaluate("document.documentElement.scrollWidth > innerWidth")
-            assert not too_wide, f"{picture.name} is wider than {width} points"
-            area = view.locator(picture.part) if picture.part else view
-            area.screenshot(path=out / f"{picture.name}-{screen}-{scheme}.png")
-            context.close()
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        device_scale_factor=SCALE,
+        reduced_motion="reduce",
+    )
+    view = context.new_page()
+    view.goto(base)
+    view.wait_for_url("**/rows")
+    for picture in pictures:
+        if screen not in picture.screens:
+            continue
+        view.goto(picture.address if ":" in picture.address else origin + picture.address)
+        settle(view, picture)
+        too_wide = view.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert not too_wide, f"{picture.name} is wider than {width} points"
+        area = view.locator(picture.part) if picture.part else view
+        area.screenshot(path=out / f"{picture.name}-{name}-{scheme}.png")
+    context.close()
 
 
 def settle(view: Page, picture: Picture) -> None:

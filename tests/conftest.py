@@ -93,6 +93,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return "\npytestmark = pytest.mark.system\n" in collection_path.read_text("utf-8") or None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the flows: at the end, one worker would be at them alone."""
+    items.sort(key=lambda item: item.path.parent.name not in ("orchestration", "flows"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Do the same with what tests import later, torch above all, and with what files left for good.
