@@ -9,16 +9,16 @@ to put a manifest prevails, and the other takes what that one made. Their files 
 places hold their digest.
 """
 
-import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from curate.core.cachefolder import SETTING, cache_root
 from curate.core.checksummed import load_checksummed
 from curate.core.digests import digest_of
 from curate.core.errors import UserError
@@ -36,6 +36,7 @@ from curate.core.store import (
 )
 from curate.core.wholeness import FileRecord, damaged_files
 from curate.core.workspace import ABANDONED_SECONDS, workspace
+from curate.core.writable import written_below
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 RENEWAL_SECONDS = 24 * 3600.0
@@ -92,9 +93,8 @@ def open_store(address: str) -> Store:
 
 def cache_folder(url: str) -> Path:
     """Return the folder of this machine for a bucket's artifacts: CURATE_CACHE/stores/..."""
-    cache = Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser()
     label = re.sub(r"[^A-Za-z0-9.-]+", "-", url.partition("://")[2])[:60].strip("-.")
-    return cache / "stores" / f"{label}-{digest_of(url)[:8]}"
+    return cache_root() / "stores" / f"{label}-{digest_of(url)[:8]}"
 
 
 class BucketStore(Store):
@@ -108,7 +108,7 @@ class BucketStore(Store):
 
     def __init__(self, url: str, root: Path | None = None) -> None:
         self.bucket = RemoteFolder(url.rstrip("/"))
-        super().__init__(root or cache_folder(self.bucket.url))
+        super().__init__(root or cache_folder(self.bucket.url), SETTING)
 
     @property
     def address(self) -> str:
@@ -145,7 +145,7 @@ class BucketStore(Store):
     def damage(self, name: str) -> list[str]:
         """Return the files of an artifact of the bucket that are not as they were written."""
         data = self._manifest(name)
-        with workspace(self.root / "tmp") as temporary, suppress(ValueError, KeyError, TypeError):
+        with self._workspace() as temporary, suppress(ValueError, KeyError, TypeError):
             return [MANIFEST] if data is None else self._download(name, data, temporary)
         return [MANIFEST]
 
@@ -215,13 +215,18 @@ class BucketStore(Store):
 
     def _bring(self, name: str, data: bytes) -> None:
         """Copy an artifact of the bucket into the folder of this machine, unless it is damaged."""
-        with workspace(self.root / "tmp") as temporary, suppress(ValueError, KeyError, TypeError):
+        with self._workspace() as temporary, suppress(ValueError, KeyError, TypeError):
             if damaged := self._download(name, data, temporary):
                 url = self.bucket.url
                 LOG.warning("%s/%s: %s is damaged in the bucket", url, name, damaged[0])
                 return
             (temporary / MANIFEST).write_bytes(data)
             self._replace(temporary, name)
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        with written_below(self.root, self.setting), workspace(self.root / "tmp") as temporary:
+            yield temporary
 
     def _download(self, name: str, data: bytes, folder: Path) -> list[str]:
         """Copy an artifact's files into a folder; return those that are damaged.

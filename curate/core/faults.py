@@ -5,8 +5,10 @@ one place where they are told apart, at the boundary of the command line and of 
 """
 
 import errno
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from curate.core.errors import UserError
 
@@ -30,7 +32,14 @@ ADVICE = {
     errno.ESTALE: "the network file system has lost it; mount it again",
     errno.ENOMEM: "there is not enough memory; use a smaller model or batch, or raise the limit",
 }
-FULL_DISK = ("No space left on device", "os error 28")
+FULL_DISK = ("No space left on device", "os error 28", "database or disk is full")
+# Of a folder that is written to; the paths of others are the user's.
+OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+UNWRITABLE_DATABASE = "attempt to write a readonly database"
+# What polars says where the end of a Parquet file has no room, and what a disk has left then at most.
+CUT_SHORT, FREE_BYTES = "transport error", 2**20
+NO_TEMPORARY = "No usable temporary directory"
+NO_HOME = "Could not determine home directory"
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator: ", "out of memory", "std::bad_alloc", "Unable to allocate",
     "STATUS_ALLOC_FAILED",
@@ -72,6 +81,10 @@ def _explain(error: BaseException) -> str | None:
     text = one_line(error)
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, FileNotFoundError) and NO_TEMPORARY in text:
+        return "no folder for temporary files can be written; set TMPDIR to one that can"
+    if isinstance(error, RuntimeError) and text.startswith(NO_HOME):
+        return "a path begins with ~, and this user has no home folder; set HOME, or write it out"
     if (system := explain_system(error)) is not None:
         return system
     if isinstance(error, ImportError) and text.startswith("Install "):
@@ -97,12 +110,33 @@ def explain_system(error: BaseException) -> str | None:
     return None
 
 
+def explain_disk(error: BaseException, folder: Path) -> str | None:
+    """Return the sentence for a folder that is full or cannot be written, None for any other fault."""
+    if isinstance(error, UserError):
+        return None
+    text = one_line(error)
+    if any(part in text for part in FULL_DISK) or _was_cut_short(error, text, folder):
+        return f"{getattr(error, 'filename', None) or folder}: {ADVICE[errno.ENOSPC]}"
+    if not isinstance(error, OSError) or error.errno not in OF_DISK:
+        return None
+    place = Path(error.filename or folder)
+    return f"{place}: {ADVICE[error.errno]}" if place.is_relative_to(folder) else None
+
+
+def _was_cut_short(error: BaseException, text: str, folder: Path) -> bool:
+    """Return whether polars could not write all of a Parquet file, of which it does not say why."""
+    fault = _is_a(error, "polars.exceptions", "ComputeError") and CUT_SHORT in text
+    return fault and shutil.disk_usage(folder).free < FREE_BYTES
+
+
 def _explain_library(error: BaseException, text: str) -> str | None:
     """Return the sentence for the exceptions of libraries, none of which is imported for that."""
     if _is_a(error, "polars.exceptions", "ComputeError") and "parquet" in text:
         return f"a Parquet file is damaged or cut off ({text}); make it anew"
     if _is_a(error, "pyarrow.lib", "ArrowInvalid") and "Parquet" in text:
         return f"a Parquet file is damaged or cut off ({text}); make it anew"
+    if _is_a(error, "sqlite3", "OperationalError") and UNWRITABLE_DATABASE in text:
+        return f"a database of stored answers cannot be written ({text}); change its permissions"
     if _is_a(error, "sqlite3", "DatabaseError"):
         return f"a database of stored answers cannot be used ({text}); move it away and run again"
     if _is_a(error, "safetensors", "SafetensorError"):

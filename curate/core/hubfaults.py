@@ -93,7 +93,7 @@ def explain_hub(error: Exception, request: HubRequest) -> str:
             return _fill(advice, words)
         system = explain_system(cause)
         if system is not None:
-            return f"{system} (its cache is {words['cache']})"
+            return f"{system} (its cache is {words['cache']}; HF_HUB_CACHE names another)"
         if isinstance(cause, UnicodeEncodeError):
             return "HF_TOKEN has letters that no token has; copy it once more"
         if is_transport(cause):

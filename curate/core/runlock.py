@@ -9,6 +9,7 @@ from pathlib import Path
 
 from curate.core.errors import UserError
 from curate.core.interrupt import cleanup
+from curate.core.writable import make_folder
 
 LOG = logging.getLogger("curate")
 
@@ -20,10 +21,10 @@ class FolderLock(ExitStack):
         """Lock one more folder, made if need be.
 
         Raises:
-            UserError: another process has locked it.
+            UserError: another process has locked it, or there can be no such folder.
         """
         while True:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, "give another --out")
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             self.callback(os.close, descriptor)
             _lock(descriptor, folder)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from curate.core.interrupt import remove_folder, scratch_folder
 from curate.core.runlock import try_lock
+from curate.core.writable import written_below
 
+SETTING = "set TMPDIR to another folder"
 # Short, since the paths of sockets below it have about 100 characters.
 PREFIX = "curate-scratch-"
 # A younger folder may be one that its process has not locked yet.
@@ -23,9 +25,14 @@ SETTLED_SECONDS = 60.0
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield a new, locked folder for temporary files, which is removed at the end."""
+    """Yield a new, locked folder for temporary files, which is removed at the end.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    with written_below(Path(tempfile.gettempdir()), SETTING):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     with scratch_folder(folder), _opened(folder) as descriptor:
         try_lock(descriptor)
         yield folder

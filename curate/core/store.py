@@ -34,11 +34,14 @@ from curate.core.rows import SCHEMA_VERSION
 from curate.core.versions import library_versions
 from curate.core.wholeness import FileRecord, damaged_files, is_whole
 from curate.core.workspace import workspace
+from curate.core.writable import make_folder, written_below
 
 LOG = logging.getLogger("curate")
 MANIFEST = "manifest.json"
 KEY_CHARS = 20
 ARTIFACT = re.compile(rf".+-[0-9a-f]{{{KEY_CHARS}}}")
+# What names a folder of artifacts.
+SETTING = "name another folder as the recipe's `store`"
 Counts = dict[str, Any]
 
 
@@ -146,18 +149,17 @@ def folder_name(computation: Computation) -> str:
 class Store:
     """A folder of artifacts. `curate.core.bucket.BucketStore` is one whose artifacts lie in a bucket.
 
+    Args:
+        root: the folder.
+        setting: what to do where it cannot be written: how another one is named.
+
     Raises:
         UserError: there can be no such folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"store: {self.root} cannot be a folder ({error.strerror}); name another one"
-            ) from error
+    def __init__(self, root: Path, setting: str = SETTING) -> None:
+        self.root, self.setting = root.absolute(), setting
+        make_folder(self.root, setting)
 
     @property
     def address(self) -> str:
@@ -267,14 +269,18 @@ class Store:
 
     def _build(self, computation: Computation) -> Artifact:
         try:
-            return self._run(computation)
+            with written_below(self.root, self.setting):
+                return self._run(computation)
         except OSError as error:
-            # A full disk, mostly, on a file that was open already: say where.
             error.filename = error.filename or str(self.root)
             raise
 
     def _run(self, computation: Computation) -> Artifact:
-        with workspace(self.root / "tmp") as temporary:
+        # Inside as well, where the disk still has all that fills it.
+        with (
+            workspace(self.root / "tmp") as temporary,
+            written_below(self.root, self.setting),
+        ):
             started = time.perf_counter()
             with released_memory(), peak_memory() as peak, metered([computation.name]):
                 counts = computation.write(temporary)

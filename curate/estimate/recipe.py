@@ -1,19 +1,15 @@
 """What a recipe would do and cost, from its inputs and a short speed test; nothing is kept."""
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.lazy import lazy_module
+from curate.core.scratch import SETTING, temporary_folder
 from curate.core.store import Store
 from curate.core.workload import Workload
-from curate.core.workspace import workspace
 from curate.estimate.base_model import BaseModel
 from curate.estimate.embedding import Embedding
 from curate.estimate.generation import generation_lines
@@ -55,9 +51,8 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
     check_methods(config)
     if config.generate is not None:
         check_generators(config.generate)
-    place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
-    with workspace(place) as folder:
-        run = StoreRunner(Store(folder))
+    with temporary_folder() as folder:
+        run = StoreRunner(Store(folder, SETTING))
         sets = sets or input_sets(config)
         inputs = dict(zip(sets, read_sets(run, list(sets.values())), strict=True))
         if config.prove is not None:
@@ -71,10 +66,7 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
         first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))
         scripts = script_remarks(inputs["pool"], config)
         beside = [*([refused] if refused else []), *imitations, *scripts]
-        lines = [replace(first, does="; ".join([first.does, *beside])), *others, *references]
-    with suppress(OSError):
-        place.rmdir()
-    return lines
+        return [replace(first, does="; ".join([first.does, *beside])), *others, *references]
 
 
 def _halves(eval_rows: Table, config: Config, run: StoreRunner) -> dict[str, Table]:

@@ -9,7 +9,6 @@ when online. The embedded defaults come out of PyPI packages, so a fresh machine
 """
 
 import io
-import os
 import platform
 import shutil
 import uuid
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from safetensors import SafetensorError
 
+from curate.core.cachefolder import SETTING, make_cache_folder
 from curate.core.dates import pin_date
 from curate.core.digests import digest_file, digest_of
 from curate.core.errors import UserError
@@ -32,6 +32,7 @@ from curate.core.interrupt import scratch_folder
 from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
+from curate.core.writable import written_below
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
 from curate.models.tokenizers import read_tokenizer
@@ -172,9 +173,11 @@ def prepare(location: ModelLocation) -> Path:
             "e.g. smollm2-135m"
         )
     digest = _digest_unchanged(location.path)
-    final = cache_folder() / f"{location.name}-{digest[:16]}-v{CONVERTER_VERSION}"
+    folder = make_cache_folder("models")
+    final = folder / f"{location.name}-{digest[:16]}-v{CONVERTER_VERSION}"
     if not (final / "model.safetensors").is_file():
-        with scratch_folder(final.with_name(f".{final.name}-{uuid.uuid4().hex}")) as temporary:
+        temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+        with written_below(folder, SETTING), scratch_folder(temporary):
             _convert_gguf(location.path, temporary)
             if final.exists():
                 shutil.rmtree(final)
@@ -182,13 +185,6 @@ def prepare(location: ModelLocation) -> Path:
             with suppress(OSError):
                 temporary.rename(final)
     return final
-
-
-def cache_folder() -> Path:
-    """Return the folder for converted models."""
-    folder = Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser() / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @contextmanager

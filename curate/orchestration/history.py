@@ -5,12 +5,13 @@ stays beside it, as does that of the first of two runs at once.
 """
 
 import logging
-import os
 import shutil
 import sqlite3
 import uuid
 from contextlib import closing, suppress
 from pathlib import Path
+
+from curate.core.cachefolder import cache_root
 
 LOG = logging.getLogger("curate")
 DATABASE, ASIDE = "prefect.db", "prefect-old.db"
@@ -21,9 +22,7 @@ Stamp = tuple[int, int, int]
 
 def prefect_folder() -> Path:
     """Return the folder of what Prefect keeps for curate."""
-    return (
-        Path(os.environ.get("CURATE_CACHE", "~/.cache/curate")).expanduser().resolve() / "prefect"
-    )
+    return cache_root().resolve() / "prefect"
 
 
 def history_stamp() -> Stamp | None:

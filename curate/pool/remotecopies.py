@@ -6,14 +6,14 @@ and more, of which the first alone comes over the network.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
-from curate.core.workspace import workspace
+from curate.core.scratch import SETTING, temporary_folder
+from curate.core.writable import written_below
 from curate.pool.remote import open_remote
 
 # Of all copies together; files that do not fit are read from where they are.
@@ -43,7 +43,7 @@ class RemoteCopies:
 
     def _fetch(self, url: str, source: IO[bytes]) -> None:
         path = self._folder / str(len(self._paths))
-        with path.open("wb") as copy:
+        with written_below(self._folder, SETTING), path.open("wb") as copy:
             shutil.copyfileobj(source, copy, BLOCK)
         self._paths[url] = path
 
@@ -54,15 +54,12 @@ COPIES: ContextVar[RemoteCopies | None] = ContextVar("copies", default=None)
 @contextmanager
 def remote_copies(most_bytes: int = MOST_BYTES) -> Iterator[None]:
     """Fetch each remote file once within this context; the copies go at its end."""
-    place = Path(tempfile.gettempdir()) / f"curate-check-{os.getuid()}"
-    with workspace(place) as folder:
+    with temporary_folder() as folder:
         token = COPIES.set(RemoteCopies(folder, most_bytes))
         try:
             yield
         finally:
             COPIES.reset(token)
-    with suppress(OSError):
-        place.rmdir()
 
 
 def open_copy(url: str) -> IO[bytes]:

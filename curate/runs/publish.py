@@ -22,6 +22,7 @@ from pathlib import Path
 from curate.core.errors import UserError
 from curate.core.interrupt import scratch_folder
 from curate.core.runlock import FolderLock
+from curate.core.writable import written_below
 from curate.runs.folder import MANIFEST, OLD_MANIFEST, listed_files
 
 LOG = logging.getLogger("curate")
@@ -45,13 +46,13 @@ def publish(folder: Path, lock: FolderLock, build: Callable[[Path], None]) -> No
         build: writes a whole run, its manifest included, into an empty folder.
 
     Raises:
-        UserError: a file of the user's stands where the new run has one.
+        UserError: a file of the user's stands where the new run has one, or the disk is full.
     """
     remove_leftovers(folder)
     beside = _can_stand_beside(folder)
     new = temporary_name(folder) if beside else folder / temporary_name(folder).name
     staging = new.with_name(new.name + UNFINISHED)
-    with scratch_folder(staging):
+    with scratch_folder(staging), written_below(staging, "give another --out"):
         staging.mkdir()
         shutil.copymode(folder, staging)
         build(staging)

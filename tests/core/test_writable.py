@@ -1,0 +1,68 @@
+"""Folders of curate's own that cannot be written: one sentence with the setting that names another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curate.core.errors import UserError
+from curate.core.writable import make_folder, written_below
+
+
+def fault(number: int, path: Path | None) -> OSError:
+    return OSError(number, os.strerror(number), path and str(path))
+
+
+def test_a_folder_that_cannot_be_made_tells_its_setting(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b", "set X").is_dir()
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "below"
+    with pytest.raises(UserError, match=rf"^{place} cannot be a folder \(.+\); set X$"):
+        make_folder(place, "set X")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EACCES, "permission denied"),
+        (errno.ENOSPC, "the disk is full"),
+    ],
+)
+def test_what_cannot_be_written_below_a_folder_tells_its_setting(
+    tmp_path: Path, number: int, words: str
+) -> None:
+    for path in (tmp_path / "deep" / "file", None):
+        with (
+            pytest.raises(UserError, match=rf"{words}.*; set X$") as caught,
+            written_below(tmp_path, "set X"),
+        ):
+            raise fault(number, path)
+        assert str(caught.value).startswith(f"{path or tmp_path}: ")
+
+
+def test_a_library_that_finds_the_disk_full_is_told_with_the_folder(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=rf"^{tmp_path}: the disk is full.*; set X$"),
+        written_below(tmp_path, "set X"),
+    ):
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fault(errno.EACCES, Path("/a/file/of/the/user")),
+        fault(errno.ENOENT, None),
+        ValueError("x"),
+        UserError("No space left on device, says a user's fault"),
+    ],
+)
+def test_other_faults_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, written_below(tmp_path, "set X"):
+        raise error
+    assert caught.value is error
