@@ -109,6 +109,8 @@ def _read(fault: Any, data: Any, root: type[Params]) -> RecipeFault:
     elif kind == "union_tag_invalid":
         expected = str(context["expected_tags"]).replace("'", "")
         message = f"unknown {context['discriminator']} {context['tag']!r}; known: {expected}"
+    elif kind == "union_tag_not_found":
+        message = f"name its {context['discriminator']}"
     elif kind == NO_METRIC or not (
         isinstance(cause, SecretFault)
         or isinstance(fault["input"], dict | list)

@@ -180,6 +180,11 @@ def test_an_unknown_kind_lists_the_stages_there_are(tmp_path: Path) -> None:
     assert set(methods_in(Stage)) <= set(re.findall(r"\w+", lines[0].split("known:")[1]))
 
 
+def test_a_stage_without_a_method_is_asked_for_it(tmp_path: Path) -> None:
+    (line, *_) = complain(tmp_path, RECIPE.replace("kind: exact", "keep: first"))
+    assert line == "recipe.yaml:11: stages.0: name its 'method'"
+
+
 def test_an_unknown_method_lists_the_selectors_there_are(tmp_path: Path) -> None:
     lines = complain(tmp_path, RECIPE.replace("method: rds", "method: rsd"))
     assert re.match(r"recipe.yaml:1[34]: select: unknown 'method' 'rsd'; known: ", lines[0])

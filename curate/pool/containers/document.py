@@ -5,9 +5,11 @@
 {"train": [{"instruction": "a", "output": "b"}, ...], "test": [...]}      where a split is named
 {"instruction": ["a", ...], "output": ["b", ...]}                         columns
 {"instruction": "a", "instances": [{"input": "b", "output": "c"}, ...]}   one record that holds others
+{"prompt": "a", "completion": "b"}                                        one record
 """
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import IO, Any
@@ -79,10 +81,10 @@ def _object_form(
             rows += 1
     except NoRows as error:
         if not error.lists and not split and not goes_on:
-            if read_columns(start) is not None:
-                return DocumentForm.COLUMNS
-            if alone:
-                return DocumentForm.LINES
+            form = _form_without_list(start, alone=alone)
+            if form is not None:
+                return form
+            _check_single(place, start)
         raise without_rows(place, error, split) from error
     except BrokenDocument as error:
         if goes_on:
@@ -91,6 +93,15 @@ def _object_form(
             return DocumentForm.LINES
         raise _broken(place, error.line, error.problem) from error
     return DocumentForm.ELEMENTS
+
+
+def _form_without_list(document: bytes, *, alone: bool) -> DocumentForm | None:
+    """Return what an object without a list of rows is, if anything; `alone`, it is in one line."""
+    if read_columns(document) is not None:
+        return DocumentForm.COLUMNS
+    if alone:
+        return DocumentForm.LINES
+    return DocumentForm.RECORD if _is_alone(_parse_or_none(document)) else None
 
 
 def _is_record(document: bytes) -> bool:
@@ -102,6 +113,38 @@ def _is_record(document: bytes) -> bool:
     return any(keys.get(key) == b"[" for key in PART_KEYS) and any(
         keys.get(key) in (b'"', b"[") for key in COMMON_KEYS
     )
+
+
+def _is_alone(value: Any) -> bool:
+    """Return whether an object over several lines is a record: texts or turns, no list of rows."""
+    if not isinstance(value, dict):
+        return False
+    lists = [one for one in value.values() if isinstance(one, list) and _holds_objects(one)]
+    turns = [one for one in lists if all("role" in turn or "from" in turn for turn in one)]
+    texts = any(one and isinstance(one, str | list) for one in value.values())
+    return bool(turns) or (not lists and texts)
+
+
+def _holds_objects(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def _check_single(place: str, document: bytes) -> None:
+    """Fail where one object follows another, each over several lines.
+
+    Raises:
+        UserError: one does.
+    """
+    text = document.decode(errors="replace").lstrip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (json.JSONDecodeError, RecursionError):
+        return
+    if text[end:].lstrip().startswith("{"):
+        raise UserError(
+            f"{place}: JSON objects over several lines each follow one another; write each into one "
+            "line, e.g. jq -c ."
+        )
 
 
 def read_elements(

@@ -11,6 +11,19 @@ from curate.pool.containers.record import Record
 
 DELIMITERS = ("\t", ",", ";")
 LONGEST_NAME = 100
+# Columns that may be a table by themselves; other lines of one word are no header.
+ALONE = frozenset(
+    {
+        "text",
+        "messages",
+        "conversations",
+        "conversation",
+        "prompt",
+        "instruction",
+        "question",
+        "query",
+    }
+)
 # The lines of a row are bounded before they come to the parser, whose own limit, 128 KiB, is too low.
 csv.field_size_limit(2**31 - 1)
 
@@ -27,6 +40,8 @@ def find_delimiter(first: bytes) -> str | None:
     parts = {delimiter: _cells(line, delimiter) for delimiter in DELIMITERS}
     best = max(DELIMITERS, key=lambda delimiter: len(parts[delimiter]))
     names = parts[best]
+    if len(names) == 1 and names[0].strip() in ALONE:
+        return ","
     fits = len(names) > 1 and all(len(name) <= LONGEST_NAME for name in names)
     return best if fits and any(name.strip() for name in names) else None
 
@@ -98,7 +113,8 @@ def read_table(place: str, stream: IO[bytes], longest: int, delimiter: str) -> I
             continue
         if cells is None:
             return
-        if not cells or (len(cells) == 1 and not cells[0].strip()):
+        blank = len(cells) == 1 and not cells[0].strip()
+        if not cells or (blank and (names is None or len(names) > 1)):
             continue
         if names is None:
             names = _header(place, cells)

@@ -56,6 +56,19 @@ RECORDS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("record", RECORDS)
 def test_one_record_alone_is_no_table_of_columns(tmp_path: Path, record: dict[str, Any]) -> None:
     assert read(tmp_path, json.dumps(record).encode()) == [record]
+    assert read(tmp_path, json.dumps(record, indent=2).encode()) == [record]
+
+
+def test_objects_of_several_lines_that_follow_one_another_are_refused(tmp_path: Path) -> None:
+    document = json.dumps(RECORDS[0], indent=2).encode()
+    with pytest.raises(UserError, match=r"rows: JSON objects over several lines .* jq -c"):
+        read(tmp_path, document + b"\n" + document)
+
+
+@pytest.mark.parametrize("value", [{"version": 1}, {"version": "1", "mine": [{"prompt": "a"}]}])
+def test_an_object_with_neither_texts_nor_turns_is_no_record(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(UserError, match="holds no single list of rows"):
+        read(tmp_path, json.dumps(value, indent=2).encode())
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,18 @@ def test_a_table_with_no_row_has_no_records(tmp_path: Path) -> None:
     assert read(tmp_path, b"instruction,output\n") == []
 
 
+def test_a_column_that_holds_whole_conversations_is_a_table_by_itself(tmp_path: Path) -> None:
+    turns = '[{"role": "user", "content": "a"}]'
+    quoted = turns.replace('"', '""')
+    records = read(tmp_path, f'messages\n"{quoted}"\n\n""\n'.encode())
+    assert [(r.position, r.value) for r in records] == [
+        (2, {"messages": turns}),
+        (4, {"messages": ""}),
+    ]
+    assert [r.value for r in read(tmp_path, b"\xef\xbb\xbftext\n7\n")] == [{"text": "7"}]
+    assert [r.raw for r in read(tmp_path, b"word\na\n")] == [b"word", b"a"]
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [
@@ -86,7 +98,7 @@ def test_names_of_columns_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b'"a, b"\n{"a": 1}\n', b"oops, bad\n" + b'{"a": 1}\n', b"{bad, line\n1,2\n", b"text\nx\n"],
+    [b'"a, b"\n{"a": 1}\n', b"oops, bad\n" + b'{"a": 1}\n', b"{bad, line\n1,2\n", b"word\nx\n"],
 )
 def test_json_lines_with_a_bad_first_line_are_no_table(tmp_path: Path, data: bytes) -> None:
     assert [record.position for record in read(tmp_path, data)] == [1, 2]
