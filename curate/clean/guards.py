@@ -30,16 +30,18 @@ Guard = Literal["system", "numbers", "responses", "rejected"]
 EQUAL: tuple[Guard, ...] = ("system", "numbers")
 Rows = NDArray[np.int64]
 # The sign or operator before a number is part of it: x + 5 is another problem than x - 5. Of numbers in
-# words those of English count, and of Chinese and Japanese those with what is counted (三个, but not
-# 三明治). "One" mostly is none, but who has two apples does not have one.
+# words those of English count, and of Chinese and Japanese those of several signs (三十五), those that
+# say which (第三, 星期三, 分之三) and those with what is counted (三个, but not 三明治). "One" mostly is
+# none, but who has two apples does not have one.
 DIGITS = r"[-−+/×÷^<>]?\s*\p{N}+"
 WORDS = (
     r"(?i)(?-u:\b)(?:zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
     r"|hundred|thousand|million|billion)(?-u:\b)"
 )
+SIGNS = "[〇零一二两兩三四五六七八九十百千万萬亿億]"
 NUMERALS = (
-    "[〇零一二两兩三四五六七八九十百千万萬亿億]+"
+    f"(?:第|{SIGNS}*分之){SIGNS}+|(?:星期|礼拜|禮拜|周|週)[一二三四五六日天]|{SIGNS}{{2,}}|{SIGNS}+"
     "[个個只隻条條张張本册冊名位元块塊岁歲歳年月日天次倍斤克米点點小分秒页頁人匹台枚つ円杯度番回件辆輛]"
 )
 NUMBER = rf"{DIGITS}|{NUMERALS}|{WORDS}"

@@ -23,7 +23,7 @@ from curate.overlap.units import user_text
 from curate.text.shingles import roll
 from curate.text.wordhash import hash_words
 
-VERSION = 1
+VERSION = 2
 NAME = "nearest-drops"
 BATCH_ROWS = 4_096
 PAIR = 2

@@ -21,7 +21,7 @@ from curate.overlap.coverage import SCHEMA, measure_pairs
 from curate.overlap.prompts import index_prompts
 from curate.overlap.search import PromptSearch, RowCounts
 
-VERSION = 9
+VERSION = 10
 BATCH_ROWS = 4_096
 
 

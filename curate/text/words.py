@@ -2,7 +2,8 @@
 
 Chinese, Japanese, Thai and others put no space between words, so there each character
 with its marks counts as a word. The choice is made character by character: a row may mix scripts.
-Case, full or half width, and the accents of Latin, Greek and Cyrillic play no part.
+Case, full or half width, the accents of Latin, Greek and Cyrillic, and the vowel marks of Hebrew and
+Arabic, which may be written or left out, play no part.
 """
 
 import re
@@ -15,7 +16,10 @@ import regex
 
 from curate.text.shingles import CHARACTER, UNSPACED, WORD_OR_CHARACTER
 
-ACCENTS = "[\u0300-\u036f]+"
+HEBREW_POINTS = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+# And the sign that draws a word out. What stands above or below an alef is part of the letter.
+ARABIC_MARKS = "\u0640\u064b-\u0652\u0670"
+ACCENTS = f"[\u0300-\u036f{HEBREW_POINTS}{ARABIC_MARKS}]+"
 _ACCENTS = re.compile(ACCENTS)
 # Soft hyphens, zero-width spaces, joiners and marks of direction: nothing to be seen of a word.
 _SIGNS = [chr(c) for c in (0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF)]
@@ -105,7 +109,7 @@ def wide_texts(texts: pl.Series) -> pl.Series:
 
 
 def fold(texts: pl.Series) -> pl.Series:
-    """Return texts in lower case and NFKD, without accents."""
+    """Return texts in lower case and NFKD, without accents and vowel marks."""
     lower = texts.str.to_lowercase()
     wide = wide_texts(lower)
     # Most texts are of characters that stay as they are.
@@ -153,8 +157,10 @@ def word_spans(text: str) -> Iterator[Word]:
         unspaced = _UNSPACED.match(char) is not None
         inside = kind in "LMN" or (start is not None and _INVISIBLE.match(char) is not None)
         if start is not None and not (kind == "M" if single else inside and not unspaced):
-            yield Word(fold_word(text[start:i]), start, i)
+            word = Word(fold_word(text[start:i]), start, i)
             start = None
+            if word.text:
+                yield word
         # A mark alone is a word only of a script with spaces.
         if start is None and inside and not (unspaced and kind == "M"):
             start, single = i, unspaced

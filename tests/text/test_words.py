@@ -54,6 +54,8 @@ def test_words_with_places_are_the_words_of_the_column(texts: list[str]) -> None
         ("हिन्दी में", ["हिन्दी", "में"]),
         ("Température ÉTÉ naïve", ["temperature", "ete", "naive"]),
         ("ＡＢＣ１２", ["abc12"]),
+        ("ذَهَبَ الطَّالِبُ مـــن", ["ذهب", "الطالب", "من"]),
+        ("שָׁלוֹם עוֹלָם", ["שלום", "עולם"]),
     ],
 )
 def test_each_script_has_its_own_words(text: str, words: list[str]) -> None:
