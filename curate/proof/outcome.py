@@ -11,6 +11,8 @@ from curate.proof.statistics import WITHIN, prediction_factor
 # With fewer draws, what they cannot show is said beside the verdict.
 FEW_DRAWS = 5
 ENOUGH_DRAWS = 9
+# With fewer eval examples, what holds for them says next to nothing of others (as of a group's).
+FEW_EXAMPLES = 5
 NAMES = {"random_rows": "as many random rows", "random_tokens": "about as many random tokens"}
 HEADS = {
     "better": "The selection is better than random",
@@ -40,7 +42,24 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     text = f"{gain} {differences}, in {primary[0]['unit']}; {draws} draws, judged at {level}"
     if proof["judged"] > 1:
         text += f" because {proof['judged']} selections share the level"
-    return f"{text}.{_few(draws, proof['alpha'])}{look_sentence(proof['look'])}"
+    few = few_examples(primary[0]["examples"])
+    return f"{text}.{_few(draws, proof['alpha'])}{few and f' {few}.'}{look_sentence(proof['look'])}"
+
+
+def few_examples(count: int) -> str:
+    """Return what is to be told of a verdict on so few eval examples; nothing if there are enough.
+
+    A random draw is called better as rarely on one example as on many, since all are measured on the
+    same ones. Whether the verdict holds for other examples is another question, which few cannot answer.
+    """
+    if count >= FEW_EXAMPLES:
+        return ""
+    if count == 1:
+        return (
+            "It is measured on a single example: whether it holds for others is not known, and the "
+            "interval of the estimate has no part of how they differ"
+        )
+    return f"It is measured on {count} examples: whether it holds for others is not known"
 
 
 def _range(half: float) -> str:

@@ -77,31 +77,6 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing_that_is_finished(tmp_path
     assert others == ["False", "True"]
 
 
-@namespaces
-def test_a_table_for_which_a_disk_has_no_room_is_no_damaged_file(tmp_path: Path) -> None:
-    """Polars says no more than that a file is cut short."""
-    table = (
-        "import random, polars as pl; from pathlib import Path\n"
-        "from curate.core.faults import explain_fault\n"
-        "from curate.core.writable import written_below\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "for rows in range(0, 60_000, 2_000):\n"
-        "    try:\n"
-        "        with written_below(folder, 'set X'):\n"
-        "            random.seed(0)\n"
-        "            numbers = [random.random() for _ in range(rows)]\n"
-        "            pl.DataFrame({'a': numbers}).write_parquet(folder / 'a.parquet')\n"
-        "    except Exception as error:\n"
-        "        print(explain_fault(error))\n"
-        "        break\n"
-    )
-    (tmp_path.parent / "table.py").write_text(table)
-    mount = f"mount -t tmpfs -o size=128k none {tmp_path}"
-    [sentence] = output(*MOUNTS, f"{mount}; {sys.executable} {tmp_path.parent}/table.py")
-    assert "the disk is full" in sentence
-    assert sentence.endswith("; set X")
-
-
 def test_a_limit_of_file_sizes_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "step.py").write_text(code(tmp_path / "store", "write_much", 2**22))
     [sentence] = output("sh", "-c", f"ulimit -f 1024; {sys.executable} {tmp_path}/step.py")

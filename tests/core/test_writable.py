@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -51,6 +52,20 @@ def test_a_library_that_finds_the_disk_full_is_told_with_the_folder(tmp_path: Pa
         written_below(tmp_path, "set X"),
     ):
         raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("free", [0, 2**30])
+def test_a_table_for_which_a_disk_has_no_room_is_no_damaged_file(
+    tmp_path: Path, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the end of a Parquet file has no room, polars says no more than this."""
+    cut = "parquet: File out of specification: Invalid thrift: transport error"
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(Exception, match=r".") as caught, written_below(tmp_path, "set X"):
+        raise pl.exceptions.ComputeError(cut)
+    full = "the disk is full" in str(caught.value)
+    assert full == (not free)
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,28 @@ def test_the_verdict_is_that_of_the_measured_losses(
     assert proof["sentence"] == artifact.counts["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("examples", "words"),
+    [
+        (
+            1,
+            "It is measured on a single example: whether it holds for others is not known, and the",
+        ),
+        (4, "It is measured on 4 examples: whether it holds for others is not known."),
+        (5, ""),
+    ],
+)
+def test_a_verdict_on_few_examples_says_what_is_not_known(
+    store: Store, examples: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random draws are measured on the same ones, so that the verdict itself is no less sure."""
+    monkeypatch.setattr("tests.proof.test_proof.EVALS", examples)
+    proof, _, _ = run_proof(store)
+    assert proof["verdict"] == "better"
+    assert words in proof["sentence"]
+    assert ("It is measured on" in proof["sentence"]) == bool(words)
+
+
 @pytest.mark.parametrize(("budget", "control"), [(ROWS, "random_rows"), (TOKENS, "random_tokens")])
 def test_one_control_is_drawn_in_full_and_the_other_three_times(
     store: Store, budget: Budget, control: str
