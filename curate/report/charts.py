@@ -100,7 +100,7 @@ def _(chart: CurveChart) -> Drawing:
         from_values(values).mark_line(color=CONTROL, strokeWidth=2).encode(x, y),
         own.mark_rule(color=ACCENT, strokeDash=[3, 3]).encode(x),
         own.mark_point(filled=True, size=80, color=ACCENT, opacity=1).encode(x, y),
-        label.encode(x, y=alt.value(-5)),
+        label.encode(x, alt.YValue(-5)),
     ]
     sized = alt.layer(*layers).properties(width=WIDTH - 80 - TICK_OVERHANG, height=150)
     return Drawing(to_svg(sized), chart.words)
@@ -222,7 +222,7 @@ def _(chart: CountBars) -> Drawing:
     layers = [
         base.mark_bar(height=11, color=ACCENT).encode(x),
         base.mark_text(align="left", dx=5, color=INK).encode(x, alt.Text("label:N")),
-        base.mark_text(align="right", color=MUTED).encode(alt.Text("word:N"), x=alt.value(PLOT)),
+        base.mark_text(align="right", color=MUTED).encode(alt.Text("word:N"), alt.XValue(PLOT)),
         remark(chart.count_title, 0, -10, "left"),
         remark(chart.word_title, PLOT, -10, "right"),
     ]

@@ -104,10 +104,11 @@ def row_axis(field: str, order: Sequence[str], gutter: int = GUTTER) -> alt.Y:
     return alt.Y(f"{field}:N", sort=list(order), title=None, axis=axis)
 
 
-def remark(text: str, x: Any, y: int, align: Any, *, colour: str = MUTED) -> alt.Chart:
-    """Return a line of text at pixels x and y of a panel; its bottom is there."""
+def remark(text: str, x: int | str, y: int, align: Any, *, colour: str = MUTED) -> alt.Chart:
+    """Return a line of text at pixels x and y of a panel, or at its "width"; its bottom is there."""
     mark = from_values([{}]).mark_text(text=text, align=align, baseline="bottom", color=colour)
-    return mark.encode(x=x if isinstance(x, dict) else alt.value(x), y=alt.value(y))
+    # Told of its channel: to find it for a bare value, altair looks through its whole schema.
+    return mark.encode(alt.XValue(x), alt.YValue(y))
 
 
 def padded(values: Sequence[float]) -> tuple[float, float]:
@@ -147,9 +148,10 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
     )  # fmt: skip
     if not can_draw():
         return NO_CHART
+    specification = sized.to_dict(validate=alt.utils.schemapi.DEBUG_MODE)
     import vl_convert  # Reserves address space as it is loaded, and ends the process where it may not.  # noqa: PLC0415
 
-    svg = vl_convert.vegalite_to_svg(sized.to_dict(), vl_version=_vega_lite_version())
+    svg = vl_convert.vegalite_to_svg(specification, vl_version=_vega_lite_version())
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     if size is None:
         raise ValueError(f"vl-convert returned an SVG without a size: {svg[:200]}")
@@ -157,7 +159,10 @@ def to_svg(chart: Any, row: int | None = None, plot: int = PLOT) -> str:
 
 
 def draw_unchecked(draw: Callable[..., Any], *data: Any) -> Any:
-    """Draw a chart that is checked as a whole, but not every part of it, which takes as long again."""
+    """Draw a chart that altair compares with its schema neither in parts nor as a whole.
+
+    That takes twice as long as the rest; the tests draw every kind of chart compared.
+    """
     with alt.utils.schemapi.debug_mode(False):
         return draw(*data)
 

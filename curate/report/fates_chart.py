@@ -57,7 +57,7 @@ def draw_fates(losses: Losses) -> Drawing:
     layers = [
         bars.encode(x, rows, alt.X2("to"), color=alt.Color("colour:N", scale=None)),
         from_values(counts).mark_text(align="right", color=MUTED).encode(
-            alt.Text("rows:N"), rows, x=alt.value(plot + COUNTS)
+            alt.Text("rows:N"), rows, alt.XValue(plot + COUNTS)
         ),
     ]  # fmt: skip
     described = "; ".join(

@@ -98,7 +98,7 @@ def draw_proof(proof: ProofPanel, metric: str) -> Drawing:
             x("mean"), alt.Text("label:N")
         ),
         points.encode(x("at"), alt.Y("control:N")),
-        remark("selection better →", alt.value("width"), -8, "right"),
+        remark("selection better →", "width", -8, "right"),
     ]
     described = "; ".join(f"against {line['control'].lower()} {line['words']}" for line in lines)
     return Drawing(

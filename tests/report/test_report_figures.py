@@ -5,15 +5,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import altair as alt
 import pytest
 
 from curate.clean.duplicate_figures import DuplicateFigures, ThresholdCurve
 from curate.clean.duplicates_section import curve_chart
-from curate.core.chart import CurveChart
+from curate.core.chart import (
+    Chart,
+    CountBars,
+    CurveChart,
+    Dumbbell,
+    Dumbbells,
+    Histogram,
+    Histograms,
+    ReliabilityChart,
+    SplitHistogram,
+    Strip,
+    Strips,
+)
+from curate.core.histogram_bins import HistogramBin
 from curate.core.section import Figure
 from curate.report.charts import draw_chart
 from curate.report.data import Report, gather
-from curate.report.drawing import PALETTE, WIDTH, Drawing, palette_css
+from curate.report.drawing import (
+    PALETTE,
+    WIDTH,
+    Drawing,
+    draw_unchecked,
+    from_values,
+    palette_css,
+    to_svg,
+)
 from curate.report.figures import draw_all
 from curate.report.funnel_chart import draw_funnel
 from curate.runs.funnel import Funnel, FunnelStep
@@ -46,6 +68,34 @@ CURVES = {
     "millions": curve_of(0.9, 98_765_432, (98_765_432, 98_765_432, 1), 0.8),
     "down to a number": curve_of(0.8123, 41, (90, 60, 42, 20, 0)),
 }
+
+
+BINS = (HistogramBin(0.0, 0.5, 3, 1), HistogramBin(0.5, 1.0, 4, 0))
+KINDS: tuple[Chart, ...] = (
+    Histogram(BINS, "score", "Scores.", 0.4),
+    Histograms((("one", BINS), ("two", BINS), ("three", BINS)), "Scores."),
+    CURVES["usual"],
+    ReliabilityChart(((0.1, 0.2), (0.5, 0.4)), "Shares."),
+    Strips((Strip("a", (1.0, 2.0), 1.5), Strip("b", (3.0,))), "gain", "Gains.", 2.0, zero=True),
+    Dumbbells((Dumbbell("a", 0.1, 0.3), Dumbbell("b", 0.4, 0.3)), "Means.", "mean", 0.2),
+    Dumbbells((Dumbbell("a", 0.1, 0.3),), "Shares.", shares=True),
+    SplitHistogram(((0.0, 1.0, 3, 4), (1.0, 2.0, 3, 0)), 1.0, "score", "Scores."),
+    CountBars((("a", 3, "x"), ("b", 5, "y")), "rows", "tags", "Rows."),
+)
+
+
+@pytest.mark.parametrize("chart", KINDS, ids=lambda chart: type(chart).__name__)
+def test_every_kind_is_as_the_schema_has_it_and_looks_the_same_unchecked(chart: Chart) -> None:
+    checked: Drawing = draw_chart(chart)
+    assert draw_unchecked(draw_chart, chart) == checked
+    assert set(draw_chart.registry) - {object} == {*map(type, KINDS)}
+
+
+def test_a_chart_that_is_not_as_the_schema_has_it_is_noticed() -> None:
+    with alt.utils.schemapi.debug_mode(False):
+        chart = from_values([{"a": 1}]).mark_bar(orient="sideways")
+    with pytest.raises(alt.utils.schemapi.SchemaValidationError):
+        to_svg(chart)
 
 
 @pytest.mark.parametrize("name", CURVES)
