@@ -11,6 +11,7 @@ The rejected answer stands for the last turn of the row, or for its last turns f
 conversations part: meta has {"pair": {"chosen_turns": 3}} then.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -24,6 +25,7 @@ from curate.core.turntext import plain_messages, text_of_turn
 DECIMALS = 6
 DATA = "data"
 PAIR, CHOSEN_TURNS = "pair", "chosen_turns"
+NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 
 
 class PairNote(TypedDict):
@@ -117,9 +119,21 @@ def chosen_turns() -> pl.Expr:
 
 def chosen_turns_of(messages: Sequence[Message], meta: str | None) -> int:
     """Return how many of a row's last turns its rejected answer stands for, as `chosen_turns` does."""
-    note = orjson.loads(meta or "{}").get(PAIR)
+    noted = _noted_turns(meta)
+    return 1 if noted is None else max(1, min(noted, len(messages) - 1))
+
+
+def _noted_turns(meta: str | None) -> int | None:
+    """Return the number that a record notes; texts of digits are numbers too, as polars reads them."""
+    try:
+        record = orjson.loads(meta or "{}")
+    except orjson.JSONDecodeError:
+        return None
+    note = record.get(PAIR) if isinstance(record, dict) else None
     noted = note.get(CHOSEN_TURNS) if isinstance(note, dict) else None
-    return max(1, min(noted, len(messages) - 1)) if type(noted) is int else 1
+    digits = str(noted) if type(noted) in (int, str) else ""
+    number = int(digits) if NUMBER.fullmatch(digits) else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
 
 
 def has_single_answers() -> pl.Expr:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from curate.core.preferences import (
     chosen_turns,
     chosen_turns_of,
@@ -73,6 +76,34 @@ def test_answers_that_part_early_are_cut_where_they_part() -> None:
     assert [turn["content"] for turn in answer.turns] == ["x", "c", "y"]
     assert answer.title == "Rejected in place of the last 3 turns"
     assert other.title == "Rejected answer"
+
+
+ODD = (
+    st.integers(-(2**65), 2**65)
+    | st.integers(-3, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.none()
+    | st.text("+-0123456789 ._eE\u0663", max_size=22)
+)
+NOTED = ODD | st.lists(ODD, max_size=2) | st.dictionaries(st.just("chosen_turns"), ODD)
+
+
+@given(
+    note=st.dictionaries(st.sampled_from(["chosen_turns", "how"]), NOTED) | st.lists(NOTED) | NOTED,
+    within=st.sampled_from(
+        ['{"pair": %s}', '[{"pair": %s}]', "%s", '{"pairs": %s}', '{"pair": %s']
+    ),
+    length=st.integers(1, 5),
+)
+def test_columns_and_single_rows_agree_on_where_an_answer_begins(
+    note: object, within: str, length: int
+) -> None:
+    """Whatever a record of others has in the place of the number."""
+    meta = within % json.dumps(note)
+    rows = frame([row("r", turns(*"abcde"[:length]), meta=meta)])
+    [facts] = rows.select("messages", "meta").rows()
+    assert rows.select(chosen_turns()).item() == chosen_turns_of(*facts)
 
 
 def test_equal_last_turns_of_longer_answers_are_no_equal_answers() -> None:
