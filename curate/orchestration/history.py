@@ -1,7 +1,7 @@
 """Prefect's database of past runs: one file that every run copies, works on, and puts back.
 
 It holds nothing that the store does not, so a new one is begun where it is of no use. The old one then
-stays beside it, as does that of the first of two runs at once.
+stays beside it, as does that of the first of two runs at once; what was moved there before stays too.
 """
 
 import logging
@@ -11,7 +11,7 @@ import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
-from curate.core.cachefolder import cache_root
+from curate.core.cachefolder import SETTING, cache_root
 
 LOG = logging.getLogger("curate")
 DATABASE, ASIDE = "prefect.db", "prefect-old.db"
@@ -67,10 +67,10 @@ def _copy_sound(source: Path, copy: Path) -> str | None:
 
 
 def set_aside(reason: str) -> None:
-    """Move the database of past runs out of the way of a new one, and tell of it; one is kept."""
+    """Move the database of past runs out of the way of a new one, and tell of it; none is replaced."""
     source = prefect_folder() / DATABASE
-    aside = source.with_name(ASIDE)
     try:
+        aside = _free_place(source)
         source.replace(aside)
     except OSError as error:
         LOG.warning("Prefect's record of past runs, %s, cannot be moved: %s", source, error)
@@ -78,6 +78,22 @@ def set_aside(reason: str) -> None:
     LOG.warning(
         "Prefect's record of past runs begins anew, the one until now is %s: %s", aside, reason
     )
+
+
+def _free_place(source: Path) -> Path:
+    """Return where nothing has been set aside yet: prefect-old.db, prefect-old-2.db and so on.
+
+    It is taken by an empty file, or folder, so that no other run takes it as well.
+    """
+    first = place = source.with_name(ASIDE)
+    number = 1
+    while True:
+        try:
+            place.mkdir() if source.is_dir() else place.touch(exist_ok=False)
+            return place
+        except FileExistsError:
+            number += 1
+            place = first.with_stem(f"{first.stem}-{number}")
 
 
 def keep_history(folder: Path, before: Stamp | None) -> None:
@@ -102,6 +118,6 @@ def keep_history(folder: Path, before: Stamp | None) -> None:
         for rest in ("-wal", "-shm"):
             target.with_name(DATABASE + rest).unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
-        LOG.warning("Prefect's record of this run is not kept: %s", error)
+        LOG.warning("Prefect's record of this run is not kept: %s; %s", error, SETTING)
         with suppress(OSError):
             temporary.unlink()

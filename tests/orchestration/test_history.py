@@ -104,6 +104,23 @@ def test_of_two_runs_at_once_the_first_ones_record_stays_beside_the_seconds(
     assert "another run, which ended while" in caplog.text
 
 
+@pytest.mark.parametrize("harm", ["garbage", "a folder"])
+def test_what_is_moved_aside_replaces_nothing_that_was_moved_before(
+    cache: Path, folder: Path, harm: str
+) -> None:
+    history.keep_history(folder, None)
+    database = cache / history.DATABASE
+    for name in ("prefect-old.db", "prefect-old-2.db", "prefect-old-3.db"):
+        HARM[harm](database)
+        (database / name if database.is_dir() else database).write_text(name)
+        history.set_aside("it is of no use")
+        history.keep_history(folder, None)
+        assert runs(database) == 2000
+    for name in ("prefect-old.db", "prefect-old-2.db", "prefect-old-3.db"):
+        place = cache / name
+        assert (place / name if place.is_dir() else place).read_text() == name
+
+
 def test_a_database_that_somebody_has_locked_is_read_all_the_same(
     cache: Path, folder: Path, tmp_path: Path
 ) -> None:
