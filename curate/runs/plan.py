@@ -79,9 +79,14 @@ class Plan:
         return int(self.ranking["selected"].sum())
 
     @property
-    def tokens(self) -> int:
-        """Return how many tokens of the base model it selects."""
-        return int(self.ranking.filter("selected")["tokens"].sum())
+    def tokens(self) -> int | None:
+        """Return how many tokens of the base model it selects; None if the run counted none."""
+        return tokens_of(self.ranking.filter("selected"))
+
+
+def tokens_of(rows: pl.DataFrame) -> int | None:
+    """Return how many tokens of the base model ranked rows have; None if these were not counted."""
+    return None if rows["tokens"].null_count() else int(rows["tokens"].sum())
 
 
 def plan_selection(run: RunFolder, budget: str | None, overrides: Sequence[str] = ()) -> Plan:

@@ -16,8 +16,9 @@ MOST_ORIGINS = 15
 def plan_lines(planned: Plan) -> list[str]:
     """Return the size of a planned selection, and what it is made of."""
     share = planned.shared / max(planned.rows, 1)
+    tokens = "" if planned.tokens is None else f", {planned.tokens:,} tokens"
     lines = [
-        f"{planned.rows:,} rows, {planned.tokens:,} tokens ({planned.params.budget})",
+        f"{planned.rows:,} rows{tokens} ({planned.params.budget})",
         *planned.remarks,
         f"{planned.shared:,} of them ({share:.0%}) are among the {planned.run_rows:,} of the run",
     ]

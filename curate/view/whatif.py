@@ -17,7 +17,7 @@ from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.runs.alternative import rethresholded_alternative
 from curate.runs.folder import RunFolder
-from curate.runs.plan import plan_selection
+from curate.runs.plan import plan_selection, tokens_of
 from curate.runs.rethreshold import find_rethresholdable, has_threshold, rethreshold
 
 EXAMPLES = 5
@@ -46,13 +46,14 @@ class RowChange:
 class SelectionFigures:
     """A selection beside the run's own: its size, what both have, and its mix by source and origin.
 
+    tokens, run_tokens: None if the run counted none.
     absent: rows that it might hold, but that have no score or no verdict of a later stage.
     """
 
     rows: int
-    tokens: int
+    tokens: int | None
     run_rows: int
-    run_tokens: int
+    run_tokens: int | None
     both: int
     mix: tuple[tuple[str, str | None, int, int], ...]
     absent: int = 0
@@ -201,9 +202,9 @@ def _figures(run: RunFolder, ranking: pl.DataFrame, absent: int = 0) -> Selectio
     )
     return SelectionFigures(
         chosen.height,
-        int(chosen["tokens"].sum()),
+        tokens_of(chosen),
         own.height,
-        int(own["tokens"].sum()),
+        tokens_of(own),
         chosen.join(own, on="row_id", how="semi").height,
         tuple(mix.head(MIXED).iter_rows()),
         absent,

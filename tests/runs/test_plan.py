@@ -12,6 +12,8 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.runs.folder import RunFolder, open_run
 from curate.runs.plan import plan_selection
+from curate.runs.summaries import plan_lines, plan_record
+from curate.view.whatif import plan_answer
 from tests.report.realrun import finish, shared_recipe, write_inputs
 
 COMPARE: list[dict[str, Any]] = [
@@ -108,3 +110,13 @@ def test_a_random_plan_needs_no_scores(folder: Path, tiny: Path) -> None:
     run = open_run(finish(selecting(folder, tiny, SELECT), folder / "alone"))
     planned = plan_selection(run, "rows=5", ["method=random"])
     assert planned.rows == 5
+
+
+def test_tokens_that_a_run_did_not_count_are_left_out(folder: Path, tiny: Path) -> None:
+    random = {"method": "random", "budget": {"rows": 8}}
+    run = open_run(finish(selecting(folder, tiny, random), folder / "uncounted"))
+    planned = plan_selection(run, "rows=5")
+    assert planned.tokens is plan_record(planned)["tokens"] is None
+    assert plan_lines(planned)[0] == "5 rows (5 rows)"
+    answer = plan_answer(run, "rows=5", [])
+    assert answer.selection.tokens is answer.selection.run_tokens is None
