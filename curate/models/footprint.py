@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.lazy import lazy_module
+from curate.models.computation import import_computation
 from curate.models.load import loading
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def model_shape(folder: Path, number: int, trust: bool = False) -> ModelShape:
     Raises:
         UserError: there is no model whose configuration can be read.
     """
+    import_computation()
     with loading(folder), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust)

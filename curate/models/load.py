@@ -33,6 +33,7 @@ from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.writable import written_below
+from curate.models.computation import import_computation
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
 from curate.models.tokenizers import read_tokenizer
@@ -238,6 +239,7 @@ def _convert_gguf(file: Path, out: Path) -> None:
     configuration.
     """
     # The converter draws a progress bar of its own, which no verbosity switches off.
+    import_computation()
     with _quiet(), redirect_stderr(io.StringIO()):
         loaded = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
@@ -386,6 +388,7 @@ def _wants_bos(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> bool:
 
 def load_causal(folder: Path, dtype: str, trust: bool = False) -> "PreTrainedModel":
     """Return a fresh language model with its head, for fine-tuning."""
+    import_computation()
     with loading(folder):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust, use_safetensors=True

@@ -20,6 +20,7 @@ from curate.core.run import StepRun
 from curate.core.wants import ONE_GPU
 from curate.models.batches import device_tokens, in_batches
 from curate.models.blocks import RowBlock, row_blocks
+from curate.models.computation import import_computation
 from curate.models.control import control_tokens
 from curate.models.load import device, find_model, load_tokenizer, loading
 from curate.models.modelsource import model_source
@@ -131,6 +132,7 @@ def load_classifier(folder: Path, digest: str) -> "tuple[PreTrainedModel, PreTra
     Raises:
         UserError: its classifier is not trained, or it has no fast tokenizer.
     """
+    import_computation()
     with loading(folder):
         model, loading_info = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,

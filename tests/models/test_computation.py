@@ -1,0 +1,56 @@
+"""What transformers imports to compute: all it needs, but two libraries when they are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from curate.models.computation import called_later
+
+LATE = ("sklearn", "scipy.optimize", "pandas")
+# A process of its own: here all of it is imported already. The helper model's class is transformers'
+# one user of scikit-learn.
+LOADED = f"""
+import sys, gc
+from pathlib import Path
+from curate.models.load import load_causal
+load_causal(Path(sys.argv[1]), "float32")
+print([name for name in {LATE} if name in sys.modules], gc.isenabled())
+from transformers.generation import candidate_generator
+rates = candidate_generator.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+import sklearn.metrics
+same = sklearn.metrics.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+print(all((a == b).all() for a, b in zip(rates, same)), candidate_generator.is_sklearn_available())
+import scipy.optimize
+print(scipy.optimize.minimize.__module__, type(sys.modules["scipy.optimize"]).__name__)
+"""
+
+
+@pytest.mark.system
+def test_a_model_loads_without_what_none_calls_and_what_is_called_works(tiny: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED, str(tiny)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    late, called, whole = done.stdout.splitlines()
+    assert late == "[] True"
+    assert called == "True True"
+    assert whole == "scipy.optimize._minimize module"
+
+
+def test_functions_are_looked_up_when_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with called_later(("colorsys", "sys")):
+        from colorsys import rgb_to_hsv
+
+        assert type(sys.modules["colorsys"]).__name__ == "LateModule"
+        assert type(sys.modules["sys"]).__name__ == "module"
+    assert "colorsys" not in sys.modules
+    assert rgb_to_hsv(1.0, 0.0, 0.0) == (0.0, 1.0, 1.0)
+    assert type(sys.modules["colorsys"]).__name__ == "module"
+
+
+def test_a_module_that_cannot_be_imported_leaves_nothing_behind() -> None:
+    with pytest.raises(ZeroDivisionError), called_later(("colorsys_of_another",)):
+        raise ZeroDivisionError
+    assert "colorsys_of_another" not in sys.modules
