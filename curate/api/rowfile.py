@@ -5,9 +5,11 @@ whatever else                                   JSON Lines, record by record
 """
 
 import hashlib
+import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ def write_rows(source: Any, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if is_hub_dataset(source, "DatasetDict", "IterableDatasetDict"):
+        if len(source) == 1:
+            return write_rows(next(iter(source.values())), folder)
         raise UserError(
             f"the {type(source).__name__} holds several splits ({', '.join(source)}); give one, e.g. "
             f"dataset[{next(iter(source), 'train')!r}]"
@@ -81,26 +85,42 @@ def _write_lines(source: Any, path: Path) -> None:
 def _json_line(record: dict[str, Any]) -> bytes:
     """Return a record as a line of JSON.
 
+    What orjson refuses, a number of more than 64 bits or half of a surrogate pair, is for who reads it.
+
     Raises:
         UserError: there is something in it that JSON has no word for.
     """
     try:
         return orjson.dumps(record, default=_plain_value) + b"\n"
     except orjson.JSONEncodeError as error:
-        raise UserError(
-            f"a record cannot be written as JSON: {error}; record: {record!r:.200}"
-        ) from error
+        try:
+            return json.dumps(record, default=_plain_value).encode() + b"\n"
+        except (TypeError, ValueError, RecursionError):
+            raise UserError(
+                f"a record cannot be written as JSON: {error}; record: {record!r:.200}"
+            ) from error
 
 
 def _plain_value(value: Any) -> Any:
-    """Return an array of numpy as a list, a date of pandas or a decimal as text."""
+    """Return an array of numpy as a list, a date or time of pandas or a decimal as text, NaT as null."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    if isinstance(value, Decimal | date | Path):
-        return str(value)
+    if isinstance(value, Decimal | date | timedelta | Path):
+        return str(value) if value == value else None
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__}")
+
+
+def _check_columns(names: Sequence[Any]) -> None:
+    """Fail where two columns of a frame have one name: all but the last would go.
+
+    Raises:
+        UserError: they have.
+    """
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise UserError(f"two columns of the frame have the name {twice[0]!r}; rename one")
 
 
 def _records(source: Any) -> Iterator[dict[str, Any]]:
@@ -119,6 +139,7 @@ def _records(source: Any) -> Iterator[dict[str, Any]]:
         return source.iter_rows(named=True)
     # A frame of pandas.
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
+        _check_columns(list(source.columns))
         return iter(source.to_dict("records"))
     if hasattr(source, "__arrow_c_stream__"):
         return pl.DataFrame(source).iter_rows(named=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def test_a_dataset_of_several_splits_is_told(tmp_path: Path) -> None:
         UserError, match=r"splits \(train, test\); give one, e.g. dataset\['train'\]"
     ):
         curate.read(both)
+    assert len(curate.read(datasets.DatasetDict(train=as_dataset(RECORDS[:2])))) == 2
 
 
 def test_rows_with_many_rejected_records_are_read_once_allowed_so() -> None:
@@ -166,6 +168,27 @@ def test_nested_columns_of_pandas_are_read(tmp_path: Path) -> None:
     pl.DataFrame({"messages": records}).write_parquet(tmp_path / "pool.parquet")
     frame = pandas.read_parquet(tmp_path / "pool.parquet")
     assert conversations(curate.read(frame).frame) == records
+
+
+def test_what_a_frame_holds_is_lost_in_no_silence() -> None:
+    pandas = pytest.importorskip("pandas")
+    stamps = [pandas.Timestamp("2026-01-01"), None]
+    frame = pandas.DataFrame({"prompt": ["a", "c"], "completion": ["b", "d"], "when": stamps})
+    metas = [json.loads(meta) for meta in curate.read(frame).frame["meta"]]
+    assert metas == [{"when": "2026-01-01 00:00:00"}, {"when": None}]
+    doubled = pandas.DataFrame([["a", "b", "c"]], columns=["prompt", "completion", "completion"])
+    with pytest.raises(UserError, match="two columns of the frame have the name 'completion'"):
+        curate.read(doubled)
+
+
+def test_records_are_read_or_rejected_as_those_of_a_file_are() -> None:
+    records = [
+        {"prompt": "a", "completion": "b", "id": 10**30, "took": timedelta(1)},
+        {"prompt": "half \ud83d", "completion": "d"},
+    ]
+    rows = curate.read(records, max_rejected=0.5)
+    assert json.loads(rows.frame["meta"][0]) == {"id": 10**30, "took": "1 day, 0:00:00"}
+    assert rows.rejects["reason"].to_list() == ["bad_json"]
 
 
 def test_what_json_cannot_say_is_a_sentence() -> None:
