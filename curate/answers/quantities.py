@@ -18,6 +18,7 @@ import regex
 from curate.answers.numberwords import is_spelled
 from curate.answers.spans import CUT_OFF, SENTENCE_END, announced_span, bare_span, plain_math
 from curate.answers.units import Unit, find_unit, scale_of
+from curate.core.latepattern import late_pattern
 
 # With commas, spaces or apostrophes between thousands. 1,5 may be a decimal, a list or a mistake.
 WHOLE = r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)|[1-9]\d{0,2}(?:[ '’]\d{3})+(?![\d'’])|\d+"
@@ -43,15 +44,15 @@ LEAD = (
     r"(?:(?:exactly|only|just|simply|therefore|thus|then|hence|so|now|equal to|a total of)\b[\s,:]*)*"
     r"(?:(?P<variable>(?-i:[A-Za-z]))\s?=\s?)?"
 )
-ALONE = regex.compile(rf"(?i:{LEAD})(?:{NUMBER})(?P<rest>\D.*)?", regex.S)
-INSIDE = regex.compile(rf"(?<![\w.,/:^_\\{{}}])(?:{NUMBER})(?![\w\\{{^_])")
-LONG_EXPONENT = regex.compile(r"[eE][-+]?0*[1-9]\d{4}")
+ALONE = late_pattern(rf"(?i:{LEAD})(?:{NUMBER})(?P<rest>\D.*)?", regex.S)
+INSIDE = late_pattern(rf"(?<![\w.,/:^_\\{{}}])(?:{NUMBER})(?![\w\\{{^_])")
+LONG_EXPONENT = late_pattern(r"[eE][-+]?0*[1-9]\d{4}")
 # What stands before or after a number that is part of something else, or not what is meant.
 MONTHS = (
     "january|february|march|april|may|june|july|august|september|october|november|december"
     "|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
 )
-BEFORE = regex.compile(
+BEFORE = late_pattern(
     r"(?:[-+*/×·÷^_<>±≤≥≠≈≃≅≡∼~√∛∜⌊⌈#№$€£¥₹–—]|\w[(\[{]|\.\(|\\\w+|(?:(?<![A-Za-z])[A-Za-z]|[)\]}]),"
     r"|(?-i:\b[A-Z]{2,3})"
     rf"|\b(?:(?:{MONTHS})\.?|no\.|nr\.|minus|negative|plus|times|over|by|x|log|ln|exp|sin|cos|tan"
@@ -60,15 +61,15 @@ BEFORE = regex.compile(
     regex.I,
 )
 # A minus there is a sign between two things.
-OPERAND = regex.compile(r"(?:\d|(?<![A-Za-z])[A-Za-z]|[)\]}])$")
+OPERAND = late_pattern(r"(?:\d|(?<![A-Za-z])[A-Za-z]|[)\]}])$")
 # 2, 3; x = 2 or x = 3; 2 out of 3; 5 (6); 5'10"
-LISTED = regex.compile(
+LISTED = late_pattern(
     r"\d\D{0,40}?(?:\b(?:and|or|to|through)|[,;&–、或和与與及-])\s*(?:[A-Za-z]\s?=)?\s*$"
     r"|\d\D{0,20}?(?:\b(?:out of|in|per|vs\.?|versus|mod|modulo|remainder|r)|%\s*of)\s*$|\d\s+of\s*$"
     r"|\d[^()\[\]]*[(\[][^)\]]*$"
     r"|\d\s*['’′\"″°]?\s*$"
 )
-AFTER = regex.compile(
+AFTER = late_pattern(
     r"\s*[(\[{]|[!?‰′″]|\.\.|…|\s*(?:[-+*/×·÷^_=:<>|\\–—~±]"
     r"|\b(?:x|times|plus|minus|or|half|halves|quarters?|and a|below|recurring|repeating"
     r"|(?:thir|four|fif|six|seven|eigh|nin|ten|hundred|thousand|million)(?:d|th)s?|o['’]clock)\b"
@@ -89,17 +90,17 @@ when which while who with you after
 )
 # Of so many, capitals count: mW is not MW.
 SYMBOL_LETTERS = 3
-WORD_BEHIND = regex.compile(r"[\s-]*([^\W\d_]{2,})")
+WORD_BEHIND = late_pattern(r"[\s-]*([^\W\d_]{2,})")
 # 1 hour 30 minutes.
-UNIT_BEFORE = regex.compile(r"\d\s*([^\W\d_]+)$")
+UNIT_BEFORE = late_pattern(r"\d\s*([^\W\d_]+)$")
 # $5 per hour.
-RATE = regex.compile(r"\s*(per|an?)\s+(\w+)")
+RATE = late_pattern(r"\s*(per|an?)\s+(\w+)")
 # A number in figures and in words, or twice: 12 (twelve), twelve (12), 12 (12 hours).
-TWICE = regex.compile(r"([^()]*\S)\s*\(([^()]+)\)")
-ASSIGNED = regex.compile(r"\b([A-Za-z])\s?=")
-OF_VARIABLE = regex.compile(r"\b([A-Za-z])\s?=$")
+TWICE = late_pattern(r"([^()]*\S)\s*\(([^()]+)\)")
+ASSIGNED = late_pattern(r"\b([A-Za-z])\s?=")
+OF_VARIABLE = late_pattern(r"\b([A-Za-z])\s?=$")
 # Between two letters or digits such a sign is none of Markdown's: 101_2, 2*3.
-EMPHASIS = regex.compile(r"(?<!\w)[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}(?!\w)")
+EMPHASIS = late_pattern(r"(?<!\w)[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}(?!\w)")
 LONGEST_DIGITS = 4_000
 NEAR = 200
 PERCENT = find_unit("%")

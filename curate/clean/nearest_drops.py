@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.reasons import explain_reason
@@ -55,7 +55,9 @@ class _Search:
         self._grams = GramSet(grams)
         number = np.searchsorted(self._grams.grams, grams)
         shape = (len(self._grams.grams), target.height)
-        self._examples = csr_matrix((np.ones(len(grams)), (number, example)), shape=shape)
+        self._examples = scipy.sparse.csr_matrix(
+            (np.ones(len(grams)), (number, example)), shape=shape
+        )
         self._examples.data[:] = 1
         self._size = size
         self._best = pl.DataFrame(schema={**SCHEMA, "position": pl.Int64})
@@ -66,7 +68,7 @@ class _Search:
         grams, row, size = _pairs(batch)
         at, number = self._grams.find(grams)
         shape = (batch.height, len(self._grams.grams))
-        held = csr_matrix((np.ones(len(at)), (row[at], number)), shape=shape)
+        held = scipy.sparse.csr_matrix((np.ones(len(at)), (row[at], number)), shape=shape)
         held.data[:] = 1
         common = (held @ self._examples).tocoo()
         norm = np.sqrt(size[common.row] * self._size[common.col])

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import regex
 
+from curate.core.latepattern import late_pattern
+
 # Mark, then what follows it. Both are patterns for Python's and for Polars' engine.
 MARKED: Mapping[str, str] = {
     # Clouds.
@@ -175,7 +177,7 @@ BLOCK = (
     r"(?:-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----)?"
 )
 PASSWORD = r"(?<=://)(?P<value>[^\s/:@]{1,64}:[^\s/@]{1,128})@[\w-]"
-PLACEHOLDER = regex.compile(
+PLACEHOLDER = late_pattern(
     r"(?:[a-z]{2,8}[_-]?)?(?:pass(?:word|wd|phrase)?|pwd|pw|secret)|[*x.]+|[<{$%\[].*", regex.I
 )
 RANDOM_BITS = 3.0
@@ -225,27 +227,27 @@ class KeyForm:
 def _any(forms: Mapping[str, str], *, marks_first: bool) -> KeyForm:
     parts = [(f"(?:{mark})" if marks_first else "") + rest for mark, rest in forms.items()]
     pattern = rf"(?<![\w-])(?:{'|'.join(parts)})(?<!\.)(?!\w)"
-    return KeyForm("|".join(forms), regex.compile(pattern), has_digit)
+    return KeyForm("|".join(forms), late_pattern(pattern), has_digit)
 
 
 MARKED_FORM = _any(MARKED, marks_first=True)
 INNER_FORM = _any(INNER, marks_first=False)
 # Hugging Face's of organisations: letters alone.
 LETTERS_FORM = KeyForm(
-    "api_org_", regex.compile(r"(?<![\w-])api_org_[A-Za-z]{34}(?!\w)"), has_both_cases
+    "api_org_", late_pattern(r"(?<![\w-])api_org_[A-Za-z]{34}(?!\w)"), has_both_cases
 )
 KEY_FORMS: tuple[KeyForm, ...] = (
-    KeyForm("PRIVATE KEY", regex.compile(BLOCK), always),
-    KeyForm(r"://[^\s/:@]+:[^\s/@]+@", regex.compile(PASSWORD), is_password),
+    KeyForm("PRIVATE KEY", late_pattern(BLOCK), always),
+    KeyForm(r"://[^\s/:@]+:[^\s/@]+@", late_pattern(PASSWORD), is_password),
     MARKED_FORM,
     INNER_FORM,
     LETTERS_FORM,
-    KeyForm("(?i)aws", regex.compile(AWS), has_both_cases),
-    KeyForm("(?i)(?:bearer|basic|token|apikey|ssws)\\s", regex.compile(SCHEME), has_digit),
-    KeyForm("(?i)SharedAccessKey=|AccountKey=|[?&]sig=", regex.compile(AZURE), has_digit),
+    KeyForm("(?i)aws", late_pattern(AWS), has_both_cases),
+    KeyForm("(?i)(?:bearer|basic|token|apikey|ssws)\\s", late_pattern(SCHEME), has_digit),
+    KeyForm("(?i)SharedAccessKey=|AccountKey=|[?&]sig=", late_pattern(AZURE), has_digit),
     KeyForm(
         rf"(?i)(?:key|token|secret|pass|passwd|password|passphrase|pwd|pat|credentials?){IS}",
-        regex.compile(ASSIGNED),
+        late_pattern(ASSIGNED),
         looks_random,
     ),
 )

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import regex
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.keyed import EmbedderSource
@@ -63,10 +62,10 @@ def link_tags(tags: Sequence[str], embedder: str, merge: float) -> NDArray[np.in
         return own
     vectors = embed_texts(tags, embedder)
     pairs = find_pairs(vectors, np.zeros(len(tags), dtype=np.int64), merge)
-    links = coo_array(
+    links = scipy.sparse.coo_array(
         (np.ones(len(pairs.first)), (pairs.first, pairs.second)), shape=[len(tags)] * 2
     )
-    labels = connected_components(links, directed=False)[1]
+    labels = scipy.sparse.csgraph.connected_components(links, directed=False)[1]
     first = np.full(labels.max() + 1, len(tags))
     np.minimum.at(first, labels, own)
     named: NDArray[np.int64] = first[labels]

@@ -14,6 +14,8 @@ from typing import Any
 
 import regex
 
+from curate.core.latepattern import late_pattern
+
 MORE = r"(?:[-_ ](?:process|steps?|trace|block|section))?"
 SURE = (
     r"(?:[a-z]\w{0,20}?[-_:]?)?(?:think(?:s|ing)?|thoughts?|reasoning|scratch[-_ ]?pad|monologue"
@@ -39,43 +41,44 @@ CLOSING = (
     rf"|\[(?:/|END(?: OF)? ){IN_BRACKETS}\]"
     rf"|<\|(?:/|end_(?:of_)?){NAMES}\|>|◁/{NAMES}▷|<channel\|>|<unused95>"
 )
-MARK = regex.compile(rf"(?P<closing>{CLOSING})|(?P<opening>{OPENING})", regex.I)
-CODE = regex.compile(r"^```.*?^```|`(?! )[^`\n]{1,60}(?<! )`", regex.S | regex.M)
+MARKS = rf"(?P<closing>{CLOSING})|(?P<opening>{OPENING})"
+MARK = late_pattern(MARKS, regex.I)
+CODE = late_pattern(r"^```.*?^```|`(?! )[^`\n]{1,60}(?<! )`", regex.S | regex.M)
 # Reasoning as a block of its own, and as what a page folds away.
 BLOCKS = (
-    regex.compile(
+    late_pattern(
         rf"^(`{{3,}}|~{{3,}})[ \t]*{NAMES}[ \t]*\n(?P<reasoning>.*?)^\1[ \t]*$",
         regex.I | regex.S | regex.M,
     ),
-    regex.compile(
+    late_pattern(
         r"<details[^<>]*?(?:type=\"reasoning\"[^<>]*>(?:\s*<summary>[^<>]*</summary>)?"
         rf"|>\s*<summary>[^<>]{{0,20}}{NAMES}[^<>]{{0,40}}</summary>)(?P<reasoning>.*?)</details>",
         regex.I | regex.S,
     ),
 )
 # A model's channels, as they are written and as they look when a tokenizer left control tokens out.
-CHANNEL = regex.compile(
+CHANNEL = late_pattern(
     r"<\|channel\|>\s*(?P<name>\w+).*?<\|message\|>(?P<text>.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     regex.S,
 )
-BARE_CHANNEL = regex.compile(
+BARE_CHANNEL = late_pattern(
     r"\s*(?:assistant)?analysis(?=[A-Z\W])(?P<reasoning>.+?)assistantfinal(?P<answer>.*)", regex.S
 )
-BARE_ANALYSIS = regex.compile(r"\s*(?:assistant)?analysis(?=[A-Z])(?P<reasoning>.+)", regex.S)
+BARE_ANALYSIS = late_pattern(r"\s*(?:assistant)?analysis(?=[A-Z])(?P<reasoning>.+)", regex.S)
 FINAL = "final"
 # What stands around an answer behind its reasoning.
 AROUND = (
-    regex.compile(r"\s*<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>\s*|\Z)", regex.S),
-    regex.compile(r"\s*<\|START_RESPONSE\|>(.*?)(?:<\|END_RESPONSE\|>\s*|\Z)", regex.S),
-    regex.compile(r"\s*<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>\s*|\Z)", regex.S),
-    regex.compile(
+    late_pattern(r"\s*<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>\s*|\Z)", regex.S),
+    late_pattern(r"\s*<\|START_RESPONSE\|>(.*?)(?:<\|END_RESPONSE\|>\s*|\Z)", regex.S),
+    late_pattern(r"\s*<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>\s*|\Z)", regex.S),
+    late_pattern(
         r"\s*<(answer|output|response|final|final[_ ]answer|solution)>(.*?)(?:</\1>\s*|\Z)",
         regex.S | regex.I,
     ),
 )
-LEFT = regex.compile(
-    rf"{MARK.pattern}|<think(?:ing)?\s*/>"
+LEFT = late_pattern(
+    rf"{MARKS}|<think(?:ing)?\s*/>"
     r"|<\|(?:channel|(?:begin|end)_of_(?:solution|box)|(?:START|END)_RESPONSE)\|>",
     regex.I,
 )

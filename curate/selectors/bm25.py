@@ -24,9 +24,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import vstack
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
@@ -85,7 +85,7 @@ def scores(
         words = shingle(texts, "word", 1)
         counts.append(count_words(words, vocabulary))
         lengths.append(np.diff(words.starts))
-    word_counts, length = vstack(counts, format="csr"), np.concatenate(lengths)
+    word_counts, length = scipy.sparse.vstack(counts, format="csr"), np.concatenate(lengths)
     telling = inverse_frequency(word_counts)
     weighted = queries * telling
     # An example without a word has no share in anything.

@@ -23,13 +23,13 @@ few relatives come last, be they rare or rubbish. k-center does the opposite.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import csr_array
 
 from curate.core.calls import Counted, Table, cached
 from curate.core.methods import method
@@ -37,9 +37,6 @@ from curate.core.run import ScoreRun
 from curate.models.neighbours.nearest import NearestRows, nearest_rows, search_identity
 from curate.selectors.scored import BLANK, blank_out
 from curate.selectors.vectors import PoolBlocks, VectorParams, embed_pool, read_pool_embeddings
-
-if TYPE_CHECKING:
-    from scipy.sparse import csc_array
 
 VERSION = 3
 NEIGHBOURS = 64
@@ -118,7 +115,7 @@ def represent(vectors: NDArray[np.float32], neighbours: int) -> GreedyOrder:
     return replace(order_lazily(served_rows(near)), counts=near.counts)
 
 
-def served_rows(near: NearestRows) -> "csc_array":
+def served_rows(near: NearestRows) -> "scipy.sparse.csc_array":
     """Return similarities [N, N], sparse by columns: what row j can do for the rows i near to it.
 
     A row stands for itself in full, also where as many equal ones were found before it.
@@ -132,10 +129,10 @@ def served_rows(near: NearestRows) -> "csc_array":
     values[rows < 0] = 0
     columns = np.maximum(rows, 0).astype(np.int32).ravel()
     starts = np.arange(0, count * width + 1, width)
-    return csr_array((values.ravel(), columns, starts), shape=(count, count)).tocsc()
+    return scipy.sparse.csr_array((values.ravel(), columns, starts), shape=(count, count)).tocsc()
 
 
-def order_lazily(similarities: "csc_array") -> GreedyOrder:
+def order_lazily(similarities: "scipy.sparse.csc_array") -> GreedyOrder:
     """Return all columns in the greedy order of facility location, and what each one adds."""
     starts, served, values = similarities.indptr, similarities.indices, similarities.data
     best = np.zeros(similarities.shape[0], dtype=np.float32)

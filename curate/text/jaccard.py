@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from curate.text.shingles import Shingles
 
 
-def incidence(parts: Iterable[Shingles], texts: int) -> csr_array:
+def incidence(parts: Iterable[Shingles], texts: int) -> "scipy.sparse.csr_array":
     """Return which n-grams texts hold: 1 where text i has the one with that hash.
 
     Args:
@@ -25,14 +25,14 @@ def incidence(parts: Iterable[Shingles], texts: int) -> csr_array:
     ones = np.ones(sum(map(len, columns)), dtype=np.int32)
     starts = np.cumsum(np.concatenate(counts))
     shape = (texts, np.iinfo(np.int64).max)
-    matrix = csr_array((ones, np.concatenate(columns), starts), shape=shape)
+    matrix = scipy.sparse.csr_array((ones, np.concatenate(columns), starts), shape=shape)
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
 
 
 def shared_grams(
-    sets: csr_array, left: NDArray[np.int64], right: NDArray[np.int64]
+    sets: "scipy.sparse.csr_array", left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return how many n-grams the texts of each pair share."""
     both: NDArray[np.int64] = sets[left].multiply(sets[right]).sum(axis=1)
@@ -40,7 +40,7 @@ def shared_grams(
 
 
 def jaccard(
-    sets: csr_array,
+    sets: "scipy.sparse.csr_array",
     left: NDArray[np.int64],
     right: NDArray[np.int64],
     shared: NDArray[np.int64],

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.text import minhash
 from curate.text.jaccard import incidence, jaccard, shared_grams
@@ -63,9 +62,10 @@ def copies(texts: pl.Series) -> NDArray[np.uint64]:
 def group_numbers(size: int, pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return for each of `size` texts the number of the group that pairs link it to [size]."""
     first, second = _ends(pairs)
-    links = coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size))
-    labels: NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
-    return labels
+    links = scipy.sparse.coo_array((np.ones(len(pairs)), (first, second)), shape=(size, size))
+    _, labels = scipy.sparse.csgraph.connected_components(links, directed=False)
+    numbers: NDArray[np.int64] = labels.astype(np.int64)
+    return numbers
 
 
 def _batches(texts: pl.Series) -> Iterator[pl.Series]:

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.core.errors import UserError
 
@@ -79,11 +78,11 @@ class DuplicateGroups:
     """Rows that are the same to the comparison, taken together, and the pairs between groups."""
 
     def __init__(self, size: int, pairs: Pairs, rank: NDArray[np.int64]) -> None:
-        links = coo_array(
+        links = scipy.sparse.coo_array(
             (np.ones(int(pairs.same.sum())), (pairs.first[pairs.same], pairs.second[pairs.same])),
             shape=(size, size),
         )
-        count, label = connected_components(links, directed=False)
+        count, label = scipy.sparse.csgraph.connected_components(links, directed=False)
         by_rank = np.argsort(rank)
         best = np.full(count, -1)
         best[label[by_rank[::-1]]] = by_rank[::-1]
