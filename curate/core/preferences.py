@@ -143,10 +143,13 @@ def has_single_answers() -> pl.Expr:
 
 def with_rejected(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows whose rejected answer follows their turns, as further ones."""
+    return rows.with_columns(messages=turns_with_rejected())
+
+
+def turns_with_rejected() -> pl.Expr:
+    """Return the turns of a row, then those of its rejected answer."""
     both = pl.concat_list("messages", "rejected")
-    return rows.with_columns(
-        messages=pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
-    )
+    return pl.when(pl.col("rejected").is_null()).then("messages").otherwise(both)
 
 
 def without_equal_answers(rows: pl.DataFrame) -> pl.DataFrame:

@@ -96,7 +96,7 @@ def ablate(
     run = training.run
     rankings = {stage.stage: stage.ranking for stage in stages if stage.ranking is not None}
     listed = run(arms, selection, rankings)
-    leaks = leaks_into(run, listed, held_out, "ablation-leaks")
+    leaks = leaks_into(run, listed, held_out, "ablation-leaks", design.prove)
     changed = listed.read()
     leaking = {} if design.prove["allow_leaks"] else count_leaking(changed, leaks)
     calls = _calls(training, changed.filter(~pl.col("arm").is_in([*leaking])), design.runs)

@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 
 from curate.core.calls import Table, cached_files
+from curate.core.preferences import turns_with_rejected
 from curate.core.run import ScoreRun
 from curate.core.store import Artifact, Counts, write_json
 from curate.core.tables import read_table
 from curate.overlap.index import LeakIndex
 from curate.proof.others import POOL, TARGET, ArmSources
-from curate.proof.values import ProofValues
+from curate.proof.values import ProofValues, learns_pairs
 
 VERSION = 9
 REFUSED = "refused"
@@ -27,6 +28,7 @@ def write_leaks(
     eval: Table,
     others: Table | None = None,
     watch: Table | None = None,
+    pairs: bool | None = None,
 ) -> Counts:
     """Write hits.parquet: leaks of the eval and the watch sets into the target examples and the arms.
 
@@ -37,11 +39,12 @@ def write_leaks(
         eval: the eval set, as it was given.
         others: the rows of further arms.
         watch: the watch sets, as they were given.
+        pairs: whether rejected answers are trained on, and looked through, too.
     """
     ids = arms.scan().select("row_id").unique()
     if others is not None:
         ids = pl.concat([ids, others.scan().filter(place=POOL).select("row_id")]).unique()
-    rows = sources.rows.scan()
+    rows = _learned_texts(sources.rows, pairs=pairs)
     suspects = [("arm", rows.join(ids, on="row_id", how="semi", maintain_order="left"))]
     suspects += [(place, table.scan()) for place, table in sources.files.items()]
     if sources.target is not None:
@@ -56,8 +59,17 @@ def write_leaks(
     return {"hits": hits.height, "leaking_rows": counted, "leaking_sets": _leaking_sets(hits)}
 
 
+def _learned_texts(rows: Table, *, pairs: bool | None) -> pl.LazyFrame:
+    """Return row_id and the turns that may be trained on; of pairs those of both answers."""
+    return rows.scan().select("row_id", messages=turns_with_rejected() if pairs else "messages")
+
+
 def leaks_into(
-    run: ScoreRun, arms: Table, held_out: tuple[Table, Table | None], name: str
+    run: ScoreRun,
+    arms: Table,
+    held_out: tuple[Table, Table | None],
+    name: str,
+    prove: ProofValues,
 ) -> pl.DataFrame:
     """Return the leaks of the eval set and the watch sets into pool rows of further arms.
 
@@ -66,9 +78,11 @@ def leaks_into(
         arms: row ids of the arms.
         held_out: the eval set and the watch sets, as they were given.
         name: of the step.
+        prove: whether pairs are trained on.
     """
     eval_rows, watch = held_out
-    call = write_leaks.call(ArmSources(run.rows), arms, eval_rows, watch=watch)
+    pairs = learns_pairs(prove)
+    call = write_leaks.call(ArmSources(run.rows), arms, eval_rows, watch=watch, pairs=pairs)
     return read_hits(run.result(call.named(name)))
 
 

@@ -31,7 +31,7 @@ from curate.proof.spread import setting_of, write_spread
 from curate.proof.statistics import WITHIN, level
 from curate.proof.trainable import count_labels, label_faults, label_sentences
 from curate.proof.training import FineTunes, Training, tuned_model
-from curate.proof.values import MetricSetting, ProofValues, row_tokens, tuning_of
+from curate.proof.values import MetricSetting, ProofValues, learns_pairs, row_tokens, tuning_of
 from curate.proof.verdict import ProofTables, write_proof, write_unmeasured
 from curate.proof.watch import measure_base, watch_models
 from curate.proof.watch_sets import WatchInputs, watch_trainings
@@ -158,7 +158,9 @@ def _prove_once(
     drawn = run(arms, selection, design.runs, run.seed, row_tokens(prove), sizes)
     further = _other_arms(run, selection, material, design)
     sources, watched = material.sources(run), material.watch_rows
-    leaks = run(write_leaks, sources, drawn, material.eval_rows, further, watched)
+    leaks = run(
+        write_leaks, sources, drawn, material.eval_rows, further, watched, learns_pairs(prove)
+    )
     if leaks.counts["hits"] and not prove["allow_leaks"]:
         return run(write_refusal, leaks, prove)
     labels = count_labels(run, drawn, run.rows, material.scored, model, prove)

@@ -104,7 +104,7 @@ def _leaking(
     training: Training, drawn: Table, held_out: tuple[Table, Table | None], design: ProofDesign
 ) -> int:
     """Return how many rows of the parts hold prompts of held-out sets; none where that is allowed."""
-    leaks = leaks_into(training.run, drawn, held_out, "quantiles-leaks")
+    leaks = leaks_into(training.run, drawn, held_out, "quantiles-leaks", design.prove)
     return 0 if design.prove["allow_leaks"] else leaks["row_id"].n_unique()
 
 

@@ -32,7 +32,7 @@ from curate.proof.results import TrainedModels, tuned_names
 from curate.proof.standings import Gains, read_gains, run_rounds, write_race
 from curate.proof.trainable import count_labels, learned_part
 from curate.proof.training import Training, tuned_model
-from curate.proof.values import ProofValues
+from curate.proof.values import ProofValues, learns_pairs
 
 LOG = logging.getLogger("curate")
 VERSION = 1
@@ -125,8 +125,9 @@ def arms(rankings: Mapping[str, Table]) -> pl.DataFrame:
 def _check_leaks(
     run: ScoreRun, listed: Table, material: ProofInputs, settings: ProofValues
 ) -> None:
-    call = write_leaks.call(material.sources(run), listed, material.eval_rows).named("race-leaks")
-    leaks = run.result(call)
+    sources, pairs = material.sources(run), learns_pairs(settings)
+    call = write_leaks.call(sources, listed, material.eval_rows, pairs=pairs)
+    leaks = run.result(call.named("race-leaks"))
     if not leaks.counts["hits"] or settings["allow_leaks"]:
         return
     first = read_hits(leaks).row(0, named=True)

@@ -25,7 +25,7 @@ from curate.models.preferences import (
 )
 from curate.models.training import read_messages
 from curate.proof.arms import ARMS
-from curate.proof.values import ProofValues
+from curate.proof.values import ProofValues, learns_pairs
 
 VERSION = 2
 ARM_NAMES = {
@@ -55,9 +55,8 @@ def count_labels(
         model: that is tuned.
         prove: the recipe's settings.
     """
-    limit, by_pairs = prove["lora"]["max_length"], "beta" in prove or None
-    source = template_source(model)
-    return run(labels, rows, arms, eval_rows.artifact, source, limit, by_pairs)
+    limit, source = prove["lora"]["max_length"], template_source(model)
+    return run(labels, rows, arms, eval_rows.artifact, source, limit, learns_pairs(prove))
 
 
 @cached(version=VERSION, name="proof-labels")

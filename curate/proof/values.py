@@ -51,6 +51,11 @@ class ProofValues(TypedDict):
     beta: NotRequired[float]
 
 
+def learns_pairs(prove: ProofValues) -> bool | None:
+    """Return whether a proof is by preference pairs; None if not, which is in no key."""
+    return "beta" in prove or None
+
+
 def row_tokens(prove: ProofValues) -> int:
     """Return how many tokens of a row are trained on at most: of a pair, those of both answers."""
     return prove["lora"]["max_length"] * (2 if "beta" in prove else 1)

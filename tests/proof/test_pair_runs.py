@@ -181,3 +181,17 @@ def test_a_selection_without_pairs_stops_before_anything_is_trained(
     with pytest.raises(UserError, match="none of the 8 selected rows has a rejected answer"):
         run_curation(config, tmp_path / "run")
     assert not list((tmp_path / "store").glob("finetune-*"))
+
+
+def test_an_eval_prompt_in_a_rejected_answer_refuses_the_proof(tmp_path: Path, tiny: Path) -> None:
+    """It is trained on as well."""
+    given = recipe(tmp_path, tiny)
+    prompt = "Name the seven lakes between the old mill and the northern harbour of the town"
+    for name, field in (("pool", "rejected"), ("eval", "prompt")):
+        path = tmp_path / f"{name}.jsonl"
+        first, *others = map(json.loads, path.read_text().splitlines())
+        path.write_text("\n".join(map(json.dumps, [first | {field: prompt}, *others])))
+    result = run_curation(Config.model_validate(given), tmp_path / "run")
+    assert result.proof is not None
+    assert result.proof["verdict"] == "refused"
+    assert "the eval set leaks into 1 training rows" in result.proof["sentence"]

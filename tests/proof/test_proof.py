@@ -17,6 +17,8 @@ from curate.core.calls import CachedCall, Table
 from curate.core.keyed import ModelSource
 from curate.core.selectparams import Budget
 from curate.core.store import Artifact, Computation, Store, write_json
+from curate.proof.contamination import write_leaks
+from curate.proof.others import ArmSources
 from curate.proof.proof import ProofInputs, prove
 from curate.proof.settings import ProofSettings
 from curate.proof.shared_controls import SharedControls
@@ -501,6 +503,24 @@ def test_a_control_row_that_is_an_eval_prompt_makes_the_proof_refuse(store: Stor
 
 def test_a_leak_in_a_row_that_no_arm_holds_is_no_matter(store: Store) -> None:
     assert run_proof(store, pool_leak="dropped")[0]["verdict"] == "better"
+
+
+@pytest.mark.parametrize("pairs", [True, None])
+def test_a_leak_in_a_rejected_answer_counts_where_it_is_trained_on(
+    store: Store, pairs: bool | None
+) -> None:
+    worse = turns("", f"They asked: {LEAK}")[1:]
+    rows = stored_rows(store, "pool", [row("p", turns("a", "b"), rejected=worse)])
+    arm = {"arm": ["selected"], "seed": [0], "row_id": ["p"]}
+    leaks = MeasuredRun(store, loss=helpful).result(
+        write_leaks.call(
+            ArmSources(rows),
+            stored_table(store, "arms", pl.DataFrame(arm)),
+            stored_rows(store, "eval", [row("e", turns(LEAK, "y"))]),
+            pairs=pairs,
+        )
+    )
+    assert leaks.counts["leaking_rows"] == {"arm": 1 if pairs else 0}
 
 
 def test_a_leak_that_was_allowed_is_told_with_a_warning(store: Store) -> None:
