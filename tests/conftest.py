@@ -33,15 +33,17 @@ from curate.estimate import base_model, writing_cost
 from curate.models.load import find_model, identify_embedder, prepare
 from curate.report import build, charts, figures
 from tests.chromium import chromium as chromium
+from tests.rootlogs import catch_at_the_root
 from tests.s3server import s3_server
 
 # HYPOTHESIS_PROFILE=thorough looks for more counterexamples, and for others on every run. With the
 # oldest dependencies a call fails or does not, on whatever example: a few show it.
 settings.register_profile("floors", deadline=None, derandomize=True, max_examples=5)
-settings.register_profile("fast", deadline=None, derandomize=True, max_examples=15)
+settings.register_profile("fast", deadline=None, derandomize=True, max_examples=10)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fast")
+settings.load_profile(PROFILE)
 
 # Folders in memory: thousands of small ones take a minute on a disk that others use too.
 MEMORY = Path("/dev/shm")
@@ -50,6 +52,7 @@ FOLDERS_BYTES = 4 * 2**30
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep byte code, and start with few threads where workers or other programs share the cores."""
+    catch_at_the_root()
     # Whatever the environment says: else every program that a test starts compiles all of curate.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -58,8 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if busy or config.getoption("numprocesses", None):
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-        # With one thread alone, rows would come in order by themselves.
-        os.environ.setdefault("POLARS_MAX_THREADS", "2")
+        # With one thread alone, rows would come in order by themselves; two wait for one another for a
+        # sixth of all time, which the suites of `make test` take.
+        threads = "1" if PROFILE == "fast" else "2"
+        os.environ.setdefault("POLARS_MAX_THREADS", threads)
     if "not system" in config.getoption("markexpr") and _is_roomy(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

@@ -27,7 +27,7 @@ from curate.core.methods import Method, methods_in
 from curate.core.selector import Selector
 from curate.core.stage import Stage
 from curate.generate.generation import Generator
-from tests.structure import module_paths
+from tests.structure import module_paths, syntax_tree
 
 REPO = Path(__file__).parents[1]
 # The families, and what a line of a method is called. What a method prepares or scores has lines of its
@@ -61,10 +61,9 @@ def _paths() -> dict[str, Path]:
     return module_paths(REPO)
 
 
-@cache
 def tree_of(module: str) -> ast.Module:
     """Return the syntax tree of a module of the package."""
-    return ast.parse(_paths()[module].read_text(encoding="utf-8"))
+    return syntax_tree(_paths()[module])
 
 
 @cache

@@ -63,9 +63,15 @@ def _imports(name: str, path: Path, modules: set[str]) -> Iterator[Import]:
 
 
 @cache
+def syntax_tree(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, read once for all checks of the source."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _import_nodes(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
     imports: list[tuple[ast.Import | ast.ImportFrom, bool]] = []
-    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), False)]
+    nodes: list[tuple[ast.AST, bool]] = [(syntax_tree(path), False)]
     while nodes:
         node, inline = nodes.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -113,7 +119,7 @@ def code_lines(path: Path) -> int:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in (*silent, tokenize.ENCODING, tokenize.ENDMARKER):
             lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and (ast.get_docstring(node, clean=False) is not None):

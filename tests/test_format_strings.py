@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.structure import syntax_tree
+
 REPO = Path(__file__).parents[1]
 FILES = sorted(path for part in ("curate", "flows") for path in (REPO / part).rglob("*.py"))
 LOGGING = {"debug", "info", "warning", "error", "critical", "exception", "log"}
@@ -49,7 +51,7 @@ def test_every_format_string_is_a_literal() -> None:
     lines = [
         f"{path.relative_to(REPO).as_posix()}:{line}"
         for path in FILES
-        for line, text in formats_of(ast.parse(path.read_text(encoding="utf-8")))
+        for line, text in formats_of(syntax_tree(path))
         if not is_literal(text)
     ]
     assert lines == [], "a text that is no literal is used as a format string"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.structure import syntax_tree
+
 REPO = Path(__file__).parents[1]
 MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # Their pools, queues and pipes pickle what goes through them.
@@ -24,9 +26,9 @@ PICKLING = {"to_pickle", "read_pickle", "pickle_load"}
 EXCEPTIONS: dict[str, str] = {}
 
 
-def uses(source: str) -> Iterator[str]:
+def uses(tree: ast.Module) -> Iterator[str]:
     """Yield what a program does that pickles."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -61,7 +63,7 @@ def test_no_file_of_the_package_pickles() -> None:
     faults = {
         path.relative_to(REPO).as_posix(): names
         for path in source_files()
-        if (names := [*uses(path.read_text(encoding="utf-8"))])
+        if (names := [*uses(syntax_tree(path))])
     }
     assert set(faults) == set(EXCEPTIONS), faults
 
@@ -82,9 +84,9 @@ def test_no_file_of_the_package_pickles() -> None:
     ],
 )
 def test_a_way_to_pickle_is_noticed(line: str) -> None:
-    assert [*uses(line)]
+    assert [*uses(ast.parse(line))]
 
 
 def test_what_does_not_pickle_is_left_alone() -> None:
     lines = "np.load(p, allow_pickle=False)\nsafetensors.torch.load_file(p)\nqueue.Queue()"
-    assert [*uses(lines)] == []
+    assert [*uses(ast.parse(lines))] == []

@@ -41,8 +41,8 @@ REFUSAL = regex.compile(
 MARKUP = regex.compile(
     r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</?s>|^=== (?:system|user|assistant)", regex.M
 )
-LOOP = regex.compile(r"(.{3,80}?)(?:\s*\1){4,}", regex.S)
-TAIL = 800
+PIECE, TAIL = 80, 800
+LOOP = regex.compile(rf"(.{{3,{PIECE}}}?)(?:\s*\1){{4,}}", regex.S)
 GRAMS, FEWEST = 3, 30
 # A copied run has so many words, or so many characters if it has some of a script without spaces.
 COPIED_RUN, COPIED_CHARACTERS = 8, 16
@@ -160,7 +160,8 @@ def find_loop(text: str, distinct: float) -> str | None:
 
     Either its end is one piece five times in a row, or too few of its word 3-grams are distinct.
     """
-    match = LOOP.search(text[-TAIL:], timeout=5)
+    tail = text[-TAIL:]
+    match = LOOP.search(tail, timeout=5) if _may_loop(tail) else None
     if match and regex.search(r"\w", match.group(1)):
         return match.group(1).strip()[:60]
     words = word_units(text)
@@ -168,6 +169,20 @@ def find_loop(text: str, distinct: float) -> str | None:
     if len(grams) >= FEWEST and len(set(grams)) < distinct * len(grams):
         return " ".join(Counter(grams).most_common(1)[0][0])
     return None
+
+
+def _may_loop(text: str) -> bool:
+    """Return whether LOOP can match more than spaces, which takes the pattern far longer to deny.
+
+    Five pieces of p characters, spaces aside, hold three at multiples of p that are those p later.
+    """
+    dense = "".join(text.split())
+    most = min(PIECE, len(dense) // 5)
+    return any(
+        dense[at] == dense[at + p] and dense[at : at + 3 * p] == dense[at + p : at + 4 * p]
+        for p in range(1, most + 1)
+        for at in range(0, len(dense) - 4 * p + 1, p)
+    )
 
 
 class PromptFragments:
@@ -187,9 +202,9 @@ class PromptFragments:
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
     words = word_units(text)
+    characters = [is_character(word) for word in words]
     for i in range(len(words) - COPIED_RUN + 1):
-        characters = any(is_character(word) for word in words[i : i + COPIED_RUN])
-        length = COPIED_CHARACTERS if characters else COPIED_RUN
+        length = COPIED_CHARACTERS if any(characters[i : i + COPIED_RUN]) else COPIED_RUN
         if i + length <= len(words):
             yield tuple(words[i : i + length])
 

@@ -110,7 +110,7 @@ def test_no_group_gets_more_than_its_cap_and_a_long_row_does_not_end_a_group(
 
 def test_a_row_takes_a_byte_and_no_number_of_its_own() -> None:
     """Numbers of Python for all rows of a pool, costs and groups, took 90 bytes a row."""
-    count = 200_000
+    count = 100_000
     cost = np.full(count, 1_000)
     cap = Cap(np.arange(count) % 7 + 1_000, np.full(1_007, np.inf))
     tracemalloc.start()

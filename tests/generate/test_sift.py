@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curate.generate.candidates import Candidate, RejectReason, pair
 from curate.generate.novelty import RougeIndex
 from curate.generate.sift import (
+    LOOP,
     CandidateFilter,
     Filters,
     PromptFragments,
@@ -191,6 +192,21 @@ def test_counts_add_up_and_batches_change_nothing(texts: list[tuple[str, str]], 
 )
 def test_loops(text: str, loops: bool) -> None:
     assert (find_loop(text, 0.4) is not None) is loops
+
+
+@given(
+    st.text("ab .\n\x1c", max_size=12),
+    st.text("ab .\n\u2003", min_size=1, max_size=7),
+    st.lists(st.sampled_from(["", " ", "\n "]), min_size=3, max_size=6),
+    st.text("ab ", max_size=6),
+)
+def test_a_loop_is_what_the_pattern_alone_finds(
+    start: str, piece: str, gaps: list[str], end: str
+) -> None:
+    text = start + "".join(piece + gap for gap in gaps) + end
+    match = LOOP.search(text)
+    expected = match is not None and any(map(str.isalnum, match.group(1)))
+    assert (find_loop(text, 0.0) is not None) == expected
 
 
 def test_prompts_are_screened_alone() -> None:

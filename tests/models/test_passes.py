@@ -125,6 +125,7 @@ def test_scores_do_not_depend_on_what_shares_the_pass(tmp_path: Path, model: Pat
     assert stored_frame(several, "score-ifd").equals(stored_frame(other, "score-ifd"))
 
 
+@pytest.mark.system
 def test_a_recipe_that_loses_a_method_reads_nothing_anew(tmp_path: Path, model: Path) -> None:
     assert tokens_of(tmp_path, recipe(tmp_path, model, PERPLEXITY, IFD, stages=[])) > 0
     for fewer in (

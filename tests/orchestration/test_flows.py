@@ -10,10 +10,8 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from prefect.utilities.callables import parameter_schema
 
 from curate.config.recipe import Config
-from curate.orchestration.flows import curation, generation, proof
 from curate.pipeline.curation import run_curation
 from tests.generate.serverruns import good_act, recipe_of
 from tests.llm.engines.fakeserver import FakeServer
@@ -57,6 +55,11 @@ def copy_of(finished: Workplace, folder: Path) -> Workplace:
 
 
 def test_the_flows_show_their_settings_as_a_form() -> None:
+    # Of two processes that run tests, one at least needs none of Prefect.
+    from prefect.utilities.callables import parameter_schema
+
+    from curate.orchestration.flows import curation, generation, proof
+
     schema = parameter_schema(curation).model_dump()
     assert set(schema["properties"]) == {"config", "out", "overwrite", "command"}
     assert {"pool", "select", "prove"} <= set(schema["definitions"]["Config"]["properties"])
