@@ -1,12 +1,12 @@
-"""What transformers imports in order to compute, but for libraries that no model calls.
+"""What transformers and sentence-transformers import in order to compute, but for what no model calls.
 
-Text generation takes one function of scikit-learn for a helper model that guesses ahead, and the losses
-of object detectors one of scipy: two and a half thousand files between them. Where a function of
-theirs is called after all, it imports its library then.
+Text generation takes one function of scikit-learn for a helper model that guesses ahead, the losses of
+object detectors one of scipy, and evaluations of embedders a few: two and a half thousand files between
+them. Where one of these functions is called after all, it imports its library then.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -16,13 +16,34 @@ from curate.core.lazy import without_collection
 
 # Last the classes that choose one by a folder: what these import is all that models share.
 COMPUTES = ("transformers.modeling_utils", "transformers.models.auto.modeling_auto")
-CALLED_LATER = ("sklearn.metrics", "scipy.optimize")
+EMBEDS = ("sentence_transformers",)
+
+
+class LateFunction:
+    """A function that is looked up in its module when it is called."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return what the function returns."""
+        return getattr(import_module(self._module), self._name)(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of what is no function, as of `scipy.stats.norm`.
+
+        Raises:
+            AttributeError: the name is one of Python's own, or there is none.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(getattr(import_module(self._module), self._name), name)
 
 
 class LateModule(ModuleType):
-    """A module of functions, each of which is looked up in the module itself when it is called."""
+    """A module whose functions are looked up in the module itself when they are called."""
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> LateFunction:
         """Return a function of this name.
 
         Raises:
@@ -30,22 +51,28 @@ class LateModule(ModuleType):
         """
         if name.startswith("__"):
             raise AttributeError(name)
-
-        def call(*args: Any, **options: Any) -> Any:
-            return getattr(import_module(self.__name__), name)(*args, **options)
-
-        return call
+        return LateFunction(self.__name__, name)
 
 
 def import_computation() -> None:
     """Import what transformers computes with; a model loads the rest of its own."""
-    if COMPUTES[-1] in sys.modules:
+    _import_without(COMPUTES, ("sklearn.metrics", "scipy.optimize"))
+
+
+def import_embedding() -> None:
+    """Import what sentence-transformers computes with."""
+    import_computation()
+    _import_without(EMBEDS, ("sklearn.metrics", "scipy.stats"))
+
+
+def _import_without(modules: tuple[str, ...], late: tuple[str, ...]) -> None:
+    if modules[-1] in sys.modules:
         return
     with without_collection():
         # Before and outside: torch and its kin get the libraries that they ask for.
         import_module("torch")
-        with called_later(CALLED_LATER):
-            for name in COMPUTES:
+        with called_later(late):
+            for name in modules:
                 import_module(name)
 
 

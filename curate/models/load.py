@@ -33,7 +33,7 @@ from curate.core.jsontypes import JSON
 from curate.core.keyed import ModelSource
 from curate.core.lazy import lazy_module
 from curate.core.writable import written_below
-from curate.models.computation import import_computation
+from curate.models.computation import import_computation, import_embedding
 from curate.models.hub import fetch_model
 from curate.models.repeatable import pin_arithmetic
 from curate.models.tokenizers import read_tokenizer
@@ -401,8 +401,10 @@ def load_embedder(location: ModelLocation) -> "SentenceTransformer":
     """Return a sentence embedder: a sentence-transformers folder or the static token table."""
     if location.path.is_dir():
         _refuse_pickled(location)
+        import_embedding()
         with loading(location.path):
             return sentence_transformers.SentenceTransformer(str(location.path), device=device())
+    import_embedding()
     return sentence_transformers.SentenceTransformer(
         modules=[_static_module(location.path)], device="cpu"
     )

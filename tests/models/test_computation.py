@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
-from curate.models.computation import called_later
+from curate.models.computation import LateFunction, called_later
 
-LATE = ("sklearn", "scipy.optimize", "pandas")
+LATE = ("sklearn", "scipy.optimize", "scipy.stats", "pandas")
 # A process of its own: here all of it is imported already. The helper model's class is transformers'
 # one user of scikit-learn.
 LOADED = f"""
 import sys, gc
 from pathlib import Path
+from curate.models.computation import import_embedding
 from curate.models.load import load_causal
 load_causal(Path(sys.argv[1]), "float32")
 print([name for name in {LATE} if name in sys.modules], gc.isenabled())
+import_embedding()
+print([name for name in {LATE[:3]} if name in sys.modules], gc.isenabled())
+from sentence_transformers.util.similarity import pairwise_distances
+print(pairwise_distances([[0.0, 3.0]], [[4.0, 0.0]]).tolist())
 from transformers.generation import candidate_generator
 rates = candidate_generator.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
 import sklearn.metrics
@@ -32,8 +38,9 @@ print(scipy.optimize.minimize.__module__, type(sys.modules["scipy.optimize"]).__
 def test_a_model_loads_without_what_none_calls_and_what_is_called_works(tiny: str) -> None:
     done = subprocess.run([sys.executable, "-c", LOADED, str(tiny)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    late, called, whole = done.stdout.splitlines()
-    assert late == "[] True"
+    late, embeds, distance, called, whole = done.stdout.splitlines()
+    assert late == embeds == "[] True"
+    assert distance == "[[5.0]]"
     assert called == "True True"
     assert whole == "scipy.optimize._minimize module"
 
@@ -48,6 +55,14 @@ def test_functions_are_looked_up_when_they_are_called(monkeypatch: pytest.Monkey
     assert "colorsys" not in sys.modules
     assert rgb_to_hsv(1.0, 0.0, 0.0) == (0.0, 1.0, 1.0)
     assert type(sys.modules["colorsys"]).__name__ == "module"
+
+
+def test_what_is_no_function_has_its_attributes() -> None:
+    with called_later(("this_is_not_there",)):
+        thing = import_module("this_is_not_there").thing
+    with pytest.raises(ModuleNotFoundError):
+        thing.of_it()
+    assert LateFunction("sys", "version_info").major == sys.version_info.major
 
 
 def test_a_module_that_cannot_be_imported_leaves_nothing_behind() -> None:
