@@ -50,6 +50,7 @@ class ExactStage(Stage):
     """Drop rows whose text, in Unicode NFC and folded, another row has."""
 
     title: ClassVar[str] = "Exact duplicates"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 6
 
     method: Literal["exact"] = "exact"

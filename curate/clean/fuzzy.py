@@ -62,6 +62,7 @@ class FuzzyStage(GuardedDedupParams, Stage):
     """Drop rows whose n-grams are mostly those of a kept row (Jaccard similarity)."""
 
     title: ClassVar[str] = "Near duplicates"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 

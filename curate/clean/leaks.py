@@ -50,6 +50,7 @@ class LeaksStage(Stage):
     """Drop pool rows that hold an eval prompt."""
 
     title: ClassVar[str] = "Eval leaks"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 6
     uses: ClassVar[tuple[str, ...]] = (*EVAL_SETS, "target")
     needs: ClassVar[tuple[str, ...]] = EVAL_SETS

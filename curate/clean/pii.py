@@ -70,6 +70,7 @@ class PiiStage(Stage):
     """Find personal data by its form, and mask it or drop its rows."""
 
     title: ClassVar[str] = "Personal data"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 3
     keeps_out: ClassVar[str | None] = "personal data"
 

@@ -42,7 +42,8 @@ Pitfalls: the patterns of placeholders and code are English ones; those of refus
 and missing inputs know German, French, Spanish, Russian, Chinese and Japanese too. Letters with
 [Your Name] are not taken for placeholders, and verses, lists and signatures not for broken-off texts. A
 row may ask for what a rule forbids in words that no pattern knows: look first at what a rule drops
-(`action: flag`). System turns and earlier answers are looked at for encoding and words only.
+(`action: flag`). System turns and earlier answers are looked at for encoding and words only. Of a
+preference pair the chosen answer alone is looked at: a rejected one may be there for its faults.
 """
 
 from collections.abc import Mapping

@@ -70,6 +70,7 @@ class SemanticStage(GuardedDedupParams, Stage):
     """Drop rows that mean much the same as a kept row (cosine of their embeddings)."""
 
     title: ClassVar[str] = "Duplicates in meaning"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 3
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 

@@ -71,6 +71,7 @@ class Stage(Method):
             what is stored.
         rates: a model other than the base reads every row.
         keeps_out: what no training may read, if that is what it drops: then no ablation leaves it out.
+        reads_rejected: rejected answers of preference pairs are read as well, not the chosen ones alone.
         pins: a person speaks by it: its evidence may pin rows, and no earlier pin binds it
             (curate.core.pins).
         does: what an estimate says of it.
@@ -84,6 +85,7 @@ class Stage(Method):
     rethresholdable: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[bool] = False
     keeps_out: ClassVar[str | None] = None
+    reads_rejected: ClassVar[bool] = False
     pins: ClassVar[bool] = False
     does: ClassVar[str] = "drops rows, keeps the reason"
     reason: ClassVar[str | None] = None

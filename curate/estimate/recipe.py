@@ -17,7 +17,7 @@ from curate.estimate.lines import EstimateLine
 from curate.estimate.proof import proof_lines
 from curate.estimate.references import reference_lines
 from curate.estimate.rehearsal import rehearsal_lines
-from curate.estimate.remarks import imitation_remarks, refused_remark, script_remarks
+from curate.estimate.remarks import imitation_remarks, pair_remarks, refused_remark, script_remarks
 from curate.estimate.selection import choice_lines
 from curate.estimate.stages import stage_line
 from curate.pipeline.inputs import input_sets, makes_pairs, proof_sets
@@ -65,7 +65,8 @@ def estimate(config: Config, sets: Mapping[str, RowSet] | None = None) -> list[E
         imitations = imitation_remarks(inputs["pool"], config) if config.counts_tokens else []
         first, *others = _lines(config, {**inputs, **arms}, BaseModel(config, inputs))
         scripts = script_remarks(inputs["pool"], config)
-        beside = [*([refused] if refused else []), *imitations, *scripts]
+        pairs = pair_remarks(inputs["pool"], config)
+        beside = [*([refused] if refused else []), *imitations, *scripts, *pairs]
         return [replace(first, does="; ".join([first.does, *beside])), *others, *references]
 
 

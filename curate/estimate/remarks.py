@@ -1,11 +1,13 @@
-"""Rows of a pool that a recipe's models do not read well: refused by the template, foreign scripts."""
+"""Rows of a pool that a recipe does not read well: refused by the template, foreign scripts, pairs."""
 
 from collections.abc import Mapping
 
 from curate.config.recipe import Config
 from curate.core.calls import StoreRunner, Table
 from curate.core.keyed import ModelSource
+from curate.core.numerals import counted
 from curate.core.turntext import CONVERSATION, conversations
+from curate.estimate.pairshare import count_pairs
 from curate.models.embed import covered_by
 from curate.models.imitations import find_imitations, imitation_sentences
 from curate.models.load import find_model, load_tokenizer, prepare
@@ -34,6 +36,17 @@ def script_remarks(rows: Table, config: Config) -> list[str]:
         return []
     covered = min((covered_by(name) for name in sorted(names)), key=len)
     return script_sentences(uncovered_rows(rows, covered))
+
+
+def pair_remarks(rows: Table, config: Config) -> list[str]:
+    """Return what is to be told of preference pairs that stages judge by the chosen answers alone."""
+    names = [stage.method for stage in config.stages if not stage.reads_rejected]
+    pairs = count_pairs(rows) if names else 0
+    if not pairs:
+        return []
+    reads = "reads" if len(set(names)) == 1 else "read"
+    listed = ", ".join(dict.fromkeys(names))
+    return [f"of {counted(pairs, 'preference pair')} {listed} {reads} the chosen answers alone"]
 
 
 def _embedders(config: Config) -> set[str]:

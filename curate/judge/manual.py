@@ -82,6 +82,7 @@ class ManualStage(Stage):
     """Keep, drop and correct the rows that a person has marked."""
 
     title: ClassVar[str] = "Marks by hand"
+    reads_rejected: ClassVar[bool] = True
     does: ClassVar[str] = "keeps, drops and corrects rows that are marked by hand"
     pins: ClassVar[bool] = True
 

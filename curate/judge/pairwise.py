@@ -56,6 +56,7 @@ class PairwiseStage(CutParams, Stage):
     """Drop preference rows whose rejected response a language model prefers."""
 
     title: ClassVar[str] = "Preferences, compared again"
+    reads_rejected: ClassVar[bool] = True
     version: ClassVar[int] = 1
     rethresholdable: ClassVar[tuple[str, ...]] = RETHRESHOLDABLE
 

@@ -67,3 +67,20 @@ def test_few_pairs_to_measure_by_are_told_beforehand(tmp_path: Path, tiny: Path)
     )
     assert "; it is measured on a single example: whether it holds for others is not known" in few
     assert "not known" not in enough
+
+
+@pytest.mark.parametrize(
+    ("pairs", "stages", "words"),
+    [
+        (10, ["exact", "rules", "leaks", "pii"], "of 10 preference pairs rules reads the chosen"),
+        (10, ["exact", "leaks", "pii"], ""),
+        (0, ["rules"], ""),
+    ],
+)
+def test_stages_that_read_chosen_answers_alone_are_named(
+    tmp_path: Path, tiny: Path, pairs: int, stages: list[str], words: str
+) -> None:
+    more = {"stages": stages, "prove": None}
+    line = proof_lines(tmp_path, tiny, (pairs, 30), (12, 0), **more)["pool"]
+    assert words in line.does
+    assert ("chosen answers alone" in line.does) == bool(words)
