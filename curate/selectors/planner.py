@@ -49,6 +49,8 @@ OUTCOMES = {
 OUTCOME_CODES = np.array([CODES[OUTCOMES[outcome]] for outcome in BudgetOutcome], dtype=np.int8)
 # No budget, however large, would buy rows with these.
 FOR_GOOD = [CODES[Reason.FILTERED_OUT], CODES[Reason.UNSCORED]]
+# What stands in a row's way where the budget does not.
+UNSPENT = [*FOR_GOOD, CODES[Reason.OVER_SHARE], CODES[Reason.TOO_SIMILAR]]
 # Columns of a ranking that each method fills on a scale of its own.
 OWN_COLUMNS = frozenset(("score", "nearest_id"))
 
@@ -148,16 +150,16 @@ def choose(ranking: pl.DataFrame, params: SelectParams, context: PlanContext) ->
         apart = _unlike_higher_rows(ranking, free, params.diversity.most, context)
         reason[free & ~apart] = CODES[Reason.TOO_SIMILAR]
         free &= apart
-    rows, outcomes = _spend_budget(ranking, params, context, free, tokens)
+    rows, outcomes, spent = _spend_budget(ranking, params, context, free, tokens)
     reason[rows] = OUTCOME_CODES[outcomes]
     selected = reason == CODES[Reason.WITHIN_BUDGET]
     if not selected.any():
         raise UserError(_nothing_fits(params, shortest, reason))
     if params.model_dump()["method"] == "all" and params.budget.fraction == 1:
         reason[selected] = CODES[Reason.KEPT]
-    # Below the last chosen row it is the budget that stands in the way, whatever else does.
+    # Below the last chosen row a budget that is spent stands in the way, whatever else does.
     last = int(np.flatnonzero(selected)[-1])
-    below = (np.arange(len(reason)) > last) & ~np.isin(reason, FOR_GOOD)
+    below = (np.arange(len(reason)) > last) & ~np.isin(reason, FOR_GOOD if spent else UNSPENT)
     reason[below] = CODES[Reason.BEYOND_BUDGET]
     words = pl.Series([name.value for name in CODES])
     return ranking.drop("unscored", strict=False).with_columns(
@@ -259,8 +261,11 @@ def _spend_budget(
     context: PlanContext,
     free: NDArray[np.bool_],
     tokens: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Return the free rows and their outcomes; rows for the quota of a group are met first."""
+) -> tuple[NDArray[np.int64], NDArray[np.int8], bool]:
+    """Return the free rows and their outcomes, and whether the budget is spent.
+
+    Rows for the quota of a group are met first.
+    """
     rows = np.flatnonzero(free)
     in_tokens = params.budget.tokens is not None
     cost = tokens[rows] if in_tokens else np.ones(len(rows), dtype=np.int64)
@@ -279,7 +284,9 @@ def _spend_budget(
         later &= spend(cost, BudgetLimit(np.inf), [*caps, quota]) != BudgetOutcome.TAKEN
     order = np.argsort(later, kind="stable")
     ordered = [Cap(cap.group[order], cap.limit) for cap in caps]
-    return rows[order], spend(cost[order], limit, ordered)
+    outcomes = spend(cost[order], limit, ordered)
+    left = limit.total - int(cost[order][outcomes == BudgetOutcome.TAKEN].sum())
+    return rows[order], outcomes, left <= limit.slack
 
 
 def _nothing_fits(params: SelectParams, shortest: int, reason: NDArray[np.int8]) -> str:

@@ -24,7 +24,7 @@ from curate.selectors.combine import has_near_rows
 from curate.selectors.planner import PlanContext, choose, named_stages
 from curate.selectors.scored import RankOrder, count_unscored, describe, order_rows
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,8 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
     limit = limit_of(params.budget, counts["rows_in"])
     in_tokens = params.budget.tokens is not None
     spent = counts["tokens"] if in_tokens else counts["rows_out"]
-    if limit.total - spent > limit.slack and (in_tokens or unscored):
+    all_rows = counts["rows_out"] == counts["rows_in"]
+    if limit.total - spent > limit.slack and (in_tokens or not all_rows):
         remarks.append(
             f"the budget of {params.budget} is not spent: no more than {counts['rows_out']:,} rows"
             + (f" with {spent:,} tokens could be selected" if in_tokens else " could be selected")

@@ -124,6 +124,21 @@ def test_a_cap_is_kept_row_by_row(seed: int, most: float, rows: int) -> None:
     last = plan_table.filter("selected")["rank"].max()
     passed = plan_table.filter(~pl.col("selected") & (pl.col("rank") < last))
     assert set(passed["reason"]) <= {"over_share"}
+    below = plan_table.filter(pl.col("rank") > last)
+    spent = len(expected) == rows
+    assert set(below["reason"]) <= {"beyond_budget" if spent else "over_share"}
+
+
+def test_a_budget_that_likeness_leaves_unspent_is_no_reason() -> None:
+    ranked = ranking(0, 3)
+    low, high = sorted(ranked["row_id"][i] for i in (1, 2))
+    alike = pl.DataFrame(
+        {"row_id": [low], "other_id": [high], "similarity": [0.9], "same": [False]}, PAIR_SCHEMA
+    )
+    for rows, reason in ((3, "too_similar"), (2, "beyond_budget")):
+        params = plan(diversity={"most": 0.8}, budget={"rows": rows})
+        table = choose(ranked, params, plan_context(ranked, pairs=alike))
+        assert table["reason"].to_list() == ["within_budget", "within_budget", reason]
 
 
 @given(seed=st.integers(0, 200), least=st.floats(0.0, 0.5), rows=st.integers(1, COUNT))

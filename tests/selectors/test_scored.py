@@ -248,6 +248,11 @@ def test_a_selection_counts_and_tells_rows_without_a_score(store: Store, tiny: P
     assert "1 of 7 rows could not be scored and are not selected (1: shares no word" in remarks[0]
     assert "the budget of 7 rows is not spent: no more than 6 rows" in remarks[1]
     assert choice_remarks(selector_of("bm25", budget=6), counts) == remarks[:1]
+    short = {"rows_in": 7, "rows_out": 2}
+    assert choice_remarks(selector_of("bm25", budget=5), short) == [
+        "the budget of 5 rows is not spent: no more than 2 rows could be selected"
+    ]
+    assert choice_remarks(selector_of("bm25", budget=9), short | {"rows_out": 7}) == []
 
 
 def test_a_cascade_hands_no_row_without_a_score_on(store: Store, tiny: Path) -> None:
