@@ -89,6 +89,19 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.system
+def test_a_command_looks_for_garbage_seldom_and_not_at_its_end() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "from curate.__main__ import main\n"
+        "atexit.register(lambda: print('ENDED', gc.get_freeze_count() > 1_000, gc.get_threshold()[0]))\n"
+        "sys.argv = ['curate', 'methods', 'no-such-method']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "ENDED True 50000\n"), done.stderr
+
+
+@pytest.mark.system
 def test_every_command_works_where_prefect_is_not_installed_and_none_loads_torch(
     tmp_path: Path,
 ) -> None:
