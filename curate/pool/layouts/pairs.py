@@ -147,7 +147,9 @@ def add_context(example: ConversationTurns, record: Record, fields: tuple[str, .
     context = next((field for field in fields if record.get(field)), None)
     if context is not None:
         last = example.turns[-1]
-        last["content"] = f"{last['content']}\n\n{field_text(record, context)}"
+        text = field_text(record, context)
+        # Some data sets have no instruction, and the question as its input.
+        last["content"] = f"{last['content']}\n\n{text}" if last["content"] else text
         example.used.add(context)
     if "input" in fields and record.get("input") == "":
         example.used.add("input")

@@ -64,9 +64,10 @@ def add_rejected_beside(example: ConversationTurns, record: Record, roles: Roles
         value = unpacked_turns(record.get(field))
         if field in example.used or not value:
             continue
-        answer = isinstance(value, str)
-        turns: list[Message] = [{"role": "assistant", "content": value}] if answer else []
-        turns = turns or read_listed(value, field, roles).turns
+        turns: list[Message] = [{"role": "assistant", "content": value}]
+        if not isinstance(value, str):
+            listed = [value] if isinstance(value, dict) else value
+            turns = read_listed(listed, field, roles).turns
         whole = turns if opens_conversation(turns) else [*example.turns[:-1], *turns]
         add_rejected(example, whole, field, record)
         example.used.add(field)
