@@ -145,9 +145,9 @@ def _means(subtasks: NDArray[np.int64]) -> NDArray[np.float64]:
 def _no_response(
     texts: RowBlock, max_length: int, examples: Sequence[TokenizedExample]
 ) -> UserError:
-    ids = texts.rows.read(["row_id"])["row_id"].to_list()
-    bad = [ids[p] for p, e in zip(texts.positions, examples, strict=True) if not has_response(e)]
-    first_ids = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+    bad = [p for p, e in zip(texts.positions, examples, strict=True) if not has_response(e)]
+    first = texts.rows.read(["row_id"])["row_id"].gather(bad[:5])
+    first_ids = ", ".join(first) + (", ..." if len(bad) > 5 else "")
     return UserError(
         f"less: {len(bad)} of {len(examples)} target examples have no response token within "
         f"{max_length} tokens ({first_ids}); shorten them or raise select.max_length"

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+import polars as pl
 
 from curate.core.calls import cached_files
 from curate.core.errors import UserError
@@ -74,7 +75,7 @@ def warm_up(run: ScoreRun, lora: Mapping[str, Any], max_length: int) -> Artifact
             targets.
         max_length: tokens a row.
     """
-    ids = run.kept.read(["row_id"])["row_id"].to_list()
+    ids = run.kept.read(["row_id"])["row_id"]
     rows = training_rows([run.rows], draw_rows(ids, lora["fraction"], run.seed))
     settings = {name: value for name, value in lora.items() if name != "fraction"}
     return run(write_checkpoints, rows, settings, max_length, run.base, run.seed)
@@ -85,12 +86,11 @@ def drawn_rows(rows: int, fraction: float) -> int:
     return min(max(round(fraction * rows), FEWEST_ROWS), rows)
 
 
-def draw_rows(ids: Sequence[str], fraction: float, seed: int) -> list[str]:
+def draw_rows(ids: pl.Series, fraction: float, seed: int) -> list[str]:
     """Return a share of the rows, drawn from the seed and in the order of their ids."""
-    ordered = sorted(ids)
-    count = drawn_rows(len(ordered), fraction)
     rng = np.random.default_rng([seed, 0x1E55])
-    return [ordered[i] for i in sorted(rng.choice(len(ordered), size=count, replace=False))]
+    drawn = rng.choice(len(ids), size=drawn_rows(len(ids), fraction), replace=False)
+    return ids.sort().gather(np.sort(drawn)).to_list()
 
 
 @cached_files(version=VERSION, name="less-warmup", wants=ONE_GPU)

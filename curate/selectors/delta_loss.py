@@ -99,7 +99,7 @@ def scores(
     `fraction` and `seed` are those of the warm-up's draw.
     """
     frame = loss_table(kept, measured, base, measured_tuned, tuned)
-    drawn = draw_rows(frame["row_id"].to_list(), fraction, seed)
+    drawn = draw_rows(frame["row_id"], fraction, seed)
     frame = frame.with_columns(drawn=pl.col("row_id").is_in(drawn))
     frame = with_score(frame, expected_gains(frame, prior_tokens))
     return Counted(frame, {"unscored": frame["score"].null_count(), "drawn": len(drawn)})

@@ -19,7 +19,6 @@ number of tags grows with how long an instruction is and how wordy the tagger; r
 until a round has nothing else.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -79,8 +78,7 @@ def scores(kept: Table, evidence: Table, column: str) -> Counted[pl.DataFrame]:
     table = table.with_columns(tags=each).with_columns(number=pl.col("tags").list.len())
     # Rows that were not tagged come last of all.
     table = table.sort("number", "row_id", descending=[True, False], nulls_last=True)
-    lists = table["tags"].fill_null([]).to_list()
-    rounds = deal_rounds(lists)
+    rounds = deal_rounds(table["tags"])
     ordered = table.with_columns(
         round=pl.Series(rounds).set(pl.Series(rounds == 0), None).cast(pl.Int32)
     )
@@ -92,31 +90,51 @@ def scores(kept: Table, evidence: Table, column: str) -> Counted[pl.DataFrame]:
         place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
         round="round",
     )
-    counts = {"rounds": int(rounds.max(initial=0)), "tags": len({t for row in lists for t in row})}
+    counts = {
+        "rounds": int(rounds.max(initial=0)),
+        "tags": table["tags"].explode().drop_nulls().n_unique(),
+    }
     return Counted(frame, counts)
 
 
-def deal_rounds(rows: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+def deal_rounds(tags: pl.Series) -> NDArray[np.int64]:
     """Return the round in which each row is taken [N], from 1; 0 for rows without a tag.
 
     A round takes the first row that is left of every tag, and no other: a row further down has a new tag
     only if no row before it has that tag, since one that was passed over has none that is new.
 
     Args:
-        rows: the tags of each row, best row first.
+        tags: the list of each row's, best row first.
     """
-    waiting: dict[str, list[int]] = {}
-    # From the last row on, so that the next one of a tag is at the end of its list.
-    for row in range(len(rows) - 1, -1, -1):
-        for tag in rows[row]:
-            waiting.setdefault(tag, []).append(row)
-    rounds = np.zeros(len(rows), dtype=np.int64)
+    places = pl.DataFrame({"tag": tags}).with_row_index("row").explode("tag").drop_nulls()
+    places = places.select("row", tag=pl.col("tag").rank("dense")).sort("tag", "row")
+    rows = places["row"].to_numpy()
+    # Of each tag the place of the first row that is left, and where its rows end.
+    heads = np.flatnonzero(np.diff(places["tag"].to_numpy().astype(np.int64), prepend=0))
+    ends = np.append(heads[1:], [len(rows)] * min(len(heads), 1))
+    rounds = np.zeros(len(tags), dtype=np.int64)
     number = 0
-    while waiting:
+    while len(heads) > 1:
         number += 1
-        rounds[[left[-1] for left in waiting.values()]] = number
-        for left in waiting.values():
-            while left and rounds[left[-1]]:
-                left.pop()
-        waiting = {tag: left for tag, left in waiting.items() if left}
+        rounds[rows[heads]] = number
+        _pass_over(heads, ends, rows, rounds)
+        left = heads < ends
+        heads, ends = heads[left], ends[left]
+    for head, end in zip(heads, ends, strict=True):
+        last = rows[head:end][rounds[rows[head:end]] == 0]
+        rounds[last] = number + 1 + np.arange(len(last))
     return rounds
+
+
+def _pass_over(
+    heads: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    rounds: NDArray[np.int64],
+) -> None:
+    """Move the place of each tag to the next row that no round has taken, or to its end."""
+    taken = np.arange(len(heads))
+    while len(taken):
+        heads[taken] += 1
+        inside = taken[heads[taken] < ends[taken]]
+        taken = inside[rounds[rows[heads[inside]]] > 0]

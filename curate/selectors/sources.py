@@ -142,9 +142,8 @@ class SourcesSelector(Selector):
         if self.trial is None:
             return None
         order = measured.read().sort(f"{self.measure[0]}_rank", "group")["group"].to_list()
-        ids = dict(groups.read().group_by("group").agg("row_id").iter_rows())
-        names = order[: self.trial.top]
-        effects = try_groups(run, run.rows, target_of(run), ids, self.trial, names)
+        names, members = order[: self.trial.top], groups.read(["row_id", "group"])
+        effects = try_groups(run, run.rows, target_of(run), members, self.trial, names)
         return {name: [one.mean, one.low, one.high] for name, one in effects.items()}
 
     def rank(self, scores: pl.DataFrame, seed: int) -> NDArray[np.int64]:

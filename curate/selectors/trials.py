@@ -17,7 +17,7 @@ Intervals are of each group alone: of twenty groups without any effect, one has 
 Cost: one fine-tune a group and seed, one for the warm-up, and a pass over the target examples for each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def check_trial(trial: Trial, target: Table) -> None:
 
 
 def try_groups(
-    run: StepRun, rows: Table, target: Table, groups: Mapping[str, Sequence[str]], trial: Trial,
+    run: StepRun, rows: Table, target: Table, groups: pl.DataFrame, trial: Trial,
     names: Sequence[str],
 ) -> dict[str, Effect]:  # fmt: skip
     """Return what rows of some groups do to the target examples.
@@ -97,7 +97,7 @@ def try_groups(
         run: trains and measures.
         rows: the pool.
         target: the target examples.
-        groups: the row ids of every group.
+        groups: row_id and group of the rows of all groups.
         trial: how many rows and seeds.
         names: the groups to try.
     """
@@ -107,19 +107,19 @@ def try_groups(
 
 
 def train_trials(
-    run: StepRun, rows: Table, groups: Mapping[str, Sequence[str]], trial: Trial,
-    names: Sequence[str],
+    run: StepRun, rows: Table, groups: pl.DataFrame, trial: Trial, names: Sequence[str]
 ) -> tuple[Artifact, list[Artifact]]:  # fmt: skip
     """Return the warm-up, and the fine-tune of each group and seed, group by group."""
     lora = brief_lora(EPOCHS, LEARNING_RATE, MAX_LENGTH)
-    everything = [row_id for ids in groups.values() for row_id in ids]
-    start = training_rows([rows], draw_rows(everything, SHARE * trial.rows, [run.seed, SALT]))
+    drawn = draw_rows(groups["row_id"], SHARE * trial.rows, [run.seed, SALT])
+    start = training_rows([rows], drawn)
     warmup = run(finetune, start, lora, [run.seed, SALT], run.base)
     calls: list[CachedCall[Artifact]] = []
     for name in names:
+        own = groups.filter(group=name)["row_id"]
         for number in range(trial.seeds):
             seed = [run.seed, SALT, number + 1]
-            learned = training_rows([rows], draw_rows(groups[name], trial.rows, seed))
+            learned = training_rows([rows], draw_rows(own, trial.rows, seed))
             calls.append(finetune.call(learned, lora, seed, run.base, warmup))
     return warmup, run.results(calls)
 
@@ -143,11 +143,10 @@ def measure_trials(
     return np.array([first - (next(after) if one.counts["steps"] else first) for one in tuned])
 
 
-def draw_rows(ids: Sequence[str], count: int, seed: Sequence[int]) -> list[str]:
+def draw_rows(ids: pl.Series, count: int, seed: Sequence[int]) -> list[str]:
     """Return so many ids, or all, drawn from the seed whatever their order, and sorted."""
-    ordered = sorted(ids)
-    drawn = np.random.default_rng(seed).permutation(len(ordered))[:count]
-    return [ordered[i] for i in np.sort(drawn)]
+    drawn = np.random.default_rng(seed).permutation(len(ids))[:count]
+    return ids.sort().gather(np.sort(drawn)).to_list()
 
 
 @cached(version=VERSION, name="target-losses", wants=ONE_GPU)

@@ -76,8 +76,7 @@ def read_sets(run: StoreRunner, folder: Path, names: Sequence[str]) -> Table:
 
 def measure_effects(run: FakeRun, names: Sequence[str], trial: Trial) -> NDArray[np.float64]:
     """Return by how much each set lowers each target example's loss [sets, seeds, examples]."""
-    by_set = run.rows.read(["row_id", "source"]).group_by("source").agg("row_id")
-    groups: dict[str, list[str]] = dict(by_set.iter_rows())
+    groups = run.rows.read(["row_id", "source"]).rename({"source": "group"})
     tuned: list[Any] = []
     for name in names:
         warmup, own = train_trials(run, run.rows, groups, trial, [name])

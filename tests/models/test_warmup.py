@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
@@ -99,15 +100,15 @@ def test_what_is_given_is_taken() -> None:
 def test_the_draw_is_a_share_that_depends_on_ids_and_seed_alone(
     count: int, fraction: float, seed: int
 ) -> None:
-    ids = [f"r{i}" for i in range(count)]
+    ids = pl.Series([f"r{i}" for i in range(count)])
     drawn = draw_rows(ids, fraction, seed)
     assert len(drawn) == len(set(drawn)) == min(max(round(fraction * count), 64), count)
     assert set(drawn) <= set(ids)
-    assert draw_rows(ids[::-1], fraction, seed) == drawn
+    assert draw_rows(ids.reverse(), fraction, seed) == drawn
 
 
 def test_another_seed_draws_other_rows() -> None:
-    ids = [f"r{i}" for i in range(2000)]
+    ids = pl.Series([f"r{i}" for i in range(2000)])
     one, two = (set(draw_rows(ids, 0.05, seed)) for seed in (0, 1))
     assert len(one) == 100
     assert len(one & two) < 20

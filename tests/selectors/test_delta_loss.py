@@ -50,7 +50,7 @@ def plain_gains(run: ModelRun, positions: list[int]) -> list[float]:
 
 def test_gains_are_the_differences_of_two_plain_passes(run: ModelRun) -> None:
     table = scored(run, "delta_loss", **SETTINGS, prior_tokens=0)
-    own = set(draw_rows(table["row_id"].to_list(), 0.3, run.seed))
+    own = set(draw_rows(table["row_id"], 0.3, run.seed))
     assert set(table.filter("drawn")["row_id"]) == own
     assert len(own) == 6
     gains = plain_gains(run, list(range(20)))

@@ -19,6 +19,10 @@ from tests.selectors.poolruns import PoolRun, make_run
 tag_sets = st.lists(st.sets(st.sampled_from("abcdefg"), max_size=4), max_size=30)
 
 
+def lists(rows: Sequence[Sequence[str]]) -> pl.Series:
+    return pl.Series(rows, dtype=pl.List(pl.String))
+
+
 def plain_rounds(rows: Sequence[Sequence[str]]) -> list[int]:
     """Return what the paper's passes over the rows take."""
     rounds = [0] * len(rows)
@@ -34,20 +38,21 @@ def plain_rounds(rows: Sequence[Sequence[str]]) -> list[int]:
 @given(tag_sets)
 def test_rounds_are_those_of_plain_passes(sets: list[set[str]]) -> None:
     rows = [sorted(tags) for tags in sorted(sets, key=len, reverse=True)]
-    assert deal_rounds(rows).tolist() == plain_rounds(rows)
+    assert deal_rounds(lists(rows)).tolist() == plain_rounds(rows)
 
 
 @given(tag_sets)
 def test_a_round_covers_all_tags_that_are_left(sets: list[set[str]]) -> None:
     rows = [sorted(tags) for tags in sets]
-    rounds = deal_rounds(rows)
+    rounds = deal_rounds(lists(rows))
     for number in range(1, max(rounds, default=0) + 1):
         left = {t for k, tags in enumerate(rows) if rounds[k] >= number for t in tags}
         assert {t for k, tags in enumerate(rows) if rounds[k] == number for t in tags} == left
 
 
 def test_the_example_of_the_page() -> None:
-    assert deal_rounds([list(w) for w in ("abc", "ab", "bd", "d", "a")]).tolist() == [1, 2, 1, 2, 3]
+    rows = [list(w) for w in ("abc", "ab", "bd", "d", "a")]
+    assert deal_rounds(lists(rows)).tolist() == [1, 2, 1, 2, 3]
 
 
 def run_of(store: Store, tags: Sequence[str | None]) -> PoolRun:
