@@ -9,6 +9,7 @@ code lines                           of curate/ and flows/, without blank lines,
 """
 
 import ast
+import gc
 import io
 import re
 import statistics
@@ -65,7 +66,13 @@ def _imports(name: str, path: Path, modules: set[str]) -> Iterator[Import]:
 @cache
 def syntax_tree(path: Path) -> ast.Module:
     """Return the syntax tree of a file, read once for all checks of the source."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+    # The collector would look through all trees again and again, of which none ever goes.
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @cache

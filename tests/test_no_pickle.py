@@ -21,6 +21,7 @@ POOL = "ProcessPoolExecutor"
 # numpy pickles arrays of objects unless allow_pickle is False, torch everything that it saves.
 ARRAYS = {"numpy.load", "numpy.save", "np.load", "np.save", "np.savez", "np.savez_compressed"}
 TORCH = {"torch.load", "torch.save"}
+STORING = {name.split(".")[1] for name in ARRAYS | TORCH}
 PICKLING = {"to_pickle", "read_pickle", "pickle_load"}
 # File and reason of each that is left.
 EXCEPTIONS: dict[str, str] = {}
@@ -42,6 +43,9 @@ def uses(tree: ast.Module) -> Iterator[str]:
 
 
 def _pickling_call(node: ast.Call) -> Iterator[str]:
+    # All names that are looked for have a dot, and most calls another name behind theirs.
+    if not isinstance(node.func, ast.Attribute) or node.func.attr not in STORING:
+        return
     name = ast.unparse(node.func)
     if name in TORCH:
         yield name

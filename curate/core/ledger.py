@@ -129,11 +129,12 @@ def _checked_counts(
         AssertionError: not every row has one verdict, or a drop has no known reason.
     """
     _check_ids(evidence.select("row_id"), survivors.select("row_id"))
-    fates = dict(evidence.group_by("keep").len().collect().iter_rows())
+    groups = evidence.group_by("keep", "reason").len().collect()
+    fates = dict(groups.group_by("keep").agg(pl.col("len").sum()).iter_rows())
     if None in fates:
         raise AssertionError(f"{fates[None]} rows have no verdict: keep is null")
-    dropped = evidence.filter(~pl.col("keep")).group_by("reason").len().sort("reason").collect()
-    reasons = dict(dropped.iter_rows())
+    dropped = groups.filter(~pl.col("keep")).sort("reason")
+    reasons = dict(dropped.select("reason", "len").iter_rows())
     known_reasons = {*(reason.value for reason in Reason), *([own_reason] if own_reason else [])}
     if unknown := reasons.keys() - known_reasons:
         raise AssertionError(

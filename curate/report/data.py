@@ -229,10 +229,10 @@ def gather_mix(run: RunFolder) -> Mix:
 def _lengths(ranking: pl.LazyFrame) -> Lengths | None:
     """Return None where the run counted no tokens."""
     tokens = pl.col("tokens")
-    if ranking.select(tokens.null_count() > 0).collect().item():
-        return None
     facts = [tokens.quantile(q).alias(str(q)) for q in (0.1, 0.5, 0.9)]
-    return Lengths(*ranking.select(*facts, mean=tokens.mean(), total=tokens.sum()).collect().row(0))
+    facts += [tokens.mean().alias("mean"), tokens.sum().alias("total")]
+    unknown, *figures = ranking.select(tokens.null_count(), *facts).collect().row(0)
+    return None if unknown else Lengths(*figures)
 
 
 def _mix_line(

@@ -141,6 +141,8 @@ def _spread(table: pl.LazyFrame, by: Sequence[str]) -> list[dict[str, Any]]:
         .sort("first")
         .collect()
     )
+    if groups.is_empty():
+        return []
     quotas = _share_out(groups["size"].to_list(), MOST_ROWS)
     chosen = (
         numbered.select("at", *by)

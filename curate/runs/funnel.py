@@ -69,7 +69,7 @@ def gather_funnel(run: RunFolder) -> Funnel:
     Raises:
         ValueError: the run's tables contradict each other.
     """
-    rejected = _count(run.table("rejects"), "reason")
+    rejected = _count(run.table("rejects").group_by("reason").len().collect())
     fates = run.table("ledger").group_by("fate", "stage", "reason").len().collect()
     entries = {entry["stage"]: entry for entry in run.manifest["stages"]}
     stages = [stage for stage, e in entries.items() if "dropped" in e and not _is_beside(stage)]
@@ -77,11 +77,10 @@ def gather_funnel(run: RunFolder) -> Funnel:
     rows = int(fates["len"].sum()) - sum(added.values())
     steps = [FunnelStep("pool", rejected, rows)]
     for stage in stages:
-        dropped = fates.filter(fate="dropped", stage=stage).lazy()
-        left = _count(dropped, "reason", weight="len")
+        left = _count(fates.filter(fate="dropped", stage=stage))
         remaining = steps[-1].remaining - sum(n for _, n in left) + added[stage]
         steps.append(FunnelStep(stage, left, remaining, added[stage]))
-    passed = _count(fates.filter(fate="not_selected").lazy(), "reason", weight="len")
+    passed = _count(fates.filter(fate="not_selected"))
     steps.append(FunnelStep("select", passed, int(fates.filter(fate="selected")["len"].sum())))
     generated = entries.get("joined", {}).get("added", 0)
     funnel = Funnel(rows - generated + steps[0].removed, tuple(steps), generated)
@@ -95,13 +94,10 @@ def _is_beside(stage: str) -> bool:
     return beside or stage.startswith(f"{REHEARSAL}-")
 
 
-def _count(
-    table: pl.LazyFrame, column: str, weight: str | None = None
-) -> tuple[tuple[str, int], ...]:
-    """Return the values of a column with their numbers of rows, frequent ones first."""
-    size = pl.col(weight).sum() if weight else pl.len()
-    counted = table.group_by(column).agg(size.cast(pl.Int64).alias("n"))
-    return tuple(counted.sort("n", column, descending=[True, False]).collect().iter_rows())
+def _count(groups: pl.DataFrame) -> tuple[tuple[str, int], ...]:
+    """Return the reasons of groups with their numbers of rows, `len`, frequent ones first."""
+    counted = groups.group_by("reason").agg(pl.col("len").cast(pl.Int64).sum())
+    return tuple(counted.sort("len", "reason", descending=[True, False]).iter_rows())
 
 
 def _check_funnel(run: RunFolder, funnel: Funnel) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
@@ -45,11 +47,11 @@ MakeRun = Callable[..., Path]
 HOSTILE = "</svg><script>alert(1)</script>\x00\x0b\ufffe\u202e&\"'"
 
 
-def figures_of(report: Report) -> list[Drawing]:
-    drawn = draw_all(report)
+def figures_of(report: Report, call: Callable[..., Any] = draw_unchecked) -> list[Drawing]:
+    drawn = draw_all(report, call)
     grouped = [*drawn.pop("proof").values()]
     sections = report.stage_sections, report.selection_sections
-    charts = [draw_chart(figure.chart) for figure in blocks_of(sections, Figure)]
+    charts = [call(draw_chart, figure.chart) for figure in blocks_of(sections, Figure)]
     return [*grouped, *(figure for figure in drawn.values() if figure), *charts]
 
 
@@ -145,10 +147,14 @@ def test_colours_can_be_told_apart(front: str, back: str, least: float, scheme: 
     assert contrast(getattr(PALETTE[front], scheme), getattr(PALETTE[back], scheme)) >= least
 
 
-def test_every_figure_is_drawn_as_wide_as_the_others(make_run: MakeRun) -> None:
+def test_every_figure_is_as_the_schema_has_it_and_as_wide_as_the_others(
+    make_run: MakeRun, drawn: dict[tuple[str, str], Any]
+) -> None:
+    # What was drawn before was not compared with the schema.
+    drawn.clear()
     name = "a rather long name"
     run = make_run(origin=lambda i: f"{name}, {i % 30}", compared=("bm25", "perplexity_ratio"))
-    figures = figures_of(gather(run))
+    figures = figures_of(gather(run), operator.call)
     assert len(figures) == 11
     assert {re.findall(r'viewBox="0 0 (\d+)', figure.svg)[0] for figure in figures} == {str(WIDTH)}
 

@@ -12,7 +12,7 @@ def test_long_pieces_between_texts_are_not_remembered_for_good() -> None:
     """Vectors, say, of which each is another."""
     shapes = LineShapes()
     tracemalloc.start()
-    for number in range(20):
+    for number in range(8):
         cuts = cut_texts(b'{"a": "b", "n": [%s]}' % b",".join([b"%d" % number] * (MAX_CHARS // 8)))
         assert cuts is not None
         assert list(shapes.of(cuts)) == []
