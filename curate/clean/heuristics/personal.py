@@ -194,7 +194,7 @@ def is_no_phone(value: str) -> bool:
 
 
 def _is_phone(value: str, text: str, start: int) -> bool:
-    phone_digits = digits(value)
+    phone_digits = [char for char in value if char.isdecimal()]
     fits = PHONE_DIGITS[0] <= len(phone_digits) <= PHONE_DIGITS[1] and len(set(phone_digits)) > 2
     return fits and not is_no_phone(value)
 
@@ -211,6 +211,8 @@ NAMED = (
     r"tel|tél|telephone|téléphone|telefon|teléfono|phone|mobile|cell|cellphone|fax|whatsapp"
     r"|call|text|dial|ring"
 )
+# In scripts that put no space around a word, or have no capitals: a few signs may stand behind it.
+OTHER_NAMED = "电话|電話|手机|手機|携帯|전화|โทร|هاتف|جوال|फ़ोन|फोन"
 BETWEEN = r"(?:(?:me|us|him|her|them|at|on|is|no|nr|number|now|today)\b[.: ]{0,2}){0,3}"
 FORMS: tuple[PatternDetector, ...] = (
     *(_secret(form) for form in KEY_FORMS),
@@ -283,6 +285,15 @@ FORMS: tuple[PatternDetector, ...] = (
             rf"\b(?:{NAMED})\b[.: ]{{0,3}}{BETWEEN}"
             r"(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\w%]|[.,]\d)",
             regex.I,
+        ),
+        _is_phone,
+    ),
+    PatternDetector(
+        "phone",
+        OTHER_NAMED,
+        regex.compile(
+            rf"(?:{OTHER_NAMED})[^\d\n]{{0,8}}"
+            r"(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\dA-Za-z%-]|[.,]\d)"
         ),
         _is_phone,
     ),

@@ -16,7 +16,7 @@ import phonenumbers
 import regex
 from phonenumbers import Leniency, PhoneMetadata, PhoneNumberMatcher
 
-from curate.clean.heuristics.personal import Kind, Span, digits, is_no_phone
+from curate.clean.heuristics.personal import OTHER_NAMED, Kind, Span, digits, is_no_phone
 
 SHORTEST, SHORTEST_PIECE = 7, 9
 WORDS = (
@@ -24,8 +24,7 @@ WORDS = (
     r"|numbers?|tel|tél|t[ée]l[ée]phone|telefon\w*|tel[ée]fono|handy|rufnummer|m[óo]vil|celular"
     r"|portable|cellulare|тел|телефон\w*"
 )
-OTHER_WORDS = "电话|電話|手机|手機|携帯|전화|โทร|هاتف|جوال|फ़ोन|फोन"
-CUE = regex.compile(rf"(?:\b(?:{WORDS})\b|{OTHER_WORDS})\P{{N}}{{0,30}}\Z", regex.I)
+CUE = regex.compile(rf"(?:\b(?:{WORDS})\b|{OTHER_NAMED})\P{{N}}{{0,30}}\Z", regex.I)
 # Sums and prices; and years from one to another.
 BEFORE = regex.compile(r"(?:[$€£¥₹=<>*÷×%^/_]|\d[.,]?) ?\Z")
 GLUED = regex.compile(r"(?:[A-Za-z_)\]]|\d ?)\Z")
@@ -72,7 +71,7 @@ class RegionalPhone:
             raise KeyError(self.region)
         shortest = min(numbers.possible_length)
         bare, called = (rf"(?:\d{BETWEEN}){{{n - 1}}}\d" for n in (SHORTEST, shortest))
-        called = rf"(?i:{WORDS}|{OTHER_WORDS})\P{{N}}{{0,30}}{called}"
+        called = rf"(?i:{WORDS}|{OTHER_NAMED})\P{{N}}{{0,30}}{called}"
         return bare if shortest >= SHORTEST else f"{bare}|{called}"
 
     def spans(self, text: str) -> Iterator[Span]:
