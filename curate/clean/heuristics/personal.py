@@ -293,7 +293,7 @@ FORMS: tuple[PatternDetector, ...] = (
         OTHER_NAMED,
         regex.compile(
             rf"(?:{OTHER_NAMED})[^\d\n]{{0,8}}"
-            r"(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\dA-Za-z%-]|[.,]\d)"
+            r"(?<![A-Za-z_.-])(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\dA-Za-z%-]|[.,]\d)"
         ),
         _is_phone,
     ),
