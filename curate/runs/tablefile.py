@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from curate.core.errors import UserError
+from curate.core.writable import written_below
 from curate.runs.publish import temporary_name
 
 
@@ -27,11 +28,16 @@ def _is_parquet(path: Path) -> bool:
 
 
 def write_table_file(table: pl.DataFrame, target: Path) -> None:
-    """Write a table as Parquet, whole or not at all."""
+    """Write a table as Parquet, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written there, or the disk is full.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(target)
     try:
-        table.write_parquet(temporary)
-        temporary.replace(target)
+        with written_below(target.parent, "give another --out"):
+            table.write_parquet(temporary)
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
