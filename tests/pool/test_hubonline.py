@@ -12,8 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from huggingface_hub import snapshot_download
 
+from tests.commandline import curate
 from tests.datahub import DataHub, serve_datahub
+from tests.hubclient import hub_client
 
 pytestmark = pytest.mark.system
 
@@ -44,12 +47,23 @@ def hub(tmp_path: Path) -> Iterator[DataHub]:
         yield hub
 
 
-def curate(hub: DataHub, folder: Path, entry: str, *, offline: bool = False) -> tuple[int, str]:
-    """Check a recipe with this entry as its pool; return exit code and what was said."""
+def write_recipe(folder: Path, entry: str) -> None:
     recipe = f"name: r\npool: {entry}\nselect: random\nbudget: 1\nstore: store\n"
     (folder / "recipe.yaml").write_text(recipe)
+
+
+def check(hub: DataHub, folder: Path, entry: str, *, offline: bool = False) -> tuple[int, str]:
+    """Check a recipe with this entry as its pool; return exit code and what was said."""
+    write_recipe(folder, entry)
+    with hub_client(hub.url, folder / "home", offline=offline):
+        done = curate("check", "recipe.yaml", folder=folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+def check_elsewhere(hub: DataHub, folder: Path, entry: str) -> tuple[int, str]:
+    """Do it in a process of its own, by the variables that users set."""
+    write_recipe(folder, entry)
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": ""}
-    env |= {"HF_HUB_OFFLINE": "1"} if offline else {}
     env["PYTHONPATH"] = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-m", "curate", "check", "recipe.yaml"],
@@ -59,15 +73,15 @@ def curate(hub: DataHub, folder: Path, entry: str, *, offline: bool = False) -> 
 
 
 def test_a_split_is_streamed_at_the_commit_of_its_branch(hub: DataHub, tmp_path: Path) -> None:
-    code, said = curate(hub, tmp_path, f"{{path: {REPO}, split: train}}")
+    code, said = check_elsewhere(hub, tmp_path, f"{{path: {REPO}, split: train}}")
     assert code == 0, said
     assert "pool chats/train/data/train.jsonl: JSON Lines; 4 records" in said
     assert f"of owner/chats, commit {NEW}, config default, split train" in said
     assert "Say two 0" in said
     assert said.endswith("nothing was run\n"), "libraries say nothing of their own"
-    code, said = curate(hub, tmp_path, f"{{path: {REPO}, split: train, revision: v1}}")
+    code, said = check(hub, tmp_path, f"{{path: {REPO}, split: train, revision: v1}}")
     assert f"commit {OLD}" in said and "3 records" in said and "Say one 0" in said, said
-    code, said = curate(hub, tmp_path, f"hf://datasets/{REPO}@{OLD}/data/t*.jsonl")
+    code, said = check(hub, tmp_path, f"hf://datasets/{REPO}@{OLD}/data/t*.jsonl")
     assert code == 0 and "pool t/test.jsonl: JSON Lines; 1 records" in said, said
     assert not [*(tmp_path / "home").rglob("*.jsonl")], "nothing is downloaded as a whole"
 
@@ -105,21 +119,21 @@ def test_what_the_hub_does_not_have_is_one_sentence(
     hub: DataHub, tmp_path: Path, fault: str
 ) -> None:
     entry, sentence = REFUSED[fault]
-    code, said = curate(hub, tmp_path, entry)
+    code, said = check(hub, tmp_path, entry)
     assert code == 2 and sentence in said, said
     assert "Traceback" not in said
 
 
 def test_a_gated_data_set_names_its_page_and_the_token(hub: DataHub, tmp_path: Path) -> None:
     hub.gated = True
-    code, said = curate(hub, tmp_path, f"{{path: {REPO}, split: train}}")
+    code, said = check(hub, tmp_path, f"{{path: {REPO}, split: train}}")
     assert code == 2
     assert f"accept them on {hub.url}/datasets/{REPO} and set HF_TOKEN" in said
 
 
 def test_a_script_is_refused_with_the_way_out(hub: DataHub, tmp_path: Path) -> None:
     hub.commits = {NEW: {"chats.py": b"import os", "data.zip": b"PK"}}
-    code, said = curate(hub, tmp_path, REPO)
+    code, said = check(hub, tmp_path, REPO)
     assert code == 2 and "a script of its own (chats.py)" in said
     assert "`revision: refs/convert/parquet`" in said
 
@@ -128,14 +142,13 @@ def test_without_a_network_what_was_downloaded_is_read_at_its_commit(
     hub: DataHub, tmp_path: Path
 ) -> None:
     entry = f"{{path: {REPO}, split: train}}"
-    code, said = curate(hub, tmp_path, entry, offline=True)
+    code, said = check(hub, tmp_path, entry, offline=True)
     assert code == 2 and f"(hf download {REPO} --repo-type dataset)" in said
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-    command = [str(Path(sys.executable).parent / "hf"), "download", REPO, "--repo-type", "dataset"]
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=1_800)
+    with hub_client(hub.url, tmp_path / "home"):
+        snapshot_download(REPO, repo_type="dataset")
     hub.branches["main"] = OLD
-    code, said = curate(hub, tmp_path, entry, offline=True)
+    code, said = check(hub, tmp_path, entry, offline=True)
     assert code == 0 and f"commit {NEW}" in said, said
     # With a network again the branch has moved.
-    code, said = curate(hub, tmp_path, entry)
+    code, said = check(hub, tmp_path, entry)
     assert code == 0 and f"commit {OLD}" in said, said

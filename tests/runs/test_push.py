@@ -16,6 +16,8 @@ from curate.config.recipe import Config
 from curate.pipeline.curation import run_curation
 from curate.runs.folder import open_run
 from curate.runs.training_files import export_run
+from tests.commandline import curate
+from tests.hubclient import hub_client
 from tests.runs.hub_server import HubServer, serve_repos
 
 pytestmark = pytest.mark.system
@@ -48,7 +50,15 @@ def hub() -> Iterator[HubServer]:
 
 
 def push(hub: HubServer, home: Path, *arguments: object, **env: str) -> tuple[int, str]:
-    """Return exit status and output of the command."""
+    """Return exit status and output of the command, with a token that may write."""
+    url, token = env.get("HF_ENDPOINT", hub.url), env.get("HF_TOKEN", "writer")
+    with hub_client(url, home / "hf", token=token, offline="HF_HUB_OFFLINE" in env):
+        done = curate("push", *map(str, arguments))
+    return done.returncode, done.stdout + done.stderr
+
+
+def push_elsewhere(hub: HubServer, home: Path, *arguments: object) -> tuple[int, str]:
+    """Do it in a process of its own, by the variables that users set."""
     settings = {
         **os.environ,
         "HF_ENDPOINT": hub.url,
@@ -56,7 +66,6 @@ def push(hub: HubServer, home: Path, *arguments: object, **env: str) -> tuple[in
         "HF_TOKEN": "writer",
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
-        **env,
     }
     command = [sys.executable, "-m", "curate", "push", *map(str, arguments)]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
@@ -77,7 +86,7 @@ def test_the_hub_holds_the_export_and_nothing_else(
     shutil.copytree(run, tmp_path / "run")
     expected = files_below(run / "export")
     (tmp_path / "run" / "export" / "secret.env").write_text("KEY=1")
-    status, output = push(hub, tmp_path, tmp_path / "run", "me/demo")
+    status, output = push_elsewhere(hub, tmp_path, tmp_path / "run", "me/demo")
     assert status == 0, output
     assert hub.repos["me/demo"].branches["main"] == expected
     assert hub.commits == 1 and not hub.repos["me/demo"].private
