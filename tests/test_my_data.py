@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 
 from curate.config.recipe import Config
 from curate.core.yamltext import load_yaml
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
 from tests.datahub import DataHub, serve_datahub
+from tests.hubclient import hub_client
 from tests.llm.engines.fakeserver import Act, FakeServer, reply
 
 pytestmark = pytest.mark.system
@@ -160,18 +157,11 @@ def test_the_recipe_runs(name: str, folder: Path, tiny: Path) -> None:
 
 
 def test_the_recipe_for_the_hub_runs(folder: Path, tiny: Path) -> None:
-    """It has a process of its own: the hub's client reads its address at its import."""
     rows = "\n".join(json.dumps({"prompt": q, "response": a}) for q, a in PAIRS)
     files = {"data/train.jsonl": rows.encode()}
-    recipe = {**RECIPES["hub"], "models": {"base": str(tiny)}}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    with serve_datahub(DataHub("owner/name", {"c" * 40: files}, {"main": "c" * 40})) as hub:
-        env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home")}
-        command = [sys.executable, "-m", "curate", "run", "recipe.yaml"]
-        env |= {"HF_TOKEN": "", "PYTHONPATH": str(Path(__file__).parents[1])}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert pl.read_parquet(folder / "runs" / "hub" / "selected.parquet").height > 20
+    data = DataHub("owner/name", {"c" * 40: files}, {"main": "c" * 40})
+    with serve_datahub(data) as hub, hub_client(hub.url, folder / "home"):
+        assert run(folder, "hub", tiny).selected.height > 20
 
 
 def test_the_recipe_for_documents_asks_for_each_passage(folder: Path, tiny: Path) -> None:

@@ -99,13 +99,13 @@ def short_tasks() -> list[SeedExample]:
     return [example(f"target/{i}", *two, system) for i, two in enumerate(pairs, start=1)]
 
 
-def real_engine(folder: Path) -> Any:
+def real_engine(folder: Path, dtype: str = "auto") -> Any:
+    """Return the engine of the real model, in the dtype that this processor is fastest in."""
     from curate.llm.engines.transformers import TransformersEngine
-    from curate.models.load import find_model, identify
+    from curate.models.load import choose_dtype, find_model, identify
 
-    return TransformersEngine(
-        folder, identify(find_model("smollm2-135m"), "float32"), dtype="float32"
-    )
+    dtype = choose_dtype(dtype)
+    return TransformersEngine(folder, identify(find_model("smollm2-135m"), dtype), dtype=dtype)
 
 
 def static(texts: Sequence[str]) -> Any:
@@ -115,9 +115,9 @@ def static(texts: Sequence[str]) -> Any:
     return embed_texts(texts, "static")
 
 
-def keeps_some(method: str, folder: Path, **settings: Any) -> Generation:
+def keeps_some(method: str, folder: Path, dtype: str = "auto", **settings: Any) -> Generation:
     """Check that the real model yields at least one kept row; show what went where it does not."""
-    run = generate(method, real_engine(folder), embed=static, **settings)
+    run = generate(method, real_engine(folder, dtype), embed=static, **settings)
     for candidate in run.candidates:
         print(candidate.reject_reason, candidate.detail, candidate.messages, candidate.notes)
     if not run.kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from tests.generate.scripted import (
     text_of,
     texts_of,
 )
+from tests.generate.stages import real_engine, static
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklm" for b in "aeiou" for c in ("nt", "rk", "st", "ld", "mp")]
 
@@ -608,28 +609,17 @@ def test_hostile_texts_stay_data() -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
-    from curate.llm.engines.transformers import TransformersEngine
-    from curate.models.embed import embed_texts
-    from curate.models.load import find_model, identify
-
-    engine = TransformersEngine(
-        smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"
-    )
-
-    def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, "static")
-
     run = aide(
-        engine,
+        real_engine(smollm),
         count=1,
-        embed=embed,
-        attributes=2,
+        embed=static,
+        attributes=1,
         personas=1,
         hops=2,
-        children=2,
+        children=1,
         max_rewrites=0,
         min_grade=3,
-        most=4,
+        most=2,
         max_tokens=96,
     )
     assert run.kept

@@ -29,6 +29,7 @@ from tests.generate.generations import (
     reject_reasons,
 )
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
+from tests.generate.stages import real_engine, static
 
 DOCUMENTS = [
     "The Rhine flows through Cologne and Bonn to the sea.",
@@ -287,16 +288,7 @@ def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(corpus: str, smollm: Path) -> None:
-    from curate.llm.engines.transformers import TransformersEngine
-    from curate.models.embed import embed_texts
-    from curate.models.load import find_model, identify
-
-    engine = TransformersEngine(
-        smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"
+    run = craft(
+        real_engine(smollm), corpus, documents=3, shots=2, embed=static, max_tokens=128, alike=100
     )
-
-    def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, "static")
-
-    run = craft(engine, corpus, documents=3, shots=2, embed=embed, max_tokens=128, alike=100)
     assert run.kept

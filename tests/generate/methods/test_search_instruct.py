@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from tests.generate.scripted import (
     text_of,
     texts_of,
 )
+from tests.generate.stages import real_engine, static
 
 DOCUMENTS = {
     "harbour": "The harbour of Hamburg handles 120 million tonnes of freight a year.",
@@ -276,17 +276,6 @@ def test_batches_replay_and_limits(corpus: str, tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(corpus: str, smollm: Path) -> None:
-    from curate.llm.engines.transformers import TransformersEngine
-    from curate.models.embed import embed_texts
-    from curate.models.load import find_model, identify
-
-    engine = TransformersEngine(
-        smollm, identify(find_model("smollm2-135m"), "float32"), dtype="float32"
-    )
-
-    def embed(texts: Sequence[str]) -> Any:
-        return embed_texts(texts, "static")
-
     # Facts that are near the target's questions, one passage an answer.
     facts = [
         "The Rhine flows through Cologne and Bonn to the sea. It is the longest river in Germany.",
@@ -296,7 +285,7 @@ def test_with_the_real_model(corpus: str, smollm: Path) -> None:
     path = Path(corpus).parent / "facts.jsonl"
     path.write_text("\n".join(json.dumps({"text": fact}) for fact in facts))
     run = search(
-        engine, str(path), embed=embed, rounds=3, questions=3, passages=1, seeds=3,
+        real_engine(smollm), str(path), embed=static, rounds=3, questions=3, passages=1, seeds=3,
         max_tokens=96, least=-1, support=0,
     )  # fmt: skip
     assert run.kept

@@ -344,4 +344,4 @@ def test_parameters() -> None:
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
     small = {"rounds": 2, "batch": 2, "demos": 2, "machine_demos": 1, "tasks": 3}
-    keeps_some("self_instruct", smollm, params=small | {"max_tokens": 80})
+    keeps_some("self_instruct", smollm, "float32", params=small | {"max_tokens": 80})
