@@ -26,8 +26,13 @@ def make_folder(folder: Path, setting: str) -> Path:
 
 
 @contextmanager
-def written_below(folder: Path, setting: str) -> Iterator[None]:
+def written_below(folder: Path, setting: str, name: Path | None = None) -> Iterator[None]:
     """Write below a folder.
+
+    Args:
+        folder: what is written to.
+        setting: what names another one, as a clause.
+        name: what a user calls the folder, where it is one that only stands in for it.
 
     Raises:
         UserError: it is read-only, another user's, or its disk is full.
@@ -38,4 +43,5 @@ def written_below(folder: Path, setting: str) -> Iterator[None]:
         sentence = explain_disk(error, folder)
         if sentence is None:
             raise
+        sentence = sentence.replace(str(folder), str(name or folder))
         raise UserError(f"{sentence}; {setting}") from error

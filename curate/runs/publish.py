@@ -52,7 +52,7 @@ def publish(folder: Path, lock: FolderLock, build: Callable[[Path], None]) -> No
     beside = _can_stand_beside(folder)
     new = temporary_name(folder) if beside else folder / temporary_name(folder).name
     staging = new.with_name(new.name + UNFINISHED)
-    with scratch_folder(staging), written_below(staging, "give another --out"):
+    with scratch_folder(staging), written_below(staging, "give another --out", folder):
         staging.mkdir()
         shutil.copymode(folder, staging)
         build(staging)

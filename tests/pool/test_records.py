@@ -84,7 +84,7 @@ def test_every_usual_key_of_a_list_of_rows_is_known(file: Path, key: str) -> Non
 
 @pytest.mark.parametrize(
     "document",
-    [{"instruction": "a", "output": "b"}, {"data": {"a": 1}}],
+    [{"version": 1, "count": 2}, {"data": {"a": 1}}],
 )
 def test_an_object_without_one_list_of_rows_names_its_keys(
     file: Path, document: dict[str, Any]
