@@ -102,7 +102,7 @@ def test_the_steps_comment_and_fail_for_leaks_alone(checkout: Path) -> None:
         "token: pr comment 7 --body-file comment.md",
     ]
     write(checkout / "data/train/new.jsonl", ["Who is there?", PROMPT.format("red")])
-    for name in before:
+    for name in before[1:]:
         assert take(name, checkout).returncode == 0
     failed = take(gate, checkout)
     assert failed.returncode == 1

@@ -12,7 +12,9 @@ from curate.core.keyed import EngineSource, ModelSource
 from curate.core.ledger import judge_rows
 from curate.core.methods import find_method
 from curate.core.stage import Stage
+from curate.core.store import Store
 from curate.llm.engines import identify_engine
+from curate.models.load import choose_dtype
 from curate.models.settings import ModelNames
 from tests.conftest import StoreRun, row, stored_rows, turns
 from tests.generate.scripted import ScriptedEngine
@@ -22,17 +24,18 @@ REFLECTIONS = ("The proposed answer is:", "Go through it once more")
 
 @dataclass
 class EngineRun(StoreRun):
-    """A run whose engine is scripted, or real where `folder` names a model."""
+    """A run whose engine is scripted, or real where `folder` names a model: in a dtype of its own."""
 
     folder: Path | None = None
+    dtype: str = "float32"
     engines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def base(self) -> ModelSource:
-        return ModelSource({"model": str(self.folder), "dtype": "float32"}, Path(str(self.folder)))
+        return ModelSource({"model": str(self.folder), "dtype": self.dtype}, Path(str(self.folder)))
 
     def engine(self, params: Any) -> EngineSource:
-        models = ModelNames(base=str(self.folder) if self.folder else "x", dtype="float32")
+        models = ModelNames(base=str(self.folder) if self.folder else "x", dtype=self.dtype)
         identity = identify_engine(params, models) if self.folder else {"engine": "scripted"}
         self.engines.append(identity)
         return EngineSource(
@@ -41,6 +44,11 @@ class EngineRun(StoreRun):
             models.model_dump(mode="json"),
             self.store.root / "completions.sqlite",
         )
+
+
+def real_run(store: Store, smollm: Path) -> EngineRun:
+    """Return a run of the real model, in the dtype that this processor is fastest in."""
+    return EngineRun(store, folder=smollm, dtype=choose_dtype("auto"))
 
 
 def pool(run: StoreRun, pairs: Sequence[tuple[str, str]]) -> Table:

@@ -20,7 +20,7 @@ from curate.judge.valuecomparison import ALPHA, compare_values
 from curate.llm.reflections import BETA
 from tests.conftest import mean, row, stored_rows, stored_table, turns
 from tests.generate.scripted import Reply, text_of, texts_of
-from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, use
+from tests.judge.clearruns import EngineRun, answers, judge_stage, pool, real_run, use
 
 QUESTION = "How many legs have two dogs and a bird?"
 
@@ -296,6 +296,6 @@ def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm:
     pairs = list(zip(questions, responses, strict=True)) + list(
         zip(questions, responses[1:] + responses[:1], strict=True)
     )
-    scores = confidence(EngineRun(store, folder=smollm), pairs, samples=3, max_tokens=48)["c"]
+    scores = confidence(real_run(store, smollm), pairs, samples=3, max_tokens=48)["c"]
     assert scores.null_count() < len(pairs) / 4
     assert mean(scores[:8]) > mean(scores[8:])

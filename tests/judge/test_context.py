@@ -16,7 +16,7 @@ from curate.judge.context import ContextStage
 from curate.models.contextmass import attended_row, attention_mass
 from curate.models.load import load_causal, load_tokenizer
 from tests.conftest import row, stored_rows, turns
-from tests.judge.clearruns import EngineRun, judge_stage, pool
+from tests.judge.clearruns import EngineRun, judge_stage, pool, real_run
 
 TEXTS: list[Any] = [
     turns("Name a river in Africa,\nplease.", "The Nile."),
@@ -102,7 +102,7 @@ def test_a_check_looks_for_responses_behind_the_cut() -> None:
 
 @pytest.mark.model
 def test_the_real_model_looks_at_a_text_that_it_is_to_read(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     passage = "Marie Curie was born in Warsaw. She won two Nobel Prizes, in physics and chemistry."
     rows = pool(
         run,

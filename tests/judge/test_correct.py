@@ -26,7 +26,7 @@ from curate.llm.engines.parameters import TransformersParams
 from curate.models.finetune import ADAPTER
 from tests.conftest import frame, row, stored, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, real_run, use
 
 PAIRS = [
     ("1?", "one"), ("2?", "wrong two"), ("3?", "three"), ("4?", "wrong four"), ("5?", "wrong five"),
@@ -285,7 +285,7 @@ def test_defaults_are_those_published() -> None:
 
 @pytest.mark.model
 def test_a_tuned_model_answers_and_a_real_judge_decides(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     sums = [(f"What is {i} plus {i}?", f"The sum is {2 * i}.") for i in range(2, 8)]
     scores = scored(store, scores=[0.9, 0.9, 0.9, 0.9, 0.1, 0.1])
     stage = {"kind": "correct", "samples": 1, "max_tokens": 24, "tune": {"epochs": 6}}

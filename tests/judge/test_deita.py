@@ -25,7 +25,7 @@ from curate.judge.turngrades import exchanges_of, expected_grade, roots_of
 from curate.pipeline.curation import run_curation
 from tests.conftest import frame, row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, real_run, use
 from tests.report.sections import blocks_of, section_of
 
 ROWS = [(f"Task {k}", f"Answer {k}") for k in range(8)]
@@ -235,7 +235,7 @@ def test_a_recipe_selects_by_the_scores(
 
 @pytest.mark.model
 def test_the_real_model_gives_expected_grades(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     stage = {"kind": "deita", "expected": True, "together": 1, "engine": {"kind": "transformers"}}
     verdicts, _ = judge_stage(run, pool(run, ROWS[:2]), stage)
     evidence = verdicts.read()

@@ -29,7 +29,7 @@ from curate.judge.probes import Exemplars, Probe, probe_of
 from curate.llm.prompts import MethodPrompts
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of, texts_of
-from tests.judge.clearruns import EngineRun, judge_stage, use
+from tests.judge.clearruns import EngineRun, judge_stage, real_run, use
 
 # Sums: what the model knows of them is by their first number.
 SUMS = [(f"{a} + {b}?", str(a + b)) for a in (1, 2, 3, 4) for b in (10, 20, 30)]
@@ -511,7 +511,7 @@ FACTS = [
 
 @pytest.mark.model
 def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2}
     _, prepared = judge_stage(run, pool_of(run, FACTS), stage)
     categories = prepared["known"].read()["category"].to_list()
@@ -526,7 +526,7 @@ def test_the_models_own_words_are_likelier_to_it_than_gold_ones(store: Store, sm
     from curate.models.forward import forward
     from curate.models.load import load_causal, load_tokenizer
 
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     pairs = [(q, f"The answer is: {i + 3}") for i, q in enumerate(
         ["What is 1 + 2?", "What is 2 + 2?", "What is 3 + 2?", "What is 3 + 3?", "What is 5 + 2?"]
     )]  # fmt: skip

@@ -20,7 +20,7 @@ from curate.llm.ask import EngineClient
 from curate.llm.compare import AnswerPair
 from tests.conftest import row, stored_rows, turns
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
-from tests.judge.clearruns import EngineRun, judge_stage, use
+from tests.judge.clearruns import EngineRun, judge_stage, real_run, use
 
 OWN = "In my own words the {} is a long tale of many turns."
 REPHRASED = "Put otherwise, the {} is something that goes on and on."
@@ -187,7 +187,7 @@ def test_a_judge_without_rehearsal_is_refused() -> None:
 
 @pytest.mark.model
 def test_the_real_model_answers_and_judges_open_rows(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     rows = stored_rows(store, "pool", [row("r0", turns(
         "Say in one sentence what bees do.", "Bees fly from flower to flower and carry pollen with them."
     ))])  # fmt: skip

@@ -20,7 +20,7 @@ from curate.core.store import Store
 from curate.judge.rubric import RubricStage
 from curate.llm.grading import RUBRICS, Rubric, read_rubric, schema_of
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of, texts_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, real_run, use
 
 ROWS = [("What is 2 + 2?", "4"), ("And 3 + 3?", "7"), ("Name a river.", "Potato.")]
 # Of correct (weight 3), complete and clear (1 each).
@@ -199,7 +199,7 @@ def test_the_real_model_fills_a_rubric(store: Store, smollm: Path, tmp_path: Pat
     names = {"correct": "The response is true.", "polite": "The response is polite."}
     criteria = ", ".join(f"{{name: {n}, description: {d}}}" for n, d in names.items())
     path.write_text(f"criteria: [{criteria}]\nhigh: 3\n", "utf-8")
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     stage = {"kind": "rubric", "rubric": str(path), "votes": 1, "engine": {"kind": "transformers"}}
     verdicts, prepared = judge_stage(run, pool(run, ROWS[:2]), stage)
     grades = prepared["grades"].read().drop_nulls("grade")

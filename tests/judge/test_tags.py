@@ -20,7 +20,7 @@ from curate.judge.tags import frequent_tags
 from curate.pipeline.curation import run_curation
 from tests.conftest import stored_table
 from tests.generate.scripted import Reply, ScriptedEngine, answer_schema, text_of
-from tests.judge.clearruns import EngineRun, judge_stage, pool, use
+from tests.judge.clearruns import EngineRun, judge_stage, pool, real_run, use
 from tests.report.sections import blocks_of, section_of, words_of_block
 
 ROWS = [("Add 2 and 3.", "5"), ("How many apples?", "4"), ("Write a poem.", "..."), ("Hi", "Hello")]
@@ -163,7 +163,7 @@ def test_a_recipe_selects_by_tags(
 
 @pytest.mark.model
 def test_the_real_model_tags(store: Store, smollm: Path) -> None:
-    run = EngineRun(store, folder=smollm)
+    run = real_run(store, smollm)
     stage = {"kind": "tags", "least": 1, "engine": {"kind": "transformers"}}
     verdicts, prepared = judge_stage(run, pool(run, ROWS[:2]), stage)
     assert prepared["answers"].read()["tags"].null_count() < 2
