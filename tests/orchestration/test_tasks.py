@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -16,9 +17,8 @@ from tests.orchestration.workplace import REPO, environment
 pytestmark = pytest.mark.system
 # One list of a flow on each engine; printed are the flow's tasks, and what came of them in their order.
 FLOW = """
-import json, os, sys
+import json, sys
 from pathlib import Path
-from curate.orchestration.local import local_server
 
 def main(on, folder, many):
     from prefect import flow
@@ -44,19 +44,17 @@ def main(on, folder, many):
     print("RESULT", json.dumps({"on": on, "keys": keys, "tasks": states}))
 
 if __name__ == "__main__":
-    with local_server() as variables:
-        os.environ.update(variables)
-        for on in sys.argv[3:]:
-            main(on, f"{sys.argv[1]}-{on}", int(sys.argv[2]))
+    for on in sys.argv[3:]:
+        main(on, f"{sys.argv[1]}-{on}", int(sys.argv[2]))
 """
 
 
-def test_a_list_of_more_than_200_steps_is_one_task(tmp_path: Path) -> None:
+def test_a_list_of_more_than_200_steps_is_one_task(api: Mapping[str, str], tmp_path: Path) -> None:
     many, script, engines = MOST_TASKS + 50, tmp_path / "flow.py", ["threads", "ray", "dask"]
     script.write_text(FLOW)
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "store"), str(many), *engines],
-        cwd=REPO, env=environment(), capture_output=True, text=True, timeout=1_800,
+        cwd=REPO, env={**environment(), **api}, capture_output=True, text=True, timeout=1_800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.core.store import Store
+from curate.core.store import Computation, Store
 from curate.orchestration.jobs import Job
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
@@ -38,8 +38,9 @@ import pickle, sys
 from pathlib import Path
 from curate.orchestration.jobs import run_jobs
 
-outcome, = run_jobs([pickle.loads(Path(sys.argv[1]).read_bytes())])
-print(outcome.error or outcome.artifact.counts["folder"])
+for path in sys.argv[1:]:
+    outcome, = run_jobs([pickle.loads(Path(path).read_bytes())])
+    print(outcome.error or outcome.artifact.counts["folder"])
 """
 
 
@@ -63,14 +64,21 @@ def python(code: str, *arguments: object, hub: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def job(tiny: Path, tmp_path: Path) -> Path:
-    """Return the file of a step whose process has the model in its own cache."""
-    path = tmp_path / "job"
-    hub = hub_cache(tmp_path / "first", tiny)
-    python(DRIVER, NAME, tmp_path / "store", path, hub=hub)
+@pytest.fixture(scope="module")
+def made_job(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a step whose process had the model in its own cache, and that of its store."""
+    folder = tmp_path_factory.mktemp("driver")
+    hub = hub_cache(folder / "first", tiny)
+    python(DRIVER, NAME, folder / "store", folder / "job", hub=hub)
     shutil.rmtree(hub)
-    return path
+    return folder / "job"
+
+
+@pytest.fixture
+def job(made_job: Path) -> Path:
+    """Return the file of a step, of whose store nothing has been computed."""
+    shutil.rmtree(made_job.parent / "store", ignore_errors=True)
+    return made_job
 
 
 def test_a_worker_finds_the_model_in_its_own_cache(job: Path, tiny: Path, tmp_path: Path) -> None:
@@ -96,23 +104,17 @@ def test_a_worker_that_does_not_have_the_model_says_so(job: Path, tmp_path: Path
 
 
 def test_a_worker_that_does_not_have_a_file_says_which(tmp_path: Path) -> None:
-    missing = tmp_path / "pool.jsonl"
-    job = tmp_path / "job"
-    job.write_bytes(
-        pickle.dumps(Job(Store(tmp_path / "store"), hazards.content.call(str(missing))))
-    )
-    said = python(WORKER, job, hub=tmp_path)
-    assert (
-        f"test-file, on the worker {socket.gethostname()}: there is no {missing}; workers" in said
-    )
-
-
-def test_a_worker_that_does_not_have_a_file_of_the_pool_says_which(tmp_path: Path) -> None:
-    pool, job = tmp_path / "pool.jsonl", tmp_path / "job"
-    pool.write_text('{"prompt": "q", "completion": "a"}\n')
-    [read] = row_set("pool", [RowFile(path=str(pool))], seed=0, max_rejected=0.0).calls
-    job.write_bytes(pickle.dumps(Job(Store(tmp_path / "store"), read)))
-    pool.unlink()
-    said = python(WORKER, job, hub=tmp_path)
-    assert said.startswith(f"ingest, on the worker {socket.gethostname()}: {pool}: cannot be read")
-    assert "workers read input files" in said
+    """Be it a step's own, or one of the pool, which ingest reads."""
+    missing, store = tmp_path / "pool.jsonl", Store(tmp_path / "store")
+    missing.write_text('{"prompt": "q", "completion": "a"}\n')
+    [read] = row_set("pool", [RowFile(path=str(missing))], seed=0, max_rejected=0.0).calls
+    missing.unlink()
+    jobs = [tmp_path / "content", tmp_path / "read"]
+    steps: list[Computation] = [hazards.content.call(str(missing)), read]
+    for path, step in zip(jobs, steps, strict=True):
+        path.write_bytes(pickle.dumps(Job(store, step)))
+    of_step, of_pool = python(WORKER, *jobs, hub=tmp_path).splitlines()
+    here = f"on the worker {socket.gethostname()}:"
+    assert of_step.startswith(f"test-file, {here} there is no {missing}; workers")
+    assert of_pool.startswith(f"ingest, {here} {missing}: cannot be read")
+    assert "workers read input files" in of_pool

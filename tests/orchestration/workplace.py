@@ -1,6 +1,7 @@
 """A small recipe on the bundled pool, run by the real command line; with --prefect, as a flow."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,10 +31,11 @@ LIGHT = RECIPE.replace("name: small", "name: light\nmodels: {{base: {base}}}")
 
 @dataclass(frozen=True)
 class Workplace:
-    """A folder with its own pool file, recipe, store and run folder."""
+    """A folder with its own pool file, recipe, store and run folder, if it is no other."""
 
     root: Path
     base: Path | None = None
+    run_folder: Path | None = None
 
     @property
     def pool(self) -> Path:
@@ -49,7 +51,7 @@ class Workplace:
 
     @property
     def out(self) -> Path:
-        return self.root / "run"
+        return self.run_folder or self.root / "run"
 
     def write(self, lines: list[bytes]) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -87,6 +89,14 @@ def environment() -> dict[str, str]:
     """Return the environment of a new user, but for the folder in which models are converted."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return {**kept, "PYTHONPATH": str(REPO)}
+
+
+def copy_of(workplace: Workplace, folder: Path) -> Workplace:
+    """Return another workplace, with the store of a run that has ended."""
+    copy = Workplace(folder / "place", workplace.base)
+    copy.write(pool_lines())
+    shutil.copytree(workplace.store, copy.store)
+    return copy
 
 
 def pool_lines() -> list[bytes]:
