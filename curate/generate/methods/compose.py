@@ -54,7 +54,7 @@ from curate.llm.requests import Request
 from curate.llm.schemas import characters_for, greedy, record, text, tidy, tokens_for
 from curate.llm.structured import Answer
 
-VERSION = 1
+VERSION = 2
 KINDS = ("text", "phrase", "number", "list", "code", "label")
 NOTHING = "nothing"
 # What else than its own kind a task takes; nothing takes a label, so a task that gives one comes last.
@@ -364,8 +364,8 @@ class Sequences:
 
     def __init__(self, run: Generation, params: ComposeGenerator) -> None:
         self.run, self.params = run, params
-        letters = characters_for(params.max_tokens)
-        self.schema = record(added=text(TASK_LETTERS), prompt=text(letters - TASK_LETTERS))
+        room = characters_for(params.max_tokens) - TASK_LETTERS
+        self.schema = record(added=text(TASK_LETTERS), prompt=text(max(room, TASK_LETTERS)))
 
     def make(self, starts: Sequence[SeedExample]) -> None:
         """Add steps round by round; only what got one goes on."""

@@ -240,6 +240,12 @@ def test_sequential_rounds() -> None:
     assert generator.cost(3, 0).calls == 24
 
 
+@pytest.mark.parametrize("max_tokens", [64, 72, 80])
+def test_the_fewest_tokens_leave_room_for_a_prompt_behind_its_step(max_tokens: int) -> None:
+    run = sequential(script(), rounds=1, max_tokens=max_tokens)
+    assert reject_reasons(run.candidates) == [None] * 3
+
+
 def test_what_is_kept_as_it_is_costs_no_further_call() -> None:
     def some(call: Call) -> Any:
         if RIVER in text_of(call):
