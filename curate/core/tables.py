@@ -115,15 +115,18 @@ def grouped_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table
     They are put together to row groups of GROUP_BYTES or more, whatever their own sizes.
     """
     tables: list[pa.Table] = []
+    sizes: list[int] = []
 
     def write() -> None:
         if any(table.num_rows for table in tables):
             writer.write_table(pa.concat_tables(tables))
         tables.clear()
+        sizes.clear()
 
     def add(table: pa.Table) -> None:
         tables.append(table)
-        if sum(each.nbytes for each in tables) >= GROUP_BYTES:
+        sizes.append(table.nbytes)
+        if sum(sizes) >= GROUP_BYTES:
             write()
 
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:

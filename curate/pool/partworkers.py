@@ -1,22 +1,19 @@
 """Processes that read parts of files, as many as there are cores; their results come in order.
 
-They are started when there is more to read than a few parts. Each is a Python of its own that gets
-parts and gives back rows through pipes: it needs nothing of the program that it works for, and ends
-with it.
+They are started when there is more to read than a few parts. Each gets parts and gives back rows through
+pipes: it needs nothing of the program that it works for, and ends with it.
 """
 
 import gc
 import os
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from curate.core.errors import UserError
 from curate.core.threads import usable_cores
@@ -30,21 +27,12 @@ from curate.pool.partframes import (
     source_of,
     write_frame,
 )
+from curate.pool.partprocesses import PartProcess, end_process, leave_process, pipe, take_process
 from curate.pool.parts import FilePart, ReaderSource
 from curate.pool.recordrows import RecordBatch
 
 # Parts that are read here before processes are started, which takes as long as to read them.
 FEW_PARTS = 8
-# One thread a process. What Arrow frees goes to the C library, which keeps the memory of one part's
-# arrays for those of the next: to get it from the system anew takes a fifth of the time.
-KEPT = str(64 * 2**20)
-LEAN = {
-    "POLARS_MAX_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_TRIM_THRESHOLD_": KEPT,
-    "MALLOC_MMAP_THRESHOLD_": KEPT,
-}
 # Each takes some 100 MB.
 MOST_WORKERS = 4
 
@@ -64,8 +52,8 @@ class PartWorkers:
     def __init__(self, count: int) -> None:
         self._count = count if count > 1 else 0
         self._read_here = 0
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        self._processes: list[PartProcess] = []
+        self._idle: SimpleQueue[PartProcess] = SimpleQueue()
         # By process, what its reader follows from.
         self._sources: dict[int, ReaderSource] = {}
         self._threads = ThreadPoolExecutor(max(self._count, 1))
@@ -79,15 +67,12 @@ class PartWorkers:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        for process in self._processes:
-            if error is not None:
+        if error is not None:
+            for process in self._processes:
                 process.kill()
-            with suppress(BrokenPipeError):
-                _pipe(process.stdin).close()
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
-            process.wait()
-            _pipe(process.stdout).close()
+            (end_process if error is not None else leave_process)(process)
 
     def read(self, parts: Iterable[FilePart]) -> Iterator[RecordBatch]:
         """Yield what each part becomes, in their order; some are read ahead.
@@ -110,15 +95,7 @@ class PartWorkers:
 
     def _start(self) -> None:
         while len(self._processes) < self._count:
-            environment = {
-                **os.environ,
-                **LEAN,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            }
-            process = subprocess.Popen(
-                [sys.executable, "-m", "curate.pool.partworkers"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-            )  # fmt: skip
+            process = take_process()
             self._processes.append(process)
             self._idle.put(process)
 
@@ -132,10 +109,10 @@ class PartWorkers:
                 source = source_frame(part.source)
                 if source is None:
                     return part.read()
-                write_frame(_pipe(process.stdin), source)
+                write_frame(pipe(process.stdin), source)
                 self._sources[process.pid] = part.source
-            write_frame(_pipe(process.stdin), frame)
-            answer = read_frame(_pipe(process.stdout))
+            write_frame(pipe(process.stdin), frame)
+            answer = read_frame(pipe(process.stdout))
             if answer is None:
                 raise EOFError
             return batch_of(answer)
@@ -147,11 +124,6 @@ class PartWorkers:
         finally:
             # Also one that has ended, so that what waits for it fails as well.
             self._idle.put(process)
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None, "both are piped"
-    return pipe
 
 
 def main() -> None:

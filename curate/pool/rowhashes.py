@@ -156,7 +156,9 @@ def _unusual(texts: pa.StringArray) -> Numbers:
 
 def _texts_at(places: Numbers, offsets: Numbers) -> Numbers:
     """Return the numbers of the texts that have one of these bytes."""
-    return np.unique(np.searchsorted(offsets, places, side="right") - 1)
+    has = np.zeros(len(offsets) - 1, bool)
+    has[np.searchsorted(offsets, places, side="right") - 1] = True
+    return np.flatnonzero(has)
 
 
 def _codes(texts: pa.StringArray) -> tuple[Numbers, Numbers]:

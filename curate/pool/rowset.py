@@ -22,6 +22,7 @@ from curate.pool.entries import FilesOfEntry, Leaves, PoolEntries, entry_files, 
 from curate.pool.ingest import ingest
 from curate.pool.join import write_tables
 from curate.pool.layouts import own_layouts
+from curate.pool.partprocesses import processes_kept
 from curate.pool.ranges import entry_steps
 from curate.pool.records import LONGEST
 from curate.pool.settings import RowFile
@@ -157,7 +158,8 @@ def read_sets(run: CallRunner | StepRun, sets: Sequence[RowSet]) -> list[Table]:
         UserError: a file's format is unknown, it is not the one that its key speaks of, there is no
             record at all, or too many of them are bad.
     """
-    parts = iter(run.results([call for one in sets for call in one.calls]))
+    with processes_kept():
+        parts = iter(run.results([call for one in sets for call in one.calls]))
     joined = [one.joined([next(parts) for _ in one.calls]) for one in sets]
     return [Table(artifact, "rows") for artifact in run.results(joined)]
 

@@ -37,13 +37,15 @@ polars.scan_ndjson(sys.argv[1]).sink_parquet(sys.argv[2] + "/polars.parquet")
 INGEST = """
 import sys
 from pathlib import Path
+from curate.pool.partprocesses import processes_kept
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 calls = row_set("pool", [RowFile(path=sys.argv[1])], seed=0, max_rejected=0.0).calls
-for number, call in enumerate(calls):
-    out = Path(sys.argv[2], f"{number}")
-    out.mkdir()
-    print(call.write(out))
+with processes_kept():
+    for number, call in enumerate(calls):
+        out = Path(sys.argv[2], f"{number}")
+        out.mkdir()
+        print(call.write(out))
 """
 TEXT = (
     "the of and to in is that it was for on are with as his they be at one have this from or had by "

@@ -22,6 +22,7 @@ from curate.core.store import Artifact, Store
 from curate.pool import parts, partworkers
 from curate.pool.containers import lines
 from curate.pool.partframes import batch_frame, batch_of
+from curate.pool.partprocesses import processes_kept
 from curate.pool.parts import FilePart
 from curate.pool.partworkers import PartWorkers
 from curate.pool.recordrows import RecordBatch
@@ -105,6 +106,22 @@ def test_a_process_that_is_killed_is_told_and_none_is_left(pool: Path) -> None:
                     for process in workers._processes:
                         process.kill()
     assert len(workers._processes) == 2
+    assert all(process.returncode is not None for process in workers._processes)
+
+
+def test_processes_that_are_kept_read_further_files_unless_they_have_ended(pool: Path) -> None:
+    pids = []
+    with processes_kept():
+        for _ in range(3):
+            with PartWorkers(2) as workers:
+                batches = [batch_frame(batch) for batch in workers.read(some_parts(pool, 12))]
+            pids.append({process.pid for process in workers._processes})
+            assert len(batches) == 12
+            if len(pids) == 2:
+                workers._processes[0].kill()
+                workers._processes[0].wait()
+    assert pids[0] == pids[1]
+    assert len(pids[1] & pids[2]) == 1
     assert all(process.returncode is not None for process in workers._processes)
 
 

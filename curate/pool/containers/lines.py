@@ -5,7 +5,8 @@ from typing import IO, NamedTuple
 
 from curate.pool.containers.record import BEGINNING, Record
 
-BLOCK_BYTES = 2**20
+# Smaller ones take longer for each byte, larger ones more memory: texts full of escapes most.
+BLOCK_BYTES = 2 * 2**20
 
 
 class LineBlock(NamedTuple):
@@ -22,6 +23,8 @@ class LineBlock(NamedTuple):
 
     def records(self, without: Collection[int] = ()) -> Iterator[Record]:
         """Yield the lines that are not blank, without some, which are numbered from 0."""
+        if len(without) == self.data.count(b"\n") + (not self.data.endswith(b"\n")):
+            return
         for number, line in enumerate(self.data.split(b"\n")):
             if number not in without and line.strip():
                 yield Record(self.first + number, line.rstrip(b"\r"), part=self.part)
