@@ -14,10 +14,11 @@ from curate.core.numerals import counted
 from curate.core.turntext import CONVERSATION, conversations
 from curate.core.workload import ResponseLimit
 from curate.estimate.base_model import TOKEN_LETTERS, BaseModel
+from curate.estimate.fewexamples import few_clause
 from curate.estimate.finetunes import MEASURING_COST, measuring_cost, tuning_cost
 from curate.estimate.lines import EstimateLine
 from curate.estimate.pace import Range, exactly
-from curate.estimate.pairshare import count_pairs, pairs_clause
+from curate.estimate.pairshare import pairs_clause
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.models.load import choose_dtype, find_model, identify
@@ -30,7 +31,6 @@ from curate.proof.harness import read_tasks
 from curate.proof.looks import looks_of
 from curate.proof.metrics import deciding_metric
 from curate.proof.others import FULL, TARGET_ONLY, TARGET_PLUS
-from curate.proof.outcome import few_examples
 from curate.proof.questions import count_questions, find_questions
 from curate.proof.spread import last_spread, power_sentence, setting_of
 from curate.proof.statistics import level
@@ -73,6 +73,7 @@ def proof_lines(
     more = curve.runs + _quantile_runs(config, rows, chosen) + _ablation_runs(config)
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, limit)]) for name in ("pool", "eval"))
+    few = few_clause(config.prove, eval_rows, examples)
     return [
         *_race_lines(config, examples, base, chosen),
         EstimateLine("proof: tune", chosen,
@@ -81,7 +82,7 @@ def proof_lines(
              round(trained.likely), tuning),
         EstimateLine("proof: measure", eval_rows.height,
              f"{runs + 1} models on the eval set; "
-             f"{_power(config, eval_rows, config.judged_count)}{_few(config, eval_rows)}{measure}",
+             f"{_power(config, eval_rows, config.judged_count)}{few}{measure}",
              round(measured.likely), measuring),
         *_curve_lines(config, curve, examples, base),
         *_quantile_lines(config, rows, chosen, examples, base),
@@ -104,13 +105,6 @@ def control_runs(config: Config, by_arm: Mapping[str, int]) -> tuple[int, int]:
     pairs = zip(names, config.selections, strict=True)
     budgets = Counter(str(params.budget) for name, (_, params) in pairs if name in proved)
     return main * len(budgets), sum(min(count, 2) * few for count in budgets.values())
-
-
-def _few(config: Config, eval_rows: Table) -> str:
-    """Return that a verdict will be on few examples, as the end of a clause."""
-    assert config.prove is not None
-    few = few_examples(count_pairs(eval_rows) if config.prove.by_pairs else eval_rows.height)
-    return few and f"; {few[0].lower()}{few[1:]}"
 
 
 def _shared_runs(draws: int, others: int, methods: int) -> str:

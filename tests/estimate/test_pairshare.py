@@ -61,14 +61,6 @@ def test_a_run_that_may_make_pairs_is_priced_as_if_all_rows_were_some(
     assert "as if all rows were pairs: the run may make some" in tuned.does
 
 
-def test_few_pairs_to_measure_by_are_told_beforehand(tmp_path: Path, tiny: Path) -> None:
-    few, enough = (
-        proof_lines(tmp_path, tiny, (40, 0), (pairs, 8))["proof: measure"].does for pairs in (1, 5)
-    )
-    assert "; it is measured on a single example: whether it holds for others is not known" in few
-    assert "not known" not in enough
-
-
 @pytest.mark.parametrize(
     ("pairs", "stages", "words"),
     [
