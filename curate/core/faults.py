@@ -115,12 +115,13 @@ def explain_disk(error: BaseException, folder: Path) -> str | None:
     if isinstance(error, UserError):
         return None
     text = one_line(error)
+    number = error.errno if isinstance(error, OSError) else None
     if any(part in text for part in FULL_DISK) or _was_cut_short(error, text, folder):
-        return f"{getattr(error, 'filename', None) or folder}: {ADVICE[errno.ENOSPC]}"
-    if not isinstance(error, OSError) or error.errno not in OF_DISK:
+        number = errno.ENOSPC
+    if number not in OF_DISK:
         return None
-    place = Path(error.filename or folder)
-    return f"{place}: {ADVICE[error.errno]}" if place.is_relative_to(folder) else None
+    place = Path(getattr(error, "filename", None) or folder)
+    return f"{place}: {ADVICE[number]}" if place.is_relative_to(folder) else None
 
 
 def _was_cut_short(error: BaseException, text: str, folder: Path) -> bool:

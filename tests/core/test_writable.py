@@ -72,6 +72,7 @@ def test_a_table_for_which_a_disk_has_no_room_is_no_damaged_file(
     "error",
     [
         fault(errno.EACCES, Path("/a/file/of/the/user")),
+        fault(errno.ENOSPC, Path("/a/file/on/another/disk")),
         fault(errno.ENOENT, None),
         ValueError("x"),
         UserError("No space left on device, says a user's fault"),
