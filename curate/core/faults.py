@@ -5,6 +5,7 @@ one place where they are told apart, at the boundary of the command line and of 
 """
 
 import errno
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ ADVICE = {
     errno.ENOMEM: "there is not enough memory; use a smaller model or batch, or raise the limit",
 }
 FULL_DISK = ("No space left on device", "os error 28", "database or disk is full")
+# What polars says of a fault of the system, whose number and path are in the text alone.
+IN_WORDS = re.compile(r"\(os error (?P<number>\d+)\)(?:: (?P<path>[^\n]+))?")
 # Of a folder that is written to; the paths of others are the user's.
 OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 UNWRITABLE_DATABASE = "attempt to write a readonly database"
@@ -103,8 +106,8 @@ def explain_system(error: BaseException) -> str | None:
         return _with_path(error, ADVICE[errno.ENOSPC])
     if isinstance(error, MemoryError) or any(part in text for part in OUT_OF_MEMORY):
         return f"{MEMORY_ADVICE} ({text})"
-    if isinstance(error, OSError) and error.errno in ADVICE:
-        return _with_path(error, ADVICE[error.errno])
+    if (number := _number_of(error)) in ADVICE:
+        return _with_path(error, ADVICE[number])
     if isinstance(error, RuntimeError) and any(part in text for part in GPU_TROUBLE):
         return f"{GPU_ADVICE} ({text})"
     return None
@@ -115,12 +118,12 @@ def explain_disk(error: BaseException, folder: Path) -> str | None:
     if isinstance(error, UserError):
         return None
     text = one_line(error)
-    number = error.errno if isinstance(error, OSError) else None
+    number = _number_of(error)
     if any(part in text for part in FULL_DISK) or _was_cut_short(error, text, folder):
         number = errno.ENOSPC
     if number not in OF_DISK:
         return None
-    place = Path(getattr(error, "filename", None) or folder)
+    place = Path(next(iter(_paths_of(error)), folder))
     return f"{place}: {ADVICE[number]}" if place.is_relative_to(folder) else None
 
 
@@ -184,9 +187,25 @@ def _comes_from(error: BaseException, module: str) -> bool:
     return False
 
 
-def _with_path(error: BaseException, advice: str) -> str:
+def _number_of(error: BaseException) -> int | None:
+    """Return the number of a fault of the system, None for any other."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is not None:
+        return error.errno
+    words = IN_WORDS.search(str(error))
+    return int(words["number"]) if words else None
+
+
+def _paths_of(error: BaseException) -> list[str]:
+    """Return the paths that a fault of the system names."""
     paths = [getattr(error, name, None) for name in ("filename", "filename2")]
-    places = " and ".join(str(path) for path in paths if path is not None)
+    words = IN_WORDS.search(str(error)) if isinstance(error, OSError) else None
+    return [str(path) for path in (*paths, words and words["path"]) if path]
+
+
+def _with_path(error: BaseException, advice: str) -> str:
+    places = " and ".join(_paths_of(error))
     return f"{places}: {advice}" if places else advice
 
 

@@ -144,6 +144,15 @@ def test_errors_of_the_system_say_where_and_what_to_do(number: int) -> None:
     assert explain_fault(error) == f"some/path: {ADVICE[number]}"
 
 
+def test_errors_of_the_system_that_polars_puts_in_words_are_told_as_well(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    places = {errno.ENOENT: tmp_path / "no" / "x", errno.ENOTDIR: tmp_path / "file" / "x"}
+    for number, place in places.items():
+        with pytest.raises(OSError, match=f"os error {number}") as caught:
+            OTHER.write_parquet(place)
+        assert explain_fault(caught.value) == f"{place}: {ADVICE[number]}"
+
+
 def test_what_a_library_made_of_a_full_disk_is_still_a_full_disk() -> None:
     for error in (
         pl.exceptions.ComputeError("No space left on device (os error 28)"),

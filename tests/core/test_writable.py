@@ -54,6 +54,16 @@ def test_a_library_that_finds_the_disk_full_is_told_with_the_folder(tmp_path: Pa
         raise pl.exceptions.ComputeError("No space left on device (os error 28)")
 
 
+def test_a_folder_that_polars_may_not_write_to_is_told(tmp_path: Path) -> None:
+    """It gives the number of the fault in words alone."""
+    place = tmp_path / "table.parquet"
+    with (
+        pytest.raises(UserError, match=rf"^{place}: permission denied.*; set X$"),
+        written_below(tmp_path, "set X"),
+    ):
+        raise PermissionError(f"Permission denied (os error 13): {place}")
+
+
 @pytest.mark.parametrize("free", [0, 2**30])
 def test_a_table_for_which_a_disk_has_no_room_is_no_damaged_file(
     tmp_path: Path, free: int, monkeypatch: pytest.MonkeyPatch
