@@ -27,7 +27,7 @@ class LateFunction:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Return what the function returns."""
-        return getattr(import_module(self._module), self._name)(*args, **options)
+        return getattr(_whole_module(self._module), self._name)(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of what is no function, as of `scipy.stats.norm`.
@@ -37,7 +37,7 @@ class LateFunction:
         """
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(getattr(import_module(self._module), self._name), name)
+        return getattr(getattr(_whole_module(self._module), self._name), name)
 
 
 class LateModule(ModuleType):
@@ -52,6 +52,13 @@ class LateModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return LateFunction(self.__name__, name)
+
+
+def _whole_module(name: str) -> ModuleType:
+    """Return a module itself: another thread may call its functions while one imports models."""
+    if isinstance(sys.modules.get(name), LateModule):
+        sys.modules.pop(name, None)
+    return import_module(name)
 
 
 def import_computation() -> None:

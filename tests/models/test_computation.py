@@ -57,6 +57,17 @@ def test_functions_are_looked_up_when_they_are_called(monkeypatch: pytest.Monkey
     assert type(sys.modules["colorsys"]).__name__ == "module"
 
 
+def test_functions_that_are_called_meanwhile_are_those_of_the_module_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by another thread, which judges rows while one loads a model."""
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with called_later(("colorsys",)):
+        assert import_module("colorsys").rgb_to_hsv(1.0, 0.0, 0.0) == (0.0, 1.0, 1.0)
+        assert type(import_module("colorsys")).__name__ == "module"
+    assert type(sys.modules["colorsys"]).__name__ == "module"
+
+
 def test_what_is_no_function_has_its_attributes() -> None:
     with called_later(("this_is_not_there",)):
         thing = import_module("this_is_not_there").thing
