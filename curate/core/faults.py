@@ -124,7 +124,8 @@ def explain_disk(error: BaseException, folder: Path) -> str | None:
     if number not in OF_DISK:
         return None
     place = Path(next(iter(_paths_of(error)), folder))
-    return f"{place}: {ADVICE[number]}" if place.is_relative_to(folder) else None
+    below = place.absolute().is_relative_to(folder.absolute())
+    return f"{place}: {ADVICE[number]}" if below else None
 
 
 def _was_cut_short(error: BaseException, text: str, folder: Path) -> bool:

@@ -71,7 +71,11 @@ def set_aside(reason: str) -> None:
     source = prefect_folder() / DATABASE
     try:
         aside = _free_place(source)
-        source.replace(aside)
+        try:
+            source.replace(aside)
+        except OSError:
+            _free(aside)
+            raise
     except OSError as error:
         LOG.warning("Prefect's record of past runs, %s, cannot be moved: %s", source, error)
         return
@@ -94,6 +98,14 @@ def _free_place(source: Path) -> Path:
         except FileExistsError:
             number += 1
             place = first.with_stem(f"{first.stem}-{number}")
+
+
+def _free(place: Path) -> None:
+    """Give a place back that was taken in vain, as where another run has moved the database first."""
+    if place.is_dir():
+        place.rmdir()
+    else:
+        place.unlink()
 
 
 def keep_history(folder: Path, before: Stamp | None) -> None:

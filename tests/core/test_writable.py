@@ -46,6 +46,14 @@ def test_what_cannot_be_written_below_a_folder_tells_its_setting(
         assert str(caught.value).startswith(f"{path or tmp_path}: ")
 
 
+def test_paths_are_compared_from_the_root_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"; set X$"), written_below(Path("out"), "set X"):
+        raise fault(errno.ENOSPC, tmp_path / "out" / "file")
+
+
 def test_a_library_that_finds_the_disk_full_is_told_with_the_folder(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match=rf"^{tmp_path}: the disk is full.*; set X$"),

@@ -121,6 +121,15 @@ def test_what_is_moved_aside_replaces_nothing_that_was_moved_before(
         assert (place / name if place.is_dir() else place).read_text() == name
 
 
+def test_a_database_that_another_run_has_moved_first_leaves_no_empty_file(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    history.set_aside("it is of no use")
+    assert [*cache.iterdir()] == []
+    assert "cannot be moved" in caplog.text
+
+
 def test_a_database_that_somebody_has_locked_is_read_all_the_same(
     cache: Path, folder: Path, tmp_path: Path
 ) -> None:
