@@ -57,7 +57,7 @@ from curate.core.store import Counts
 from curate.core.tableparts import SurvivorPart, concatenated, survivor_parts
 from curate.core.turntext import plain_messages, text_of_turn
 
-VERSION = 6
+VERSION = 7
 SPAN_TABLE = "found"
 SPAN_SCHEMA = pl.Schema(
     {"row_id": pl.String, "turn": pl.Int32, "kind": pl.String, "start": pl.Int32, "end": pl.Int32}

@@ -213,6 +213,11 @@ NAMED = (
 )
 # In scripts that put no space around a word, or have no capitals: a few signs may stand behind it.
 OTHER_NAMED = "电话|電話|手机|手機|携帯|전화|โทร|هاتف|جوال|फ़ोन|फोन"
+# Of Chinese, Japanese and Korean these alone: an order or a price stands behind "手机" as well.
+OTHER_BETWEEN = (
+    r"(?:번호|연락처|微信|[号號码碼番是为為的请請打拨撥联聯系繫络絡办辦公는은이가はの]"
+    r"|[^\d\n\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}\p{Latin}]){0,8}"
+)
 BETWEEN = r"(?:(?:me|us|him|her|them|at|on|is|no|nr|number|now|today)\b[.: ]{0,2}){0,3}"
 FORMS: tuple[PatternDetector, ...] = (
     *(_secret(form) for form in KEY_FORMS),
@@ -292,7 +297,7 @@ FORMS: tuple[PatternDetector, ...] = (
         "phone",
         OTHER_NAMED,
         regex.compile(
-            rf"(?:{OTHER_NAMED})[^\d\n]{{0,8}}"
+            rf"(?:{OTHER_NAMED}){OTHER_BETWEEN}"
             r"(?<![A-Za-z_.-])(?P<value>\(?\d[\d ().\-/]{5,18}\d)(?![\dA-Za-z%-]|[.,]\d)"
         ),
         _is_phone,

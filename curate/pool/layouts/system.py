@@ -13,7 +13,7 @@ from curate.pool.layouts.example import ConversationTurns, Record, RecordFault
 from curate.pool.layouts.parts import content_text
 from curate.pool.layouts.unread import MESSAGE_FIELDS, SYSTEM_FIELDS
 
-# A system prompt beside an `input` alone; elsewhere it may be one to people who label.
+# A system prompt beside an `input` that is the prompt; elsewhere it may be one to people who label.
 INSTRUCTIONS = "instructions"
 
 
@@ -23,7 +23,8 @@ def add_system(example: ConversationTurns, record: Record) -> None:
     Raises:
         RecordFault: it is no text.
     """
-    fields = (*SYSTEM_FIELDS, INSTRUCTIONS) if "input" in example.used else SYSTEM_FIELDS
+    prompted = "input" in example.used and "instruction" not in example.used
+    fields = (*SYSTEM_FIELDS, INSTRUCTIONS) if prompted else SYSTEM_FIELDS
     if record.keys().isdisjoint(fields):
         return
     for field in fields:

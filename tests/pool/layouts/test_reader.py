@@ -90,6 +90,8 @@ READ: list[tuple[dict[str, Any], str, list[Any]]] = [
     ({"instructions": "s", "input": AB[:1], "output": [
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "b"}]}
     ]}, "input_output", SYSTEM_AB),
+    ({"instructions": "Rate from 1 to 5.", "instruction": "a", "input": "", "output": "b"},
+     "alpaca", AB),
     ({"instructions": "Rate from 1 to 5.", "prompt": "a", "completion": "b"},
      "prompt_completion", AB),
     ({"instruction": "a", "input": "x", "chosen": "b", "rejected": "no"}, "preference",
