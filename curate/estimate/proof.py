@@ -22,7 +22,7 @@ from curate.estimate.pairshare import pairs_clause
 from curate.estimate.selection import largest_choice
 from curate.estimate.writing_cost import writing_cost
 from curate.models.load import choose_dtype, find_model, identify
-from curate.proof.arms import CONTROLS, arm_runs
+from curate.proof.arms import CONTROLS, TAKES_ALL, arm_runs
 from curate.proof.curve import LEAST_ROWS, divisors_of
 from curate.proof.described import CountedSet
 from curate.proof.halves import CHOICE, VERDICT
@@ -74,11 +74,12 @@ def proof_lines(
     limit = ResponseLimit(lora.max_length, model=config.prove.base, setting="prove.lora.max_length")
     tune, measure = ("; ".join(["", *base.unread(name, limit)]) for name in ("pool", "eval"))
     few = few_clause(config.prove, eval_rows, examples)
+    whole = f"; {TAKES_ALL}" if chosen >= rows else ""
     return [
         *_race_lines(config, examples, base, chosen),
         EstimateLine("proof: tune", chosen,
              f"{most}{runs - again} fine-tunes{pairs_clause(config.prove, base)}, "
-             f"{lora.epochs} epochs each{_shared_runs(draws, others, methods)}{tune}",
+             f"{lora.epochs} epochs each{_shared_runs(draws, others, methods)}{whole}{tune}",
              round(trained.likely), tuning),
         EstimateLine("proof: measure", eval_rows.height,
              f"{runs + 1} models on the eval set; "

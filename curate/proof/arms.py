@@ -41,6 +41,10 @@ CONTROLS = ("random_rows", "random_tokens")
 ARMS = ("selected", *CONTROLS)
 PAIRED = 3
 TOKEN_STEP = 1.02
+TAKES_ALL = (
+    "the selection takes every row, and so does every random draw, so that no difference can be "
+    "shown: lower the budget"
+)
 
 
 def arm_runs(draws: int, seeds: int, by_tokens: bool) -> dict[str, int]:

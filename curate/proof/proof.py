@@ -14,7 +14,7 @@ from curate.core.selectparams import Budget
 from curate.core.store import Artifact
 from curate.models.training import TrainingRows, training_rows
 from curate.proof.ablation import AblatedStage, ablate
-from curate.proof.arms import ARMS, Sizes, arm_runs, arms, other_control
+from curate.proof.arms import ARMS, TAKES_ALL, Sizes, arm_runs, arms, other_control
 from curate.proof.contamination import write_leaks, write_refusal
 from curate.proof.curve import curve_calls, make_curve, nested_prefixes
 from curate.proof.design import ProofDesign
@@ -104,6 +104,8 @@ def prove(
             those that lost a race.
         controls: the sizes of controls that selections share; the selection's own if not given.
     """
+    if selection.read(["selected"])["selected"].all():
+        LOG.warning("proof: %s", TAKES_ALL)
     for look in looks_of(prove["draws"]):
         names = [*_other_names(prove), *material.rehearsed]
         design = _design(prove, names, budget, judged, look, controls)

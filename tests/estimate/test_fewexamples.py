@@ -1,4 +1,4 @@
-"""A verdict on few examples is told before it is paid for, by what the metric that decides is of."""
+"""A verdict that will say little is told before it is paid for: on few examples, of all rows."""
 
 from __future__ import annotations
 
@@ -67,10 +67,25 @@ def test_examples_of_tasks_are_not_those_of_the_eval_set(
     assert "it is measured on" not in measure_line(tmp_path, tiny, PLAIN[:1], prove)
 
 
+@pytest.mark.parametrize(("budget", "is_said"), [(20, True), (99, True), (19, False)])
+def test_a_budget_of_every_row_is_told_to_show_nothing(
+    tmp_path: Path, tiny: Path, budget: int, is_said: bool
+) -> None:
+    lines = proof_lines(tmp_path, tiny, PLAIN, {}, budget)
+    assert ("lower the budget" in lines["proof: tune"]) == is_said
+
+
 def measure_line(
     folder: Path, model: Path, eval_rows: list[dict[str, str]], prove: dict[str, Any]
 ) -> str:
     """Return what a check says of the measurement of a proof."""
+    return proof_lines(folder, model, eval_rows, prove, 8)["proof: measure"]
+
+
+def proof_lines(
+    folder: Path, model: Path, eval_rows: list[dict[str, str]], prove: dict[str, Any], budget: int
+) -> dict[str, str]:
+    """Return what a check says of a proof, by lines."""
     recipe = {
         "name": "few",
         "pool": write(folder / "p.jsonl", [*PAIRS, *PLAIN]),
@@ -79,8 +94,7 @@ def measure_line(
             "eval": write(folder / "e.jsonl", eval_rows),
         },
         "models": {"base": str(model), "embedder": "static"},
-        "select": {"method": "bm25", "budget": 8},
+        "select": {"method": "bm25", "budget": budget},
         "prove": {"draws": 3, "written": 0, **prove},
     }
-    lines = estimate(Config.model_validate(recipe))
-    return next(line.does for line in lines if line.stage == "proof: measure")
+    return {line.stage: line.does for line in estimate(Config.model_validate(recipe))}

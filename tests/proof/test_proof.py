@@ -285,6 +285,14 @@ def test_a_verdict_on_few_examples_says_what_is_not_known(
     assert ("It is measured on" in proof["sentence"]) == bool(words)
 
 
+@pytest.mark.parametrize(("rows", "is_said"), [(COUNT, True), (COUNT - 1, False)])
+def test_a_selection_of_every_row_is_told_to_show_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture, rows: int, is_said: bool
+) -> None:
+    run_proof(store, budget=Budget(rows=rows), chosen=range(rows), draws=2, seeds=1)
+    assert ("the selection takes every row" in caplog.text) == is_said
+
+
 @pytest.mark.parametrize(("budget", "control"), [(ROWS, "random_rows"), (TOKENS, "random_tokens")])
 def test_one_control_is_drawn_in_full_and_the_other_three_times(
     store: Store, budget: Budget, control: str
