@@ -213,8 +213,9 @@ def choice_remarks(params: SelectParams, counts: Mapping[str, Any]) -> list[str]
     limit = limit_of(params.budget, counts["rows_in"])
     in_tokens = params.budget.tokens is not None
     spent = counts["tokens"] if in_tokens else counts["rows_out"]
-    all_rows = counts["rows_out"] == counts["rows_in"]
-    if limit.total - spent > limit.slack and (in_tokens or not all_rows):
+    # Who takes all rows set no budget that could be left.
+    every = params.budget.fraction == 1 or counts["rows_out"] == counts["rows_in"]
+    if limit.total - spent > limit.slack and (in_tokens or not every):
         remarks.append(
             f"the budget of {params.budget} is not spent: no more than {counts['rows_out']:,} rows"
             + (f" with {spent:,} tokens could be selected" if in_tokens else " could be selected")

@@ -253,6 +253,8 @@ def test_a_selection_counts_and_tells_rows_without_a_score(store: Store, tiny: P
         "the budget of 5 rows is not spent: no more than 2 rows could be selected"
     ]
     assert choice_remarks(selector_of("bm25", budget=9), short | {"rows_out": 7}) == []
+    filtered = find_method(Selector, "all").model_validate({"filter": "source = 'a'"})
+    assert choice_remarks(filtered, short) == []
 
 
 def test_a_cascade_hands_no_row_without_a_score_on(store: Store, tiny: Path) -> None:
