@@ -119,14 +119,19 @@ def _is_alone(value: Any) -> bool:
     """Return whether an object over several lines is a record: texts or turns, no list of rows."""
     if not isinstance(value, dict):
         return False
-    lists = [one for one in value.values() if isinstance(one, list) and _holds_objects(one)]
+    lists = list(_lists_of_objects(value))
     turns = [one for one in lists if all("role" in turn or "from" in turn for turn in one)]
     texts = any(one and isinstance(one, str | list) for one in value.values())
     return bool(turns) or (not lists and texts)
 
 
-def _holds_objects(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(one, dict) for one in value)
+def _lists_of_objects(value: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yield the lists of objects in an object and in those within it."""
+    for one in value.values():
+        if isinstance(one, dict):
+            yield from _lists_of_objects(one)
+        elif isinstance(one, list) and one and all(isinstance(part, dict) for part in one):
+            yield one
 
 
 def _check_single(place: str, document: bytes) -> None:

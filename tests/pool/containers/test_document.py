@@ -65,7 +65,14 @@ def test_objects_of_several_lines_that_follow_one_another_are_refused(tmp_path: 
         read(tmp_path, document + b"\n" + document)
 
 
-@pytest.mark.parametrize("value", [{"version": 1}, {"version": "1", "mine": [{"prompt": "a"}]}])
+NO_RECORDS = [
+    {"version": 1},
+    {"version": "1", "mine": [{"prompt": "a"}]},
+    {"version": "1", "mine": {"train": [{"prompt": "a"}]}},
+]
+
+
+@pytest.mark.parametrize("value", NO_RECORDS)
 def test_an_object_with_neither_texts_nor_turns_is_no_record(tmp_path: Path, value: Any) -> None:
     with pytest.raises(UserError, match="holds no single list of rows"):
         read(tmp_path, json.dumps(value, indent=2).encode())
