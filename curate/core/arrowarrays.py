@@ -52,5 +52,6 @@ def with_texts(array: pa.StringArray, numbers: Numbers, texts: Sequence[str]) ->
 
 def array_numbers(array: pa.Array) -> Numbers:
     """Return the integers of an array without missing values."""
-    kind = np.dtype(array.type.to_pandas_dtype())
+    # Arrow's names of integers are numpy's; its own way to numpy's types loads pandas in some versions.
+    kind = np.dtype(str(array.type))
     return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
