@@ -134,7 +134,10 @@ def read_prompt(record: Record, pair: PairLayout, roles: Roles) -> ConversationT
         prompt = field_text(record, pair.prompt)
         example = ConversationTurns([{"role": "user", "content": prompt}], {pair.prompt})
         add_context(example, record, pair.contexts)
-    example.turns[:0] = _history(record, roles, example)
+    earlier = _history(record, roles, example)
+    # Logs of chats may have the prompt as the last turn of what was said before.
+    said = bool(earlier) and earlier[-1] == {"role": "user", "content": value}
+    example.turns[:0] = earlier[:-1] if said else earlier
     return example
 
 

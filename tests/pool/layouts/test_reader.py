@@ -85,6 +85,7 @@ READ: list[tuple[dict[str, Any], str, list[Any]]] = [
     ({"prompt": "c", "response": "d", "history": AB}, "prompt_completion", CD),
     ({"instruction": "c", "output": "d", "chat_history": [["a", "b"]]}, "alpaca", CD),
     ({"query": "c", "response": "d", "conversation_history": AB}, "input_output", CD),
+    ({"question": "c", "answer": "d", "chat_history": CD[:3]}, "qa", CD),
     ({"systemPrompt": "s", "messages": AB}, "messages", SYSTEM_AB),
     ({"instructions": "s", "input": "a", "output": "b"}, "input_output", SYSTEM_AB),
     ({"instructions": "s", "input": AB[:1], "output": [
