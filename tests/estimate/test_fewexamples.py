@@ -63,6 +63,7 @@ def test_few_examples_to_measure_by_are_told_beforehand(
 def test_examples_of_tasks_are_not_those_of_the_eval_set(
     tmp_path: Path, tiny: Path, task: str
 ) -> None:
+    pytest.importorskip("lm_eval", reason="the package is of the extra `eval`, not of `dev`")
     prove = {"metric": "lm_eval", "tasks": [task]}
     assert "it is measured on" not in measure_line(tmp_path, tiny, PLAIN[:1], prove)
 
