@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.orchestration.workplace import (
+    FAILED,
     REPO,
     Workplace,
     artifact_bytes,
@@ -22,7 +23,6 @@ from tests.orchestration.workplace import (
 from tests.terminal import INTERRUPTED, TerminalProcess, wait_until
 
 pytestmark = pytest.mark.system
-FAILED = "the run goes on without it"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.listeners import listener, refusing_port, web_server
-from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
+from tests.orchestration.workplace import REPO, environment, light
 
 pytestmark = pytest.mark.system
 # What `python -m flows.curation` does, with a server that is not there and with none named.
@@ -21,13 +21,6 @@ for url in (os.environ["PREFECT_API_URL"], ""):
     except SystemExit as end:
         print(end.code)
 """
-
-
-def light(root: Path, tiny: Path) -> Workplace:
-    """Return a workplace of which nothing is computed yet."""
-    workplace = Workplace(root, tiny)
-    workplace.write(pool_lines())
-    return workplace
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "other", "no url", "no host"])

@@ -13,30 +13,23 @@ from tests.orchestration.flowrecord import artifact_text, flow_runs, made_of, ta
 from tests.orchestration.listeners import listener
 from tests.orchestration.prefectapi import steps_before
 from tests.orchestration.workplace import (
+    FAILED,
     REPO,
     Workplace,
     artifact_bytes,
     copy_of,
     environment,
-    pool_lines,
+    light,
     run_files,
 )
 from tests.terminal import wait_until
 
 pytestmark = pytest.mark.system
-FAILED = "the run goes on without it"
 # Longer than is waited, twice, for an answer of a server of the user's.
 HELD_SECONDS = 45.0
 SECRET = "sk-0123456789abcdef"
 # Prefect's keys of artifacts take neither.
 NAMES = ("übung", "数据.b_c")
-
-
-def light(root: Path, tiny: Path) -> Workplace:
-    """Return a workplace of which nothing is computed yet."""
-    workplace = Workplace(root, tiny)
-    workplace.write(pool_lines())
-    return workplace
 
 
 def succeed(done: "subprocess.CompletedProcess[str]") -> None:

@@ -27,6 +27,8 @@ store: {store}
 """
 # The same kinds of steps with a model of a few thousand weights: seconds.
 LIGHT = RECIPE.replace("name: small", "name: light\nmodels: {{base: {base}}}")
+# What a flow says whose record Prefect could not keep.
+FAILED = "the run goes on without it"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ def environment() -> dict[str, str]:
     """Return the environment of a new user, but for the folder in which models are converted."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return {**kept, "PYTHONPATH": str(REPO)}
+
+
+def light(root: Path, base: Path) -> Workplace:
+    """Return a workplace of which nothing is computed yet."""
+    workplace = Workplace(root, base)
+    workplace.write(pool_lines())
+    return workplace
 
 
 def copy_of(workplace: Workplace, folder: Path) -> Workplace:
