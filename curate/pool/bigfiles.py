@@ -7,6 +7,7 @@ The cuts follow from the bytes alone. What is on this machine is cut; what is be
 copied as a whole for every range, and the middle of other compressed data is no text.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from curate.core.errors import UserError
 from curate.pool.containers.arrow import arrow_faults
 from curate.pool.containers.footer import read_footer
 from curate.pool.containers.magic import HEAD, Kind, find_kind
-from curate.pool.cuts import CutFile
+from curate.pool.cuts import GroupRange, LineRange
 from curate.pool.files import LOCAL, PoolFile, open_checked, read_anywhere, read_head
 from curate.pool.groupcuts import cut_groups
 from curate.pool.linecuts import cut_lines
@@ -25,8 +26,8 @@ RANGE_BYTES = 2**29
 MOST_RANGES = 128
 
 
-def cut_file(file: PoolFile) -> CutFile | None:
-    """Return a file's digest and ranges; None for one that is read in one piece, or cannot be read."""
+def cut_file(file: PoolFile) -> Sequence[LineRange | GroupRange] | None:
+    """Return a file's ranges in order; None for one that is read in one piece, or cannot be read."""
     if file.digest or file.split or not file.url.startswith(LOCAL):
         return None
     with suppress(OSError, UserError):
@@ -39,8 +40,8 @@ def cut_file(file: PoolFile) -> CutFile | None:
     return None
 
 
-def _cut_table(file: PoolFile) -> CutFile | None:
-    """Return the digest and ranges of a Parquet file; None for one that is read in one piece."""
+def _cut_table(file: PoolFile) -> list[GroupRange] | None:
+    """Return the ranges of a Parquet file; None for one that is read in one piece."""
     with open_checked(file) as stream, arrow_faults(file.url, Kind.PARQUET):
         handle = read_anywhere(stream)
         footer = read_footer(handle)

@@ -1,6 +1,5 @@
 """What a big file is cut into: ranges of its lines or row groups, each known by its bytes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,11 +29,3 @@ class GroupRange:
     group: int
     count: int
     first: int
-
-
-@dataclass(frozen=True)
-class CutFile:
-    """A file's digest, and its ranges in order."""
-
-    digest: str
-    ranges: Sequence[LineRange | GroupRange]

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from curate.core.rows import Message, turn_text
 from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries, files_of
 from curate.pool.layouts.texts import texts_of
 from curate.pool.parts import FilePart, entry_parts
+from curate.pool.ranges import entry_steps
 from curate.pool.recordrows import RecordBatch
 from curate.pool.records import describe_container
 
@@ -136,7 +138,9 @@ def _summarise_entry(role: str, of_entry: FilesOfEntry, seed: int) -> Iterator[F
     entry, urls = of_entry.identity, of_entry.urls
     files = {file.name: file for file in files_of(entry, urls)}
     summary: FileSummary | None = None
-    for batch in map(FilePart.read, entry_parts(entry, urls, seed)):
+    steps = entry_steps(of_entry)
+    parts = chain.from_iterable(entry_parts(step.identity, step.urls, seed) for step in steps)
+    for batch in map(FilePart.read, parts):
         name = f"{entry['source']}/{batch.file}"
         if summary is None or summary.name != name:
             if summary is not None:

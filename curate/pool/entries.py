@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
+from curate.core.digests import digest_of
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
 from curate.core.store import Artifact
@@ -101,7 +102,7 @@ class FilesOfEntry:
 
     identity: the entry's settings, and name, digest and split of the files.
     urls: those of the files.
-    ranges: of each file that is big and is cut, by its URL.
+    ranges: of each file that is big and is cut, by its URL; their digests stand for that of its bytes.
     """
 
     identity: EntryIdentity
@@ -185,13 +186,19 @@ def entry_files(
     Raises:
         UserError: as identity_of.
     """
-    cuts = {} if entry.sample is not None else {file.url: cut_file(file) for file in files}
-    read = {url: cut for url, cut in cuts.items() if cut}
-    files = [replace(f, digest=read[f.url].digest) if f.url in read else f for f in files]
+    together = entry.sample is not None or len(files) > MOST_PARTS
+    cuts = {} if together else {file.url: cut_file(file) for file in files}
+    ranges = {url: cut for url, cut in cuts.items() if cut}
+    # What is read range by range needs no digest of all its bytes.
+    files = [
+        replace(file, digest=digest_of([one.digest for one in ranges[file.url]]))
+        if file.url in ranges
+        else file
+        for file in files
+    ]
     identity = identity_of(entry, files, prompts, seed, hub)
     if leaves:
         identity["leaves"] = leaves
-    ranges = {url: cut.ranges for url, cut in read.items()}
     return FilesOfEntry(identity, [file.url for file in files], ranges)
 
 

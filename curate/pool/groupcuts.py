@@ -1,4 +1,4 @@
-"""A big Parquet file, cut between row groups while its digest is taken.
+"""A big Parquet file, cut between row groups while the digests of its ranges are taken.
 
     row groups 0 to 7     bytes 4 to 180,221,003      rows 1 to 800,000         a range and its digests
     row groups 8 to ...   bytes 180,221,004 to ...    rows 800,001 to ...
@@ -9,17 +9,16 @@ of these groups may touch. What the footer says of them has a digest of its own
 that changes, or is new, costs its own.
 """
 
-import hashlib
 from itertools import pairwise
 from typing import IO
 
 from curate.pool.containers.footer import Footer
-from curate.pool.cuts import CutFile, GroupRange
+from curate.pool.cuts import GroupRange
 from curate.pool.files import BLOCK, new_digest
 
 
-def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> CutFile | None:
-    """Return a file's digest and ranges: each the fewest row groups that have so many bytes, unpacked.
+def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> list[GroupRange] | None:
+    """Return a file's ranges: each the fewest row groups that have so many bytes, unpacked.
 
     None where that is one range alone, or the row groups do not follow one another in the file.
     """
@@ -27,18 +26,14 @@ def cut_groups(handle: IO[bytes], footer: Footer, size: int) -> CutFile | None:
     starts = footer.starts()
     if len(bounds) <= 2 or not starts:
         return None
-    whole, ranges, first = new_digest(), [], 1
-    handle.seek(0)
-    _take(handle, starts[0], whole)
+    ranges, first = [], 1
+    handle.seek(starts[0])
     for group, end in pairwise(bounds):
-        part = new_digest()
-        _take(handle, starts[end] - starts[group], whole, part)
+        digest = _digest(handle, starts[end] - starts[group])
         about = footer.digest(range(group, end))
-        ranges.append(GroupRange(part.hexdigest(), about, group, end - group, first))
+        ranges.append(GroupRange(digest, about, group, end - group, first))
         first += sum(footer.rows[group:end])
-    while block := handle.read(BLOCK):
-        whole.update(block)
-    return CutFile(whole.hexdigest(), ranges)
+    return ranges
 
 
 def _bounds(sizes: list[int], size: int) -> list[int]:
@@ -52,9 +47,10 @@ def _bounds(sizes: list[int], size: int) -> list[int]:
     return bounds
 
 
-def _take(handle: IO[bytes], count: int, *digests: "hashlib.blake2b") -> None:
-    """Read so many bytes into digests."""
+def _digest(handle: IO[bytes], count: int) -> str:
+    """Return the digest of the next bytes, so many."""
+    digest = new_digest()
     while count and (block := handle.read(min(count, BLOCK))):
         count -= len(block)
-        for digest in digests:
-            digest.update(block)
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A big file of JSON Lines, cut at line ends while its digest is taken.
+"""A big file of JSON Lines, cut at line ends while the digests of its ranges are taken.
 
 bytes 0 to 536,871,403          lines 1 to 206,750        a range and its digest
 bytes 536,871,404 to ...        lines 206,751 to ...
@@ -6,18 +6,17 @@ bytes 536,871,404 to ...        lines 206,751 to ...
 
 from typing import IO
 
-from curate.pool.cuts import CutFile, LineRange
+from curate.pool.cuts import LineRange
 from curate.pool.files import BLOCK, new_digest
 
 
-def cut_lines(stream: IO[bytes], size: int) -> CutFile:
-    """Return a stream's digest, and its ranges: each the fewest whole lines that have so many bytes."""
-    whole, cutter = new_digest(), _LineCutter(size)
+def cut_lines(stream: IO[bytes], size: int) -> list[LineRange]:
+    """Return the ranges of a stream: each the fewest whole lines that have so many bytes."""
+    cutter = _LineCutter(size)
     while block := stream.read(BLOCK):
-        whole.update(block)
         cutter.add(block)
     cutter.close()
-    return CutFile(whole.hexdigest(), cutter.ranges)
+    return cutter.ranges
 
 
 class _LineCutter:

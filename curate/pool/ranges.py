@@ -13,7 +13,7 @@ from curate.core.errors import UserError
 from curate.core.jsontext import JsonLimit
 from curate.pool.cuts import GroupRange, LineRange
 from curate.pool.entries import FileIdentity, FilesOfEntry
-from curate.pool.files import PoolFile
+from curate.pool.files import PoolFile, digest_url
 from curate.pool.parts import head_digest, head_of, is_settled
 
 
@@ -35,7 +35,8 @@ def _in_ranges(whole: FilesOfEntry, ranges: Sequence[LineRange | GroupRange]) ->
             digest = head_digest(head)
             parts = [_range_of(identity, one, digest) for one in ranges]
             return [FilesOfEntry({**whole.identity, "files": [p]}, whole.urls) for p in parts]
-    return [whole]
+    identity = {**identity, "digest": digest_url(file)}
+    return [FilesOfEntry({**whole.identity, "files": [identity]}, whole.urls)]
 
 
 def _range_of(identity: FileIdentity, one: LineRange | GroupRange, head: str) -> FileIdentity:

@@ -13,7 +13,7 @@ from curate.core.errors import UserError
 from curate.pool import bigfiles
 from curate.pool.bigfiles import cut_file
 from curate.pool.cuts import GroupRange, LineRange
-from curate.pool.files import PoolFile, digest_url
+from curate.pool.files import PoolFile
 from curate.pool.records import read_line_range
 
 
@@ -25,11 +25,10 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PoolFile:
     return PoolFile(f"file://{path}", path.name)
 
 
-def test_a_file_that_is_cut_has_its_digest_and_ranges_that_are_read_alone(file: PoolFile) -> None:
+def test_a_file_that_is_cut_has_ranges_that_are_read_alone(file: PoolFile) -> None:
     cut = cut_file(file)
     assert cut is not None
-    assert cut.digest == digest_url(file)
-    lines = [one for one in cut.ranges if isinstance(one, LineRange)]
+    lines = [one for one in cut if isinstance(one, LineRange)]
     assert [(one.start, one.bytes, one.first) for one in lines] == [
         (0, 70, 1), (70, 70, 3), (140, 70, 5), (210, 70, 7), (280, 35, 9),
     ]  # fmt: skip
@@ -73,7 +72,7 @@ def test_a_file_has_so_many_ranges_at_most(file: PoolFile, monkeypatch: pytest.M
     monkeypatch.setattr(bigfiles, "MOST_RANGES", 3)
     cut = cut_file(file)
     assert cut is not None
-    assert [one.first for one in cut.ranges] == [1, 6]
+    assert [one.first for one in cut] == [1, 6]
 
 
 def table(folder: Path, groups: int = 4, **settings: object) -> PoolFile:
@@ -96,8 +95,7 @@ def test_a_parquet_file_is_cut_by_what_its_groups_take_up_when_unpacked(
     monkeypatch.setattr(bigfiles, "RANGE_BYTES", sum(sizes[:2]))
     cut = cut_file(file)
     assert cut is not None
-    assert cut.digest == digest_url(file)
-    groups = [one for one in cut.ranges if isinstance(one, GroupRange)]
+    groups = [one for one in cut if isinstance(one, GroupRange)]
     assert [(one.group, one.count, one.first) for one in groups] == [(0, 2, 1), (2, 2, 201)]
     monkeypatch.setattr(bigfiles, "RANGE_BYTES", sum(sizes))
     assert cut_file(file) is None

@@ -16,7 +16,8 @@ from curate.config.recipe import Config
 from curate.core.errors import UserError
 from curate.core.store import Store
 from curate.orchestration.engines import run_on_engine
-from curate.pool import bigfiles
+from curate.pool import bigfiles, entries
+from curate.pool.describe import summarise_files
 from tests.pool.cutfiles import COUNTER, WHOLE, outcome, ranges_of, read, rows_of, steps
 from tests.pool.test_rowset import CountingRunner
 from tests.report.realrun import recipe, write_inputs
@@ -124,6 +125,30 @@ def test_a_file_whose_first_records_say_nothing_is_read_in_one_piece(tmp_path: P
     table = read(tmp_path / "a.jsonl", 150)
     assert len(table.paths) == 1
     assert table.height == 20
+
+
+def test_a_file_among_very_many_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several are read in one step, which knows each by the digest of its bytes."""
+    monkeypatch.setattr(entries, "MOST_PARTS", 1)
+    write(tmp_path, 0, 20)
+    (tmp_path / "b.jsonl").write_bytes((tmp_path / "a.jsonl").read_bytes())
+    table = read(tmp_path, 150)
+    assert len(table.paths) == 1
+    assert table.height == 40
+
+
+def test_a_cut_file_is_summarised_as_it_is_in_one_piece(folder: Path) -> None:
+    with (folder / "a.jsonl").open("a") as file:
+        file.write("{bad\n")
+    lines = []
+    for size in (150, WHOLE):
+        rows = rows_of(folder / "a.jsonl", size)
+        assert len(rows.calls) == (6 if size == 150 else 1)
+        with ranges_of(size):
+            [summary] = summarise_files({"pool": rows.entries}, 0)
+        lines.append(summary.lines())
+    assert lines[0] == lines[1]
+    assert "20 rows, 1 rejected" in lines[0][0]
 
 
 @pytest.mark.system
