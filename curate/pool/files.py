@@ -235,11 +235,14 @@ class HashedReader(io.RawIOBase):
         raw: the file, at its start.
         start: of the bytes that are read.
         size: how many they are at most; all that follow if None.
+        digests: whether it does; if not, it has no use for `drain`.
     """
 
-    def __init__(self, raw: IO[bytes], start: int = 0, size: int | None = None) -> None:
+    def __init__(
+        self, raw: IO[bytes], start: int = 0, size: int | None = None, *, digests: bool = True
+    ) -> None:
         self._raw, self._hash, self._anywhere = raw, new_digest(), False
-        self._start, self._size = start, size
+        self._digests, self._start, self._size = digests, start, size
         self._rewind()
 
     def readable(self) -> bool:
@@ -250,7 +253,8 @@ class HashedReader(io.RawIOBase):
         """Read bytes and digest them."""
         view = memoryview(buffer)[: self._left]
         count: int = self._raw.readinto(view) or 0  # type: ignore[attr-defined]
-        self._hash.update(view[:count])
+        if self._digests:
+            self._hash.update(view[:count])
         if self._left is not None:
             self._left -= count
         return count
@@ -266,7 +270,8 @@ class HashedReader(io.RawIOBase):
         if self._anywhere:
             self._rewind()
             self._hash = new_digest()
-        while self.read(BLOCK):
+        buffer = bytearray(BLOCK)
+        while self.readinto(buffer):
             pass
         return self._hash.hexdigest()
 
@@ -290,8 +295,9 @@ def open_checked(
     Raises:
         UserError: the file cannot be read, or is not what it was.
     """
+    checked = file.digest is not None and not file.pinned
     with reading(file.url), _open(file.url) as raw:
-        hashed = HashedReader(raw, start, size)
+        hashed = HashedReader(raw, start, size, digests=checked)
         stream = io.BufferedReader(hashed, BLOCK)
         fault: UserError | None = None
         try:
@@ -299,7 +305,7 @@ def open_checked(
         except UserError as error:
             # A file that is being written to looks broken: that it changed is the better reason.
             fault = error
-        if file.digest and not file.pinned and hashed.drain() != file.digest:
+        if checked and hashed.drain() != file.digest:
             raise changed(file.url) from fault
         if fault:
             raise fault
