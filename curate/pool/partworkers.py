@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from curate.core.errors import UserError
+from curate.core.memory import keep_freed_memory
 from curate.core.threads import usable_cores
 from curate.pool.partframes import (
     batch_frame,
@@ -57,6 +58,7 @@ class PartWorkers:
         # By process, what its reader follows from.
         self._sources: dict[int, ReaderSource] = {}
         self._threads = ThreadPoolExecutor(max(self._count, 1))
+        keep_freed_memory()
 
     def __enter__(self) -> Self:
         return self
