@@ -66,13 +66,25 @@ def _imports(name: str, path: Path, modules: set[str]) -> Iterator[Import]:
 @cache
 def syntax_tree(path: Path) -> ast.Module:
     """Return the syntax tree of a file, read once for all checks of the source."""
+    tree = parse(path)
     # The collector would look through all trees again and again, of which none ever goes.
+    gc.freeze()
+    return tree
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, in a third of the time that the collector would make of it."""
     gc.disable()
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     finally:
-        gc.freeze()
         gc.enable()
+
+
+@cache
+def syntax_nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file, in the order of `ast.walk`, which takes as long as parsing."""
+    return tuple(ast.walk(syntax_tree(path)))
 
 
 @cache
@@ -126,7 +138,7 @@ def code_lines(path: Path) -> int:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in (*silent, tokenize.ENCODING, tokenize.ENDMARKER):
             lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(syntax_tree(path)):
+    for node in syntax_nodes(path):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and (ast.get_docstring(node, clean=False) is not None):

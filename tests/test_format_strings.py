@@ -1,11 +1,12 @@
 """No text from outside is ever a format string or a template: those of the code are literals."""
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.structure import syntax_tree
+from tests.structure import syntax_nodes
 
 REPO = Path(__file__).parents[1]
 FILES = sorted(path for part in ("curate", "flows") for path in (REPO / part).rglob("*.py"))
@@ -23,10 +24,10 @@ def is_literal(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant)
 
 
-def formats_of(tree: ast.AST) -> list[tuple[int, ast.expr]]:
+def formats_of(nodes: Iterable[ast.AST]) -> list[tuple[int, ast.expr]]:
     """Return every text that is read as a format string, with its line."""
     formats: list[tuple[int, ast.expr]] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         # A number's remainder has a name or a sum at its left.
         texts = ast.Constant | ast.JoinedStr | ast.Attribute
         if (
@@ -51,7 +52,7 @@ def test_every_format_string_is_a_literal() -> None:
     lines = [
         f"{path.relative_to(REPO).as_posix()}:{line}"
         for path in FILES
-        for line, text in formats_of(syntax_tree(path))
+        for line, text in formats_of(syntax_nodes(path))
         if not is_literal(text)
     ]
     assert lines == [], "a text that is no literal is used as a format string"
@@ -70,5 +71,5 @@ def test_only_files_that_are_templates_are_read_as_such() -> None:
     ["said.format(a=1)", "LOG.info(said)", 'LOG.info(f"{said}")', "a.b % (1,)", "get(x).format(y)"],
 )
 def test_the_check_sees_what_it_should(code: str) -> None:
-    ((_, text),) = formats_of(ast.parse(code))
+    ((_, text),) = formats_of(ast.walk(ast.parse(code)))
     assert not is_literal(text)

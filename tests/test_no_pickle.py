@@ -6,12 +6,12 @@ them, and this package does not.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.structure import syntax_tree
+from tests.structure import syntax_nodes
 
 REPO = Path(__file__).parents[1]
 MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -27,9 +27,9 @@ PICKLING = {"to_pickle", "read_pickle", "pickle_load"}
 EXCEPTIONS: dict[str, str] = {}
 
 
-def uses(tree: ast.Module) -> Iterator[str]:
-    """Yield what a program does that pickles."""
-    for node in ast.walk(tree):
+def uses(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield what a program of these nodes does that pickles."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -67,7 +67,7 @@ def test_no_file_of_the_package_pickles() -> None:
     faults = {
         path.relative_to(REPO).as_posix(): names
         for path in source_files()
-        if (names := [*uses(syntax_tree(path))])
+        if (names := [*uses(syntax_nodes(path))])
     }
     assert set(faults) == set(EXCEPTIONS), faults
 
@@ -88,9 +88,9 @@ def test_no_file_of_the_package_pickles() -> None:
     ],
 )
 def test_a_way_to_pickle_is_noticed(line: str) -> None:
-    assert [*uses(ast.parse(line))]
+    assert [*uses(ast.walk(ast.parse(line)))]
 
 
 def test_what_does_not_pickle_is_left_alone() -> None:
     lines = "np.load(p, allow_pickle=False)\nsafetensors.torch.load_file(p)\nqueue.Queue()"
-    assert [*uses(ast.parse(lines))] == []
+    assert [*uses(ast.walk(ast.parse(lines)))] == []

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -58,17 +59,17 @@ class Judged:
     step: Artifact
     prepared: list[Artifact]
 
-    @property
+    @cached_property
     def kept(self) -> list[str]:
         return self.verdicts.filter("keep")["row_id"].to_list()
 
-    @property
+    @cached_property
     def dropped(self) -> dict[str, str]:
         return dict(
             self.verdicts.filter(~pl.col("keep")).select("row_id", "duplicate_of").iter_rows()
         )
 
-    @property
+    @cached_property
     def similarities(self) -> dict[tuple[str, str], float]:
         return {(a, b): s for a, b, s, _ in self.pairs.iter_rows()}
 

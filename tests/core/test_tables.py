@@ -21,7 +21,7 @@ from curate.core.tables import (
 )
 from tests.commandline import curate
 from tests.orchestration.workplace import REPO, environment
-from tests.structure import syntax_tree
+from tests.structure import syntax_nodes
 
 ODD_NAMES = ("a[1]", "a*b", "a?b", "{x}", "%20", "#h", "x::y", "file:", "s3:", "k=v", "~", "$HOME")
 # Readers that take a path for a pattern, a URL or a partition.
@@ -108,7 +108,7 @@ def test_no_module_but_tables_reads_a_path_that_could_be_a_pattern() -> None:
         for package in ("curate", "flows")
         for file in sorted((REPO / package).rglob("*.py"))
         if file not in EXEMPT
-        for node in ast.walk(syntax_tree(file))
+        for node in syntax_nodes(file)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         if node.attr.startswith(READERS.get(node.value.id, ()) or "\0")
     ]
