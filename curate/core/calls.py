@@ -80,6 +80,10 @@ class Table:
         return array
 
 
+# What most arguments are; whether something is keyed takes as long to tell as all the rest of a key.
+UNKEYED = (str, int, float, type(None), dict, Table, Artifact)
+
+
 @dataclass(frozen=True)
 class TableGroup:
     """Tables that go together as one argument; its fields make the key as arguments of their names do.
@@ -287,7 +291,7 @@ class CachedCall(Generic[T]):
                 params[name] = _identity(value)
         return params
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Return the digest that names the call's artifact."""
         return key_of(self)
@@ -336,7 +340,9 @@ def _identity(value: Any) -> Any:
 def _keyed(value: Any) -> list[Keyed]:
     """Return a keyed argument, or the members of a list of such, which are all keyed or none."""
     values = value if isinstance(value, list | tuple) else [value]
-    return [*values] if values and isinstance(values[0], Keyed) else []
+    if not values or isinstance(values[0], UNKEYED):
+        return []
+    return [*values] if isinstance(values[0], Keyed) else []
 
 
 def _table_names(name: str, stored: Mapping[str, Table | Artifact]) -> dict[str, str]:

@@ -9,15 +9,17 @@ import ctypes
 import gc
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
 import psutil
 
+from curate.core.ticker import ticker
+
 # A step that leaves less behind is not worth a collection.
 LEFT_BYTES = 256 * 2**20
+WATCH_SECONDS = 0.02
 # Options of glibc's mallopt (malloc.h), and the most that it takes for the second one.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 KEPT_BLOCK = 32 * 2**20
@@ -53,21 +55,13 @@ def peak_memory() -> Iterator[list[float]]:
 
     Sampled every 20 ms: a peak shorter than that can be missed.
     """
-    stop, peak = threading.Event(), [0.0]
+    peak = [_resident_bytes() / 2**20]
 
     def watch() -> None:
-        while True:
-            peak[0] = max(peak[0], _resident_bytes() / 2**20)
-            if stop.wait(0.02):
-                return
+        peak[0] = max(peak[0], _resident_bytes() / 2**20)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with ticker().every(WATCH_SECONDS, watch):
         yield peak
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _resident_bytes() -> int:

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -31,9 +32,15 @@ def in_threads(
         threads: how many; as many as there are usable cores if None.
     """
     size = threads or usable_cores()
+    taken = iter(items)
+    first = list(islice(taken, 2))
+    if len(first) < 2:
+        # A thread for a single item takes longer to start than most single items do.
+        yield from map(function, first)
+        return
     with ThreadPoolExecutor(size) as pool:
         waiting: deque[Future[Output]] = deque()
-        for item in items:
+        for item in chain(first, taken):
             waiting.append(pool.submit(function, item))
             if len(waiting) > size:
                 yield waiting.popleft().result()

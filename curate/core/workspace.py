@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import psutil
 
 from curate.core.interrupt import cleanup, remove_folder
 from curate.core.runlock import try_lock
+from curate.core.ticker import ticker
 
 LOCK = ".lock"
 PREFIX = "work-"
@@ -42,7 +42,7 @@ def workspace(root: Path) -> Iterator[Path]:
     """Yield a new, locked folder below root; it is removed at the end, unless it was moved away."""
     root.mkdir(parents=True, exist_ok=True)
     folder = root / f"{PREFIX}{uuid.uuid4().hex}"
-    lock, ended = _lock_of(folder), threading.Event()
+    lock = _lock_of(folder)
 
     def discard() -> None:
         remove_folder(folder)
@@ -56,17 +56,13 @@ def workspace(root: Path) -> Iterator[Path]:
             file.flush()
         folder.mkdir()
         sweep(root, now=lock.stat().st_mtime)
-        threading.Thread(target=_beat, args=(lock, ended), daemon=True).start()
-        try:
+        with ticker().every(HEARTBEAT_SECONDS, lambda: _beat(lock)):
             yield folder
-        finally:
-            ended.set()
 
 
-def _beat(lock: Path, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        with suppress(OSError):
-            os.utime(lock)
+def _beat(lock: Path) -> None:
+    with suppress(OSError):
+        os.utime(lock)
 
 
 def living(root: Path) -> list[Path]:
@@ -85,17 +81,16 @@ def sweep(root: Path, *, now: float) -> None:
         root: where workspaces lie.
         now: the time by the clock that the file system stamps files with, which may be a server's.
     """
-    for lock in root.glob(f"{PREFIX}*{LOCK}"):
+    for path in root.iterdir():
         with suppress(OSError):
-            if _is_abandoned(lock, now):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink()
-                lock.with_suffix(AGED).unlink(missing_ok=True)
-    # Older versions wrote no locks. Whatever has another name is not ours.
-    for folder in root.iterdir():
-        with suppress(OSError):
-            if OLDER_NAMES.fullmatch(folder.name) and _is_old(folder, now):
-                shutil.rmtree(folder, ignore_errors=True)
+            if path.name.startswith(PREFIX) and path.name.endswith(LOCK):
+                if _is_abandoned(path, now):
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink()
+                    path.with_suffix(AGED).unlink(missing_ok=True)
+            # Older versions wrote no locks. Whatever has another name is not ours.
+            elif OLDER_NAMES.fullmatch(path.name) and _is_old(path, now):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @lru_cache(maxsize=1)

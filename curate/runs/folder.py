@@ -157,7 +157,9 @@ def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:
         UserError: the name or a symbolic link on the way leads out of the folder.
     """
     path = folder / name
-    stays = _is_below(name) if follow_links else path.resolve().is_relative_to(folder.resolve())
+    stays = _is_below(name) and (follow_links or not _has_links(folder, name))
+    if not stays and not follow_links:
+        stays = path.resolve().is_relative_to(folder.resolve())
     if not stays:
         raise UserError(
             f"{path} lies outside of {folder}: this run folder is damaged or made to deceive; get it "
@@ -200,6 +202,12 @@ def _is_below(name: Any) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
+
+
+def _has_links(folder: Path, name: str) -> bool:
+    """Return whether one of the parts of a name is a symbolic link, which takes a look at each alone."""
+    parts = PurePosixPath(name).parts
+    return any(folder.joinpath(*parts[: i + 1]).is_symlink() for i in range(len(parts)))
 
 
 def _is_own_file(folder: Path, name: str) -> bool:

@@ -1,0 +1,73 @@
+"""One thread for what is done again and again while work goes on: signs of life, measures of memory.
+
+A thread of its own for each would take longer to start than a small step takes.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(eq=False)
+class _Job:
+    """Something to do again and again, which raises nothing, and when it is due by the clock."""
+
+    function: Callable[[], None]
+    seconds: float
+    due: float
+
+
+class Ticker:
+    """A thread that calls functions, each after its own time; it sleeps where none is due."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jobs: list[_Job] = []
+        self._wakes = float("inf")
+        threading.Thread(target=self._run, name="ticker", daemon=True).start()
+
+    @contextmanager
+    def every(self, seconds: float, function: Callable[[], None]) -> Iterator[None]:
+        """Let a function be called so often while the work inside goes on; the first time after that."""
+        job = _Job(function, seconds, time.monotonic() + seconds)
+        with self._changed:
+            self._jobs.append(job)
+            if job.due < self._wakes:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._jobs.remove(job)
+
+    def _run(self) -> None:
+        while True:
+            for job in self._due():
+                job.function()
+
+    def _due(self) -> list[_Job]:
+        """Return the jobs that are due, after a sleep if none is."""
+        with self._changed:
+            now = time.monotonic()
+            jobs = [job for job in self._jobs if job.due <= now]
+            for job in jobs:
+                job.due = now + job.seconds
+            self._wakes = min((job.due for job in self._jobs), default=float("inf"))
+            if not jobs:
+                self._changed.wait(self._wakes - now if self._jobs else None)
+            return jobs
+
+
+def ticker() -> Ticker:
+    """Return the ticker of this process."""
+    return _ticker(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _ticker(process: int) -> Ticker:
+    """Return the ticker of a process: one that was forked off has not the thread of the other."""
+    return Ticker()

@@ -1,0 +1,49 @@
+"""The ticker: jobs come again while their work goes on, and no longer."""
+
+import threading
+import time
+
+import pytest
+
+from curate.core.ticker import Ticker, ticker
+
+DEADLINE = 600.0
+
+
+def test_jobs_are_done_again_and_again_each_after_its_own_time() -> None:
+    counts = {"often": 0, "never": 0}
+    done = threading.Event()
+
+    def count() -> None:
+        counts["often"] += 1
+        if counts["often"] == 3:
+            done.set()
+
+    def never() -> None:
+        counts["never"] += 1
+
+    with (clock := Ticker()).every(DEADLINE, never), clock.every(0.001, count):
+        assert done.wait(DEADLINE)
+    assert counts["never"] == 0
+
+
+def test_a_job_that_comes_later_and_is_due_earlier_does_not_wait_for_the_other() -> None:
+    done, clock = threading.Event(), Ticker()
+    with clock.every(DEADLINE, lambda: None):
+        # Long enough for the thread to lie down until the first is due.
+        time.sleep(0.05)
+        with clock.every(0.001, done.set):
+            assert done.wait(DEADLINE)
+
+
+def test_nothing_is_done_after_the_work_even_if_that_failed() -> None:
+    calls: list[float] = []
+    clock = Ticker()
+    with pytest.raises(ZeroDivisionError), clock.every(0.03, lambda: calls.append(0.0)):
+        raise ZeroDivisionError
+    time.sleep(0.1)
+    assert calls == []
+
+
+def test_a_process_has_one() -> None:
+    assert ticker() is ticker()
