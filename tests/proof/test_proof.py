@@ -194,6 +194,9 @@ def watch_of(store: Store, sets: Mapping[str, Sequence[str]]) -> WatchInputs:
     return WatchInputs(stored_rows(store, "watch", rows), None, lines)
 
 
+Proven = tuple[dict[str, Any], Artifact, MeasuredRun]
+
+
 def run_proof(
     store: Store,
     loss: Loss = helpful,
@@ -210,7 +213,7 @@ def run_proof(
     controls: SharedControls | None = None,
     texts: Mapping[str, str] | None = None,
     **settings: Any,
-) -> tuple[dict[str, Any], Artifact, MeasuredRun]:
+) -> Proven:
     """Prove a selection of the ten good rows among forty; `pool_leak` names a row that leaks."""
     ids = [f"{'g' if i < 10 else 'b'}{i:02}" for i in range(COUNT)] + ["dropped"]
     prompts = {i: f"text of {i}" for i in ids} | dict(texts or {})
@@ -246,6 +249,29 @@ def run_proof(
     return orjson.loads(artifact.file("proof.json").read_bytes()), artifact, run
 
 
+def longer_if_good(position: int) -> int:
+    """Return the tokens of a row of a pool in which as many rows are not as many tokens."""
+    return 20 if position < 10 else 10
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """The proof of a selection that helps, as it is without any setting."""
+    return run_proof(Store(tmp_path_factory.mktemp("plain")))
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """The same where the selected rows are longer than the others."""
+    return run_proof(Store(tmp_path_factory.mktemp("uneven")), tokens=longer_if_good)
+
+
+@pytest.fixture(scope="module")
+def too_long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same where one more eval example is too long to be measured."""
+    return run_proof(Store(tmp_path_factory.mktemp("long")), extra_evals=["too-long"])[0]
+
+
 @pytest.mark.parametrize(
     ("loss", "verdict", "words"),
     [
@@ -255,9 +281,9 @@ def run_proof(
     ],
 )
 def test_the_verdict_is_that_of_the_measured_losses(
-    store: Store, loss: Loss, verdict: str, words: str
+    plain: Proven, store: Store, loss: Loss, verdict: str, words: str
 ) -> None:
-    proof, artifact, _ = run_proof(store, loss)
+    proof, artifact, _ = plain if loss is helpful else run_proof(store, loss)
     assert proof["verdict"] == artifact.counts["verdict"] == verdict
     assert proof["sentence"].startswith(words)
     assert proof["sentence"] == artifact.counts["sentence"]
@@ -295,9 +321,10 @@ def test_a_selection_of_every_row_is_told_to_show_nothing(
 
 @pytest.mark.parametrize(("budget", "control"), [(ROWS, "random_rows"), (TOKENS, "random_tokens")])
 def test_one_control_is_drawn_in_full_and_the_other_three_times(
-    store: Store, budget: Budget, control: str
+    uneven: Proven, store: Store, budget: Budget, control: str
 ) -> None:
-    proof, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10, budget=budget)
+    of_tokens = budget == TOKENS
+    proof, _, run = run_proof(store, tokens=longer_if_good, budget=budget) if of_tokens else uneven
     assert len(run.trained) == 6 + 3 + 3
     assert run.trained.count([f"g{i:02}" for i in range(10)]) == 3
     assert proof["control"] == control
@@ -306,8 +333,8 @@ def test_one_control_is_drawn_in_full_and_the_other_three_times(
     assert counts == {"base": 0, "selected": 3, control: 6, other.pop(): 3}
 
 
-def test_controls_are_trained_before_the_selection(store: Store) -> None:
-    _, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
+def test_controls_are_trained_before_the_selection(uneven: Proven) -> None:
+    _, _, run = uneven
     chosen = [f"g{i:02}" for i in range(10)]
     assert run.trained[-3:] == [chosen] * 3
     assert chosen not in run.trained[:-3]
@@ -322,9 +349,9 @@ def test_two_controls_that_drew_the_same_rows_are_tuned_once(store: Store) -> No
 
 
 def test_every_run_of_an_arm_has_a_seed_of_its_own_and_the_selection_shares_none(
-    store: Store,
+    uneven: Proven,
 ) -> None:
-    _, _, run = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
+    _, _, run = uneven
     seeds = [tuple(seed) for seed in run.seeds]
     assert sorted(set(seeds[:6])) == [(0, n) for n in range(6)]
     assert seeds[6:9] == [(0, n) for n in range(3)], "pairs are trained alike"
@@ -340,14 +367,15 @@ def test_a_second_method_trains_nothing_but_its_own_selection(store: Store) -> N
     assert set(second.trained[0]) == {f"{'g' if i < 10 else 'b'}{i:02}" for i in range(5, 15)}
 
 
-def test_another_eval_set_trains_nothing(store: Store) -> None:
-    run_proof(store)
-    _, _, again = run_proof(store, extra_evals=["more"])
+def test_another_eval_set_trains_nothing(plain: Proven) -> None:
+    _, _, first = plain
+    _, _, again = run_proof(first.store, extra_evals=["more"])
+    assert first.trained != []
     assert again.trained == []
 
 
-def test_the_figures_are_those_of_the_measured_losses(store: Store) -> None:
-    proof, artifact, _ = run_proof(store, tokens=lambda i: 20 if i < 10 else 10)
+def test_the_figures_are_those_of_the_measured_losses(uneven: Proven) -> None:
+    proof, artifact, _ = uneven
     effects = pl.read_parquet(artifact.file("effects.parquet"))
     assert effects.height == (1 + 6 + 3 + 3) * EVALS
 
@@ -392,21 +420,22 @@ def test_a_score_that_tells_what_training_is_worth_is_called_valid(tmp_path: Pat
     assert harm["correlation"] < -0.9
 
 
-def test_the_strict_level_and_several_selections_ask_for_more(store: Store) -> None:
-    plain, strict, one_of_four = (
-        run_proof(store, **settings)[0] for settings in ({}, {"strict": True}, {"judged": 4})
+def test_the_strict_level_and_several_selections_ask_for_more(plain: Proven) -> None:
+    usual, _, run = plain
+    strict, one_of_four = (
+        run_proof(run.store, **settings)[0] for settings in ({"strict": True}, {"judged": 4})
     )
-    assert (plain["alpha"], strict["alpha"], one_of_four["alpha"]) == (0.05, 0.03, 0.0125)
-    halves = [p["comparisons"][0]["half"] for p in (plain, strict, one_of_four)]
+    assert (usual["alpha"], strict["alpha"], one_of_four["alpha"]) == (0.05, 0.03, 0.0125)
+    halves = [p["comparisons"][0]["half"] for p in (usual, strict, one_of_four)]
     assert halves == sorted(halves)
     assert "judged at 1.2 % because 4 selections share the level" in one_of_four["sentence"]
 
 
-def test_few_draws_say_what_they_cannot_show(store: Store) -> None:
+def test_few_draws_say_what_they_cannot_show(store: Store, plain: Proven) -> None:
     compared = run_proof(store, draws=2)[0]["sentence"]
     assert "2 draws show only differences above 15.6 times their spread" in compared
     assert "smaller ones are not shown to be absent" in compared
-    assert "not shown to be absent" not in run_proof(store)[0]["sentence"]
+    assert "not shown to be absent" not in plain[0]["sentence"]
 
 
 def test_the_arms_are_told_with_their_sizes(store: Store) -> None:
@@ -448,25 +477,26 @@ def test_a_selection_that_only_wins_by_longer_rows_is_not_called_better(store: S
     ],
 )
 def test_the_metric_that_decides_comes_first(
-    store: Store, metric: str, length: int, metrics: list[str]
+    tmp_path_factory: pytest.TempPathFactory, metric: str, length: int, metrics: list[str]
 ) -> None:
+    # What is trained, measured and found to leak does not depend on the metric.
+    store = Store(tmp_path_factory.getbasetemp() / f"answers of {length} tokens")
     proof, _, _ = run_proof(store, metric=metric, length=length)
     assert proof["metric"] == metrics[0]
     assert list(dict.fromkeys(c["metric"] for c in proof["comparisons"])) == metrics
 
 
-def test_more_exact_matches_are_better_too(store: Store) -> None:
-    proof, _, _ = run_proof(store, metric="exact_match")
+def test_more_exact_matches_are_better_too(plain: Proven) -> None:
+    proof, _, _ = run_proof(plain[2].store, metric="exact_match")
     assert all(c["mean_difference"] > 0 for c in proof["comparisons"])
     assert "exact match higher by +0." in proof["sentence"]
     assert "share of eval examples" in proof["sentence"]
 
 
-def test_eval_examples_that_are_too_long_are_counted_not_scored(store: Store) -> None:
-    proof, _, _ = run_proof(store, extra_evals=["too-long"])
-    assert proof["eval_examples"] == EVALS
-    assert proof["eval_examples_too_long"] == 1
-    assert proof["verdict"] == "better"
+def test_eval_examples_that_are_too_long_are_counted_not_scored(too_long: dict[str, Any]) -> None:
+    assert too_long["eval_examples"] == EVALS
+    assert too_long["eval_examples_too_long"] == 1
+    assert too_long["verdict"] == "better"
 
 
 def test_no_eval_response_within_the_limit_is_an_error(store: Store) -> None:
@@ -474,9 +504,8 @@ def test_no_eval_response_within_the_limit_is_an_error(store: Store) -> None:
         run_proof(store, length=0)
 
 
-def test_the_same_proof_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    artifacts = [run_proof(Store(tmp_path / name))[1] for name in "ab"]
-    assert artifacts[0].digest == artifacts[1].digest
+def test_the_same_proof_twice_gives_the_same_bytes(store: Store, plain: Proven) -> None:
+    assert run_proof(store)[1].digest == plain[1].digest
 
 
 # --- leaks --------------------------------------------------------------------------------------
@@ -502,8 +531,10 @@ def test_a_selected_row_that_is_an_eval_prompt_makes_the_proof_refuse(store: Sto
     assert run.trained == []
 
 
-def test_a_control_row_that_is_an_eval_prompt_makes_the_proof_refuse(store: Store) -> None:
-    _, _, clean = run_proof(store)
+def test_a_control_row_that_is_an_eval_prompt_makes_the_proof_refuse(
+    store: Store, plain: Proven
+) -> None:
+    _, _, clean = plain
     control = sorted({i for ids in clean.trained for i in ids if i.startswith("b")})[0]
     proof, _, _ = run_proof(store, pool_leak=control)
     assert proof["verdict"] == "refused"
@@ -540,13 +571,15 @@ def test_a_leak_that_was_allowed_is_told_with_a_warning(store: Store) -> None:
     assert run.trained != []
 
 
-def test_without_a_leak_there_is_no_warning(store: Store) -> None:
-    proof, _, _ = run_proof(store, allow_leaks=True)
+def test_without_a_leak_there_is_no_warning(plain: Proven) -> None:
+    proof, _, _ = run_proof(plain[2].store, allow_leaks=True)
     assert "leak" not in proof["sentence"]
 
 
-def test_what_base_selection_and_one_draw_wrote_stands_beside_what_they_score(store: Store) -> None:
-    proof, artifact, _ = run_proof(store, written=5)
+def test_what_base_selection_and_one_draw_wrote_stands_beside_what_they_score(
+    plain: Proven,
+) -> None:
+    proof, artifact, _ = run_proof(plain[2].store, written=5)
     table = pl.read_parquet(artifact.file("written.parquet"))
     effects = pl.read_parquet(artifact.file("effects.parquet"))
     assert table["arm"].unique(maintain_order=True).to_list() == ["base", "selected", "random_rows"]
@@ -559,8 +592,8 @@ def test_what_base_selection_and_one_draw_wrote_stands_beside_what_they_score(st
     assert proof["written"]["selected_against"]["base"] == {"better": 5, "worse": 0, "same": 0}
 
 
-def test_nothing_is_written_where_nobody_asks(store: Store) -> None:
-    proof, artifact, _ = run_proof(store, written=0)
+def test_nothing_is_written_where_nobody_asks(plain: Proven) -> None:
+    proof, artifact, _ = run_proof(plain[2].store, written=0)
     assert proof["written"] is None
     assert "written.parquet" not in artifact.files
 
@@ -586,9 +619,8 @@ def test_a_leak_of_a_watch_set_alone_is_not_that_of_the_eval_set(store: Store) -
     assert "the watch set 'general' leaks, which was allowed" in allowed["sentence"]
 
 
-def test_the_answer_spans_and_examples_are_counted_in_the_proof(store: Store) -> None:
-    proof, _, _ = run_proof(store, extra_evals=["too-long"])
-    questions = proof["questions"]
+def test_the_answer_spans_and_examples_are_counted_in_the_proof(too_long: dict[str, Any]) -> None:
+    questions = too_long["questions"]
     assert (questions["examples"], questions["answers"], questions["options"]) == (13, 13, 13)
     assert questions["measured"] == {"loss": 12, "exact_match": 12, "loss_per_token": 12}
-    assert {c["examples"] for c in proof["comparisons"]} == {12}
+    assert {c["examples"] for c in too_long["comparisons"]} == {12}
