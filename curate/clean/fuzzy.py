@@ -336,11 +336,16 @@ def _candidates(
     earlier = pl.LazyFrame({"row": pl.Series(np.unique(copies), dtype=pl.UInt32)})
     alone = keys.join(earlier, on="row", how="anti", maintain_order="left")
     count = _count(alone)
+    # A single band is its own neighbour.
+    neighbours = zip(bands, [*bands[1:], bands[0]], strict=True)
     if count * len(keys.collect_schema()) <= BUCKET_KEYS:
         # All of them are few enough to be held: the files are read once, and not for each band.
-        alone = alone.collect().lazy()
-    for name, other in zip(bands, [*bands[1:], bands[0]], strict=True):
-        # A single band is its own neighbour.
+        held = alone.collect()
+        for name, other in neighbours:
+            columns = {"row": held["row"], "key": held[name], "other": held[other]}
+            yield minhash.bucket_pairs(pl.DataFrame(columns))
+        return
+    for name, other in neighbours:
         for bucket in _buckets(alone.select("row", key=name, other=other), "key", count):
             yield minhash.bucket_pairs(bucket)
 

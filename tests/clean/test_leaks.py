@@ -565,7 +565,7 @@ def test_agrees_with_the_plain_implementation_on_200_rows(any_ngram: int | None)
 def test_any_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, evals = planted_frames()
     whole = find_leaks(rows.lazy(), evals, threshold=0.0)
-    for size in (7, 199, 200):
+    for size in (37, 199, 200):
         monkeypatch.setattr("curate.overlap.index.BATCH_ROWS", size)
         assert find_leaks(rows.lazy(), evals, threshold=0.0).equals(whole)
 

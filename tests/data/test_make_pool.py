@@ -12,6 +12,7 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter, defaultdict
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,14 @@ def jaccard(first: set[tuple[str, ...]], second: set[tuple[str, ...]]) -> float:
     return len(first & second) / max(1, len(first | second))
 
 
+@cache
+def prompt_runs(prompt: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    return frozenset(runs([*prompt], 8))
+
+
 def coverage(prompt: list[str], text_runs: set[tuple[str, ...]]) -> float:
+    if text_runs.isdisjoint(prompt_runs(tuple(prompt))):
+        return 0.0
     covered = [False] * len(prompt)
     for at in range(len(prompt) - 7):
         if tuple(prompt[at : at + 8]) in text_runs:

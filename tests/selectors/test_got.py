@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from scipy.special import logsumexp
 from scipy.stats import spearmanr
 
 from curate.core.calls import Counted
@@ -52,13 +52,20 @@ def cosine_costs(examples: int, rows: int, seed: int) -> Array:
     return np.asarray(1 - targets.astype(float) @ vectors.astype(float).T)
 
 
+def log_sum_exp(terms: Array, axis: int) -> Array:
+    """scipy's, without what it does for arrays of other kinds, which takes ten times as long."""
+    highest = terms.max(axis=axis, keepdims=True)
+    sums: Array = np.log(np.exp(terms - highest).sum(axis=axis)) + highest.squeeze(axis)
+    return sums
+
+
 def plain_sinkhorn(cost: Array, masses: Array, epsilon: float) -> tuple[Array, float]:
     """Both potentials by their formulas, and the value of the dual."""
     examples = len(cost)
     f, g = np.zeros(examples), np.zeros(cost.shape[1])
     for _ in range(20_000):
-        f = -epsilon * logsumexp((g - cost) / epsilon, b=masses, axis=1)
-        new = -epsilon * logsumexp((f[:, None] - cost) / epsilon, b=1 / examples, axis=0)
+        f = -epsilon * log_sum_exp((g - cost) / epsilon + np.log(masses), axis=1)
+        new = -epsilon * log_sum_exp((f[:, None] - cost) / epsilon - math.log(examples), axis=0)
         done = np.abs(new - g).max() < 1e-13
         g = new
         if done:
