@@ -30,6 +30,7 @@ from curate.orchestration.artifacts import counted
 from curate.orchestration.computing import compute
 from curate.orchestration.engines import open_engine
 from curate.orchestration.jobs import Job, kept_lines
+from curate.orchestration.taskcontext import lean_context
 from curate.pipeline.engine import Submit, SubmitOnce, Wait
 from curate.pipeline.run import ExecuteAll
 
@@ -170,10 +171,18 @@ class TaskSubmitter:
         named = make.with_options(task_run_name=step.name, result_storage=records)
         made_by = {self._runs[one.key] for one in step.reads if one.key in self._runs}
         parameters = {"job": Job(self._store, step), "remote": self._submitting is not None}
-        with (self._submitting or nullcontext)(step):
+        with self._context(step):
             future = self._runner.submit(named, parameters, dependencies={"job": made_by})
         self._runs[step.key] = TaskRunResult(id=future.task_run_id)
         return partial(self._collect, step, future)
+
+    @contextmanager
+    def _context(self, step: Computation) -> Iterator[None]:
+        if self._submitting is None:
+            yield
+            return
+        with self._submitting(step), lean_context():
+            yield
 
     def _collect(self, step: Computation, future: PrefectFuture[Any]) -> Artifact:
         """Wait for a task, and log what its worker has logged."""
