@@ -43,30 +43,44 @@ def run(folder: Path, text: str) -> RunResult:
     return run_curation(load_config(write(folder, text)), folder / "run")
 
 
+# What no recipe without a model imports, and what else none imports up to the end of its run, by
+# name; in the order of how much they import.
+HEAVY = ["torch", "transformers", "prefect", "sklearn", "scipy.stats", "scipy.optimize"]
+# Their report has the funnel alone; what draws other charts takes a second to load.
+CHARTS = ["altair", "vl_convert"]
+RUN_WITHOUT = {"random": [*CHARTS, "scipy.sparse"], "exact": CHARTS, "mixture": [], "clean": []}
+# A check reads a few rows; groups of duplicates and tables for others come in the run.
+CHECKED_WITHOUT = [*CHARTS, "scipy.sparse", "pandas", "jsonschema", "httpx"]
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from curate.config.loading import load_config
+from curate.estimate.recipe import estimate
+from curate.pipeline.curation import run_curation
+
+heavy, checked_without, recipes = json.loads(sys.argv[1])
+configs = [load_config(Path(path)) for path, _ in recipes]
+for config in configs:
+    estimate(config)
+print([name for name in heavy + checked_without if name in sys.modules])
+for config, (path, run_without) in zip(configs, recipes):
+    run_curation(config, Path(path).parent / "run")
+    print([name for name in heavy + run_without if name in sys.modules])
+"""
+
+
 @pytest.mark.system
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_without_a_model_imports_and_looks_for_none(tmp_path: Path, name: str) -> None:
-    recipe = write(tmp_path, RECIPES[name])
-    heavy = ["torch", "transformers", "prefect", "sklearn", "scipy.stats", "scipy.optimize"]
-    # A check reads a few rows; groups of duplicates and tables for others come in the run.
-    unchecked = [*heavy, "altair", "vl_convert", "scipy.sparse", "pandas", "jsonschema", "httpx"]
-    if name in ("exact", "random"):
-        # Their report has the funnel alone; what draws other charts takes a second to load.
-        heavy += ["altair", "vl_convert"]
-    if name == "random":
-        heavy += ["scipy.sparse"]
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom curate.config.loading import load_config\n"
-        "from curate.estimate.recipe import estimate\n"
-        "from curate.pipeline.curation import run_curation\n"
-        f"config = load_config(Path({str(recipe)!r}))\nestimate(config)\n"
-        f"print([m for m in {unchecked!r} if m in sys.modules])\n"
-        f"run_curation(config, Path({str(tmp_path / 'run')!r}))\n"
-        f"print([m for m in {heavy!r} if m in sys.modules])"
+def test_recipes_without_a_model_import_and_look_for_none(tmp_path: Path) -> None:
+    recipes = []
+    for name, run_without in RUN_WITHOUT.items():
+        (tmp_path / name).mkdir()
+        recipes.append((str(write(tmp_path / name, RECIPES[name])), run_without))
+    given = json.dumps([HEAVY, CHECKED_WITHOUT, recipes])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, given], cwd=REPO, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["[]", "[]"]
+    assert done.stdout.split() == ["[]"] * (1 + len(RECIPES))
 
 
 def test_a_clean_only_run_takes_every_kept_row_in_pool_order(tmp_path: Path) -> None:

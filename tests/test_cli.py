@@ -241,10 +241,11 @@ def test_the_schema_completes_recipes() -> None:
     assert "budget" in schema["$defs"]["RdsSelector"]["properties"]
 
 
-@pytest.mark.model
-def test_check_says_what_a_run_would_do_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.system
+def test_check_says_what_a_run_would_do_and_leaves_nothing(tmp_path: Path, tiny: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"{GOOD}prove: {{seeds: 2}}\nstore: {tmp_path}/store\n")
+    more = f"prove: {{seeds: 2}}\nstore: {tmp_path}/store\nmodels: {{base: {tiny}}}\n"
+    recipe.write_text(GOOD + more)
     done = curate("check", str(recipe))
     assert done.returncode == 0, done.stderr
     assert "14 fine-tunes" in done.stdout

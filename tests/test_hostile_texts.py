@@ -113,6 +113,8 @@ def test_a_terminal_gets_no_commands_but_those_of_the_program(tmp_path: Path, ti
         str(recipe),
         "--out",
         str(tmp_path / "run"),
+        "--set",
+        "select.budget={rows: 5}",
     ]
     terminal = TerminalProcess(command, {**os.environ, "TERM": "xterm-256color"})
     status, _ = terminal.end()

@@ -53,7 +53,9 @@ def test_tables_have_the_names_of_now(run: RunFolder, old: RunFolder) -> None:
 def test_an_old_run_is_explained_and_reported_like_a_new_one(
     run: RunFolder, old: RunFolder
 ) -> None:
-    for row_id in run.table("ledger").select("row_id").collect()["row_id"]:
+    ledger = run.table("ledger").collect()
+    some = pl.concat([ledger.unique(["fate", "stage", "reason"]), ledger.gather_every(8)])
+    for row_id in some["row_id"]:
         assert explain_row(old, row_id) == explain_row(run, row_id)
     for stage in ("exact", "fuzzy"):
         assert section_of(old.path, stage) == section_of(run.path, stage)

@@ -74,8 +74,10 @@ def _paces(model: Any, rows: int, prompt: int) -> tuple[Range, Range]:
     """Return seconds of a token for so many rows at once, and of the pass over their prompts."""
     ids = torch.randint(0, model.config.vocab_size, (rows, prompt)).tolist()
     with torch.inference_mode():
-        reading = measure_pace([(1.0, partial(DecodingBatch, model, ids))])
-        batch = DecodingBatch(model, ids)
+        # The pass that is timed is the one whose state the tokens follow.
+        batches: list[DecodingBatch] = []
+        reading = measure_pace([(1.0, lambda: batches.append(DecodingBatch(model, ids)))])
+        (batch,) = batches
         everyone: Sequence[int] = range(rows)
         work = partial(batch.advance, everyone, [0] * rows)
         return measure_pace([(1.0, work)] * STEPS, seconds=PROBE_SECONDS), reading

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from curate.core.errors import UserError
 from curate.llm.engines.replies import INSTRUCTION
 from curate.pipeline.curation import run_curation
 from curate.pipeline.run import RunResult
+from tests.commandline import CommandResult
 from tests.generate.serverruns import ONE_ROW, good_act, recipe_of, run_here
 from tests.llm.engines.fakeserver import Act, FakeServer, question
 from tests.llm.engines.hostile import FAILING, USELESS, content, status
@@ -153,18 +155,17 @@ def test_a_run_whose_every_answer_fails_says_why_and_the_next_one_goes_on(
         assert "unanswered" not in calls(run(recipe))
 
 
-def process(
-    recipe: dict[str, Any], *arguments: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def process(recipe: dict[str, Any], *arguments: str) -> CommandResult:
     """Run the command line as a user does."""
     folder = Path(recipe["store"]).parent
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "curate", "run", str(path), "--out", str(folder / "run"), *arguments],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPO)} | variables, capture_output=True,
-        text=True, timeout=1_800,
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPO)}, capture_output=True, text=True,
+        timeout=1_800,
     )  # fmt: skip
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def test_the_command_line_tells_the_fault_in_one_sentence(tmp_path: Path, tiny: Path) -> None:
@@ -191,17 +192,25 @@ def echo(body: dict[str, Any], number: int) -> Act:
     return kinds[number // 3 % len(kinds)] if fails else good_act(body, extra=written)
 
 
-@pytest.mark.parametrize("flow", [(), ("--prefect",)], ids=["directly", "as a flow"])
+@pytest.mark.parametrize(
+    ("flow", "start"), [((), run_here), (("--prefect",), process)], ids=["directly", "as a flow"]
+)
 def test_a_key_that_the_server_repeats_everywhere_is_nowhere(
-    flow: tuple[str, ...], tmp_path: Path, tiny: Path
+    flow: tuple[str, ...],
+    start: Callable[..., CommandResult],
+    tmp_path: Path,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     variables = {"SOME_KEY": KEY, "CURATE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     with FakeServer(echo) as server:
         recipe: dict[str, Any] = {}
         for asks in ("rubric", "generate"):
             recipe |= recipe_of(asks, tmp_path, tiny, server.url, api_key_env="SOME_KEY")
         assert {"stages", "generate"} <= recipe.keys()
-        done = process(recipe, *flow, **variables)
+        done = start(recipe, *flow)
         assert done.returncode == 0, done.stderr
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert "[key]" in done.stderr and "repeats its key" in done.stderr

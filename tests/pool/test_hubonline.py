@@ -8,12 +8,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 import pytest
 from huggingface_hub import snapshot_download
 
+from curate.pool.hubaddress import HubAddress
+from curate.pool.hubrepo import find_hub_files
+from curate.pool.records import read_records
 from tests.commandline import curate
 from tests.datahub import DataHub, serve_datahub
 from tests.hubclient import hub_client
@@ -89,19 +93,9 @@ def test_a_split_is_streamed_at_the_commit_of_its_branch(hub: DataHub, tmp_path:
 def test_rows_of_parquet_come_before_the_whole_file_has(hub: DataHub, tmp_path: Path) -> None:
     data = parquet(groups=20)
     hub.commits = {NEW: {"rows.parquet": data}}
-    code = (
-        "from itertools import islice\n"
-        "from curate.pool.hubaddress import HubAddress\n"
-        "from curate.pool.hubrepo import find_hub_files\n"
-        "from curate.pool.records import read_records\n"
-        f"[file] = find_hub_files(HubAddress({REPO!r}), None, None).files\n"
-        "print(len(list(islice(read_records(file), 10))))"
-    )
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-    root = Path(__file__).parents[2]
-    run = [sys.executable, "-c", code]
-    done = subprocess.run(run, cwd=root, env=env, capture_output=True, text=True, timeout=1_800)
-    assert done.stdout == "10\n", done.stderr
+    with hub_client(hub.url, tmp_path / "home"):
+        [file] = find_hub_files(HubAddress(REPO), None, None).files
+        assert len(list(islice(read_records(file), 10))) == 10
     spans = [line.partition("bytes=")[2].split("-") for line in hub.requests if "bytes=" in line]
     assert 0 < sum(int(last) - int(first) + 1 for first, last in spans) < len(data) / 2
 
