@@ -7,14 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 
 @dataclass(eq=False)
 class _Job:
-    """Something to do again and again, which raises nothing, and when it is due by the clock."""
+    """Something to do again and again, and when it is due by the clock."""
 
     function: Callable[[], None]
     seconds: float
@@ -47,7 +47,9 @@ class Ticker:
     def _run(self) -> None:
         while True:
             for job in self._due():
-                job.function()
+                # What one fails at, as a measure where memory is short, ends no other's signs of life.
+                with suppress(Exception):
+                    job.function()
 
     def _due(self) -> list[_Job]:
         """Return the jobs that are due, after a sleep if none is."""

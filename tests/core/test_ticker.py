@@ -38,11 +38,33 @@ def test_a_job_that_comes_later_and_is_due_earlier_does_not_wait_for_the_other()
 
 def test_nothing_is_done_after_the_work_even_if_that_failed() -> None:
     calls: list[float] = []
-    clock = Ticker()
-    with pytest.raises(ZeroDivisionError), clock.every(0.03, lambda: calls.append(0.0)):
+    clock, done = Ticker(), threading.Event()
+    with pytest.raises(ZeroDivisionError), clock.every(0.001, lambda: calls.append(0.0)):
         raise ZeroDivisionError
-    time.sleep(0.1)
-    assert calls == []
+    # Behind what was under way as the work ended.
+    with clock.every(0.001, done.set):
+        assert done.wait(DEADLINE)
+    count = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == count
+
+
+def test_a_job_that_fails_does_not_end_the_others() -> None:
+    counts = {"failing": 0, "other": 0}
+    done = threading.Event()
+
+    def fail() -> None:
+        counts["failing"] += 1
+        raise OSError("no memory")
+
+    def count() -> None:
+        counts["other"] += 1
+        if counts["failing"] > 1 and counts["other"] > 1:
+            done.set()
+
+    clock = Ticker()
+    with clock.every(0.001, fail), clock.every(0.001, count):
+        assert done.wait(DEADLINE)
 
 
 def test_a_process_has_one() -> None:
