@@ -372,6 +372,12 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs write no report, a third of a small one's time, where a test looks at none."""
+    monkeypatch.setattr("curate.pipeline.curation.write_report", lambda run: run)
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 

@@ -19,6 +19,7 @@ from tests.generate.test_server_runs import run
 from tests.llm.engines.fakeserver import Act, FakeServer
 from tests.llm.engines.hostile import chat_reply
 
+pytestmark = pytest.mark.usefixtures("no_report")
 THOUGHT = "First I weigh every word of it."
 
 

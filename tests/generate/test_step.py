@@ -25,6 +25,7 @@ from tests.conftest import CHATML
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.llm.test_prompts import write
 
+pytestmark = pytest.mark.usefixtures("no_report")
 POOL = [("How many legs has a spider?", "Eight."), ("What makes bread rise?", "Yeast does.")]
 TARGET = [("Which river flows through Cologne?", "The Rhine."), ("Where is the Elbe?", "Dresden.")]
 DOCUMENTS = [
@@ -97,7 +98,7 @@ def test_made_rows_join_the_pool_with_their_lineage(
     first = rows.filter(source="generated").collect().row(0, named=True)
     assert (first["method"], first["hop"]) == ("craft", 1)
     assert any(parent.startswith("corpus/corpus.jsonl:") for parent in first["parents"])
-    assert (result.report).is_file()
+    assert write_report(result.folder) == result.report
 
 
 def test_the_bill_is_in_the_manifest(

@@ -19,6 +19,7 @@ from curate.runs.explain import explain_row
 from curate.runs.folder import open_run
 from tests.generate.scripted import ScriptedEngine, text_of
 
+pytestmark = pytest.mark.usefixtures("no_report")
 PROMPTS = [
     {"prompt": "Name the river of Cologne."},
     {"instruction": "Sort the numbers.", "input": "3 1 2"},

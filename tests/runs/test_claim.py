@@ -39,6 +39,7 @@ def recipe(rows: int = 3, **changes: object) -> Config:
     return Config.model_validate(base | changes)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_goes_to_runs_name_and_another_recipe_beside_it() -> None:
     first = run_curation(recipe())
     other = run_curation(recipe(4))
@@ -50,6 +51,7 @@ def test_a_run_goes_to_runs_name_and_another_recipe_beside_it() -> None:
     assert names(Path("runs")) == ["demo", "demo-2"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_another_recipe_into_a_given_folder_is_refused_unless_it_may_overwrite() -> None:
     run_curation(recipe(), Path("out"))
     with pytest.raises(UserError, match=r"out holds a run of another recipe \(different: select"):
@@ -59,6 +61,7 @@ def test_another_recipe_into_a_given_folder_is_refused_unless_it_may_overwrite()
     assert written == recipe(4).model_dump(mode="json", exclude={"track"})
 
 
+@pytest.mark.usefixtures("no_report")
 def test_another_store_is_no_other_recipe() -> None:
     run_curation(recipe(), Path("out"))
     assert run_curation(recipe(store="elsewhere"), Path("out")).folder == Path("out")
@@ -131,6 +134,7 @@ def test_the_manifest_lists_every_file_and_tells_how_the_run_was_made() -> None:
     assert f"{run['started'][:16].replace('T', ' ')} UTC" in page
 
 
+@pytest.mark.usefixtures("no_report")
 def test_steps_of_one_name_have_lines_of_their_own() -> None:
     stages = [{"kind": "fuzzy"}, {"kind": "fuzzy", "threshold": 0.9}]
     lines = {s["stage"]: s for s in run_curation(recipe(stages=stages)).manifest["stages"]}

@@ -139,6 +139,7 @@ def test_a_link_out_of_the_run_folder_is_not_followed(run: RunFolder, tmp_path: 
         save_mark(run, mark(run, row_id(1), "drop"))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_of_the_recipe_does_what_the_marks_say(run: RunFolder) -> None:
     assert fates(run)[row_id(4)] == "too_short"
     save_mark(run, mark(run, row_id(2), "drop"))
@@ -158,6 +159,7 @@ def test_a_run_of_the_recipe_does_what_the_marks_say(run: RunFolder) -> None:
     assert "Replaced by manual/" in "\n".join(explain_row(again, row_id(3)))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_into_the_folder_leaves_the_marks_and_says_which_it_has_not_read(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_run_into_the_folder_leaves_the_marks_and_says_which_it_has_not_read(
     assert [one.kind for one in pending_marks(again).values()] == ["none"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_further_marks_are_put_behind_those_that_the_recipe_has_read(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -188,6 +191,7 @@ def test_further_marks_are_put_behind_those_that_the_recipe_has_read(
     assert [one.row_id for one in pending_marks(second).values()] == [row_id(1)]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_rows_that_stages_made_are_judged_by_a_second_stage(run: RunFolder) -> None:
     (new_id,) = [name for name in fates(run) if not name.startswith("web/")]
     save_mark(run, mark(run, new_id, "drop"))
@@ -219,6 +223,7 @@ def test_a_plan_leaves_out_marked_rows_and_says_so(run: RunFolder) -> None:
     assert recipe.stages[0].method == "manual"
 
 
+@pytest.mark.usefixtures("no_report")
 def test_rethresholding_goes_on_with_the_marks_of_the_run(run: RunFolder) -> None:
     save_mark(run, mark(run, row_id(5), "keep"))
     again = rerun(run)
