@@ -116,9 +116,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.session.stash[FROZEN] = (len(sys.modules), item.path)
         gc.collect()
         gc.freeze()
+    _fit_threads(item)
+
+
+def _fit_threads(item: pytest.Item) -> None:
+    """Run torch on one thread, but for real models: on tiny ones threads cost more than they give."""
+    torch, stash = sys.modules.get("torch"), item.session.stash
+    if torch is None:
+        return
+    if item.get_closest_marker("model") is None:
+        stash.setdefault(THREADS, torch.get_num_threads())
+        torch.set_num_threads(1)
+    elif THREADS in stash:
+        torch.set_num_threads(stash[THREADS])
+        del stash[THREADS]
 
 
 FROZEN = pytest.StashKey[tuple[int, Path]]()
+# Torch's own number of threads, while it runs on one.
+THREADS = pytest.StashKey[int]()
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
@@ -349,19 +365,6 @@ def drawn() -> Iterator[dict[tuple[str, str], Any]]:
                 patch.setattr(figures, name, once(name, draw))
         patch.setattr(build, "draw_chart", once("draw_chart", charts.draw_chart))
         yield figures_by_data
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run torch on one thread, but for real models: on tiny ones threads cost more than they give."""
-    torch = sys.modules.get("torch")
-    if torch is None or "model" in request.keywords:
-        yield
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

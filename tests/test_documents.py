@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,15 @@ TEXTS = {str(path.relative_to(REPO)): path.read_text(encoding="utf-8") for path 
 GENERATED = REPO / "docs/reference"
 
 
-def blocks(text: str, language: str) -> list[str]:
+@cache
+def fences(text: str) -> tuple[tuple[str, str], ...]:
+    """Return language and content of each block of code."""
     tokens = MarkdownIt().enable("table").parse(text)
-    return [token.content for token in tokens if token.type == "fence" and token.info == language]
+    return tuple((token.info, token.content) for token in tokens if token.type == "fence")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [content for name, content in fences(text) if name == language]
 
 
 RECIPES = [

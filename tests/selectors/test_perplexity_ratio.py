@@ -48,6 +48,12 @@ PLANTED = {3, 17, 40, 58}
 POOL = [vowels(RNG) if i in PLANTED else digits(RNG) for i in range(80)]
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store for tests that do not ask which steps did work."""
+    return Store(tmp_path_factory.mktemp("ratio"))
+
+
 def tuned_model(folder: Path, targets: list[Any], **settings: Any) -> Any:
     tokenizer, model = load_tokenizer(folder), load_causal(folder, "float32")
     examples = [build_example(tokenizer, messages, LONG) for messages in targets]
@@ -56,9 +62,9 @@ def tuned_model(folder: Path, targets: list[Any], **settings: Any) -> Any:
     return model
 
 
-def test_scores_are_the_differences_of_two_plain_passes(store: Store, tiny: Path) -> None:
+def test_scores_are_the_differences_of_two_plain_passes(shared: Store, tiny: Path) -> None:
     kept = [0, 3, 4, 17]
-    run = ModelRun(store, folder=tiny, texts=POOL[:20], kept_positions=kept, targets=TARGETS)
+    run = ModelRun(shared, folder=tiny, texts=POOL[:20], kept_positions=kept, targets=TARGETS)
     table = scored(run, "perplexity_ratio", **TUNING)
     tokenizer, base = load_tokenizer(tiny), load_causal(tiny, "float32").eval()
     tuned = tuned_model(tiny, TARGETS, **TUNING)
@@ -73,9 +79,9 @@ def test_scores_are_the_differences_of_two_plain_passes(store: Store, tiny: Path
         assert (line["response_tokens"], line["nearest_id"], line["reason"]) == (count, None, None)
 
 
-def test_rows_of_the_targets_kind_come_first(store: Store, tiny: Path) -> None:
+def test_rows_of_the_targets_kind_come_first(shared: Store, tiny: Path) -> None:
     """5 % of the pool is of the target's kind: precision at that budget is 1."""
-    run = ModelRun(store, folder=tiny, texts=POOL, targets=TARGETS)
+    run = ModelRun(shared, folder=tiny, texts=POOL, targets=TARGETS)
     table = scored(run, "perplexity_ratio", **TUNING)
     first = ranked(table, "perplexity_ratio")[: len(PLANTED)]
     assert set(first) == {f"r{i:03}" for i in PLANTED}
@@ -99,29 +105,22 @@ def test_the_base_is_tuned_once_for_every_pool_and_budget(store: Store, tiny: Pa
     assert longer.executed_steps == ["tune-target", "losses", name]
 
 
-def test_the_same_settings_give_the_same_bytes(tmp_path: Path, tiny: Path) -> None:
-    tables = [
-        scored(
-            ModelRun(Store(tmp_path / name), folder=tiny, texts=POOL[:4], targets=TARGETS),
-            "perplexity_ratio",
-            epochs=1,
-        )
-        for name in "ab"
-    ]
-    assert tables[0].equals(tables[1])
+def once_tuned(store: Store, tiny: Path) -> pl.DataFrame:
+    run = ModelRun(store, folder=tiny, texts=POOL[:9], targets=TARGETS)
+    return scored(run, "perplexity_ratio", epochs=1)
+
+
+def test_the_same_settings_give_the_same_bytes(shared: Store, store: Store, tiny: Path) -> None:
+    assert once_tuned(store, tiny).equals(once_tuned(shared, tiny))
 
 
 @pytest.mark.parametrize("limit", [1, 10_000])
 def test_batches_change_no_score(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+    shared: Store, store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    def scores(name: str) -> pl.DataFrame:
-        run = ModelRun(Store(tmp_path / name), folder=tiny, texts=POOL[:9], targets=TARGETS)
-        return scored(run, "perplexity_ratio", epochs=1)
-
-    expected = scores("a")
+    expected = once_tuned(shared, tiny)
     monkeypatch.setattr("curate.models.lm.BATCH_TOKENS", limit)
-    np.testing.assert_allclose(scores("b")["score"], expected["score"], atol=1e-4)
+    np.testing.assert_allclose(once_tuned(store, tiny)["score"], expected["score"], atol=1e-4)
 
 
 def test_a_row_whose_response_is_cut_off_comes_last_with_a_reason(store: Store, tiny: Path) -> None:
