@@ -6,6 +6,7 @@ bytes 536,871,404 to ...        lines 206,751 to ...
 
 from typing import IO
 
+from curate.pool.containers.lines import line_ends
 from curate.pool.cuts import LineRange
 from curate.pool.files import BLOCK, new_digest
 
@@ -49,6 +50,7 @@ class _LineCutter:
         self._hash = new_digest()
 
     def _take(self, block: bytes, start: int, end: int) -> None:
-        self._hash.update(memoryview(block)[start:end])
-        self._bytes += end - start
-        self._lines += block.count(b"\n", start, end)
+        taken = memoryview(block)[start:end]
+        self._hash.update(taken)
+        self._bytes += len(taken)
+        self._lines += line_ends(taken)

@@ -101,8 +101,12 @@ def _hashed_texts(
     roles: pa.StringArray, texts: pa.StringArray
 ) -> tuple[pa.StringArray, pa.StringArray]:
     """Return what of each turn goes into the content hash, and what into the text hash."""
-    lines, untidy = _in_one_line(texts)
-    unusual = np.union1d(untidy, _unusual(texts))
+    offsets, codes = _codes(texts)
+    # As numbers with a sign, the bytes of other characters than those of ASCII are below zero.
+    others = np.flatnonzero(codes.view(np.int8) < ord(" "))
+    are_feeds = codes[others] == ord("\n")
+    lines, untidy = _in_one_line(offsets, codes, others[are_feeds])
+    unusual = np.union1d(untidy, _unusual(texts, others[~are_feeds]))
     if len(unusual):
         slow = texts.take(number_array(unusual)).to_pylist()
         lines = with_texts(lines, unusual, [normalise(each) for each in slow])
@@ -115,17 +119,22 @@ def _hashed_texts(
     )
 
 
-def _in_one_line(texts: pa.StringArray) -> tuple[pa.StringArray, Numbers]:
+def _in_one_line(
+    offsets: Numbers, codes: Numbers, feeds: Numbers
+) -> tuple[pa.StringArray, Numbers]:
     """Return texts with a space for one line feed or two, and which then have white space to lose.
 
     What becomes of the latter is left open.
+
+    Args:
+        offsets: where the texts start and end.
+        codes: their bytes.
+        feeds: where line feeds are among these.
     """
-    offsets, codes = _codes(texts)
-    feeds = np.flatnonzero(codes == ord("\n"))
     pairs = every_other(feeds)
     seconds = pairs[codes[np.minimum(pairs + 1, len(codes) - 1)] == ord("\n")] + 1
     # Not what opens the next text, or lies behind the last one.
-    seconds = seconds[~np.isin(seconds, offsets)]
+    seconds = seconds[offsets[np.searchsorted(offsets, seconds, side="right") - 1] != seconds]
     spaced = codes.copy()
     spaced[feeds] = ord(" ")
     spaced[seconds] = DROPPED[0]
@@ -139,16 +148,17 @@ def _in_one_line(texts: pa.StringArray) -> tuple[pa.StringArray, Numbers]:
     return string_array(offsets, data), np.union1d(at_ends, _texts_at(doubled, offsets))
 
 
-def _unusual(texts: pa.StringArray) -> Numbers:
+def _unusual(texts: pa.StringArray, others: Numbers) -> Numbers:
     """Return the numbers of the texts with a character that is not among the usual ones.
 
     Most have none but those of ASCII, which is seen by their bytes, all texts at once.
+
+    Args:
+        texts: the texts.
+        others: where bytes are of control characters but line feed, or are not ASCII.
     """
     offsets, codes = _codes(texts)
-    # As numbers with a sign, the bytes of other characters than those of ASCII are below zero.
-    others = np.flatnonzero(codes.view(np.int8) < ord(" "))
-    others = np.append(others[codes[others] != ord("\n")], np.flatnonzero(codes == DELETE))
-    doubtful = _texts_at(others, offsets)
+    doubtful = _texts_at(np.append(others, np.flatnonzero(codes == DELETE)), offsets)
     series = pl.Series(texts.take(number_array(doubtful)))
     unusual: Numbers = doubtful[series.str.contains(f"[^{USUAL}]").to_numpy()]
     return unusual
@@ -173,7 +183,10 @@ def _digests(turns: pa.StringArray, ends: Sequence[int]) -> pa.StringArray:
     offsets, codes = _codes(turns)
     data = codes.data
     places = offsets[np.array(ends)].tolist()
-    digests = [
-        hashlib.blake2b(data[start:end], digest_size=16).digest() for start, end in pairwise(places)
-    ]
+    empty, digests = hashlib.blake2b(digest_size=16), []
+    for start, end in pairwise(places):
+        # A copy is made sooner than a hash of a size.
+        digest = empty.copy()
+        digest.update(data[start:end])
+        digests.append(digest.digest())
     return string_array(32 * np.arange(len(places)), b"".join(digests).hex().encode())

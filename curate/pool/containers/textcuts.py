@@ -100,7 +100,7 @@ def _stray(codes: Numbers, controls: Numbers) -> Numbers:
 
 def _without_lines(quotes: Numbers, ends: Numbers, lines: Numbers) -> Numbers:
     """Return quotes without those of some lines, and of lines that have an odd number of them."""
-    line_of_quote = np.searchsorted(ends, quotes)
-    left_out = np.bincount(line_of_quote, minlength=len(ends)) % 2 == 1
+    counts = np.diff(np.searchsorted(quotes, ends), prepend=0)
+    left_out = counts % 2 == 1
     left_out[lines] = True
-    return quotes[~left_out[line_of_quote]] if left_out.any() else quotes
+    return quotes[~np.repeat(left_out, counts)] if left_out.any() else quotes
