@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-
-import fsspec
+from typing import TYPE_CHECKING
 
 from curate.core.cachefolder import SETTING, cache_root
 from curate.core.checksummed import load_checksummed
 from curate.core.digests import digest_of
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
 from curate.core.remotefaults import DRIVERS
 from curate.core.remotefolder import RemoteFile, RemoteFolder
 from curate.core.store import (
@@ -37,6 +37,11 @@ from curate.core.store import (
 from curate.core.wholeness import FileRecord, damaged_files
 from curate.core.workspace import ABANDONED_SECONDS, workspace
 from curate.core.writable import written_below
+
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = lazy_module("fsspec")
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 RENEWAL_SECONDS = 24 * 3600.0

@@ -11,15 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-import fsspec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate.core.azurelogin import check_login
 from curate.core.errors import UserError
 from curate.core.faults import causes, one_line
+from curate.core.lazy import lazy_module
 from curate.core.remotefaults import remote_fault
 from curate.core.store import LOG
+
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = lazy_module("fsspec")
 
 T = TypeVar("T")
 # Seconds before a request that failed is sent again.

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
-
-from fsspec.utils import glob_translate
+from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import UserError
+from curate.core.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import fsspec.utils as fsspec_utils
+else:
+    fsspec_utils = lazy_module("fsspec.utils")
 
 MAGIC = re.compile(r"[*?\[]")
 
@@ -36,6 +40,6 @@ def glob_matcher(pattern: str, path: str) -> Callable[[str], Any]:
         UserError: it is no glob.
     """
     try:
-        return re.compile(glob_translate(pattern)).match
+        return re.compile(fsspec_utils.glob_translate(pattern)).match
     except (ValueError, re.error) as error:
         raise UserError(f"{path!r} is no glob: {error}") from error

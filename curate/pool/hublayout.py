@@ -10,14 +10,18 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
-from typing import Any
-
-from fsspec.utils import glob_translate
+from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import UserError
 from curate.core.jsontext import parse_json
+from curate.core.lazy import lazy_module
 from curate.core.yamltext import YamlFault, load_yaml
 from curate.pool.folders import Folder
+
+if TYPE_CHECKING:
+    import fsspec.utils as fsspec_utils
+else:
+    fsspec_utils = lazy_module("fsspec.utils")
 
 LOG = logging.getLogger("curate")
 SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")
@@ -182,7 +186,9 @@ def _patterns(data_files: Any) -> dict[str, list[str]]:
 def _matching(globs: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return the names that one of the globs matches; what is outside of the folder is none of them."""
     try:
-        matchers = [re.compile(glob_translate(pattern.removeprefix("./"))) for pattern in globs]
+        matchers = [
+            re.compile(fsspec_utils.glob_translate(pattern.removeprefix("./"))) for pattern in globs
+        ]
     except (ValueError, re.error):
         return []
     return [name for name in names if any(matcher.match(name) for matcher in matchers)]

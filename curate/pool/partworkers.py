@@ -144,7 +144,3 @@ def main() -> None:
             continue
         write_frame(results, batch_frame(part_of(frame, source).read()))
         gc.collect()
-
-
-if __name__ == "__main__":
-    main()

@@ -9,14 +9,18 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import fsspec
-
 from curate.core.azurelogin import check_login
+from curate.core.lazy import lazy_module
 from curate.core.remotefaults import reaching
 from curate.pool.globs import glob_depth, glob_matcher, split_glob
+
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = lazy_module("fsspec")
 
 WEB = ("http://", "https://")
 

@@ -16,18 +16,22 @@ import traceback
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
-
-import jinja2
-from jinja2 import meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import UserError
 from curate.core.jsontext import dump_json
+from curate.core.lazy import lazy_module
 from curate.core.reasons import Reason
 from curate.core.rows import Message
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.settings import TemplateSource, label_key
+
+if TYPE_CHECKING:
+    import jinja2
+    from jinja2 import meta, nodes, sandbox
+else:
+    jinja2 = lazy_module("jinja2")
+    meta, nodes, sandbox = (lazy_module(f"jinja2.{name}") for name in ("meta", "nodes", "sandbox"))
 
 SEPARATOR = "|||"
 # Bars of a record's own while its template is filled in; U+FDD0 is no character of any text.
@@ -50,7 +54,7 @@ class RecordTemplate:
         return RecordTemplate, (self.text,)
 
     @cached_property
-    def compiled(self) -> jinja2.Template:
+    def compiled(self) -> "jinja2.Template":
         """Return what fills it in.
 
         Raises:
@@ -190,8 +194,8 @@ def check_template(text: str, path: str, *, prompts: bool) -> None:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return ImmutableSandboxedEnvironment(
+def _environment() -> "jinja2.Environment":
+    return sandbox.ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         finalize=_written,
         trim_blocks=True,
@@ -214,7 +218,7 @@ def _written(value: Any) -> Any:
     return str(value).replace(SEPARATOR, ESCAPED) if isinstance(value, str) else value
 
 
-def _key_of_record(node: nodes.Node) -> str | None:
+def _key_of_record(node: "nodes.Node") -> str | None:
     """Return the field that a node takes from the whole record: record.title, record["title"]."""
     assert isinstance(node, nodes.Getattr | nodes.Getitem), "no other is looked for"
     if not isinstance(node.node, nodes.Name) or node.node.name != RECORD:
