@@ -4,18 +4,18 @@ bytes 0 to 536,871,403          lines 1 to 206,750        a range and its digest
 bytes 536,871,404 to ...        lines 206,751 to ...
 """
 
-from typing import IO
+import io
 
 from curate.pool.containers.lines import line_ends
 from curate.pool.cuts import LineRange
 from curate.pool.files import BLOCK, new_digest
 
 
-def cut_lines(stream: IO[bytes], size: int) -> list[LineRange]:
+def cut_lines(stream: io.BufferedIOBase, size: int) -> list[LineRange]:
     """Return the ranges of a stream: each the fewest whole lines that have so many bytes."""
-    cutter = _LineCutter(size)
-    while block := stream.read(BLOCK):
-        cutter.add(block)
+    cutter, buffer = _LineCutter(size), bytearray(BLOCK)
+    while count := stream.readinto(buffer):
+        cutter.add(buffer, count)
     cutter.close()
     return cutter.ranges
 
@@ -28,14 +28,14 @@ class _LineCutter:
         self._size = size
         self._open(0, 1)
 
-    def add(self, block: bytes) -> None:
-        """Add a block of bytes to the open range, and close it at the first line end that may be."""
+    def add(self, block: bytearray, count: int) -> None:
+        """Add the first bytes of a block to the open range, and close it where a line end may be its last."""
         at = 0
-        while (end := block.find(b"\n", max(at, at + self._size - 1 - self._bytes)) + 1) > 0:
+        while (end := block.find(b"\n", max(at, at + self._size - 1 - self._bytes), count) + 1) > 0:
             self._take(block, at, end)
             self.close()
             at = end
-        self._take(block, at, len(block))
+        self._take(block, at, count)
 
     def close(self) -> None:
         """End the open range, unless it has no byte."""
@@ -49,7 +49,7 @@ class _LineCutter:
         self._bytes = self._lines = 0
         self._hash = new_digest()
 
-    def _take(self, block: bytes, start: int, end: int) -> None:
+    def _take(self, block: bytearray, start: int, end: int) -> None:
         taken = memoryview(block)[start:end]
         self._hash.update(taken)
         self._bytes += len(taken)
