@@ -122,5 +122,5 @@ def test_with_the_real_model(smollm: Path) -> None:
         "refine",
         smollm,
         target=short_tasks(),
-        params={"judge": False, "max_tokens": 128, "temperature": 0.5},
+        params={"judge": False, "max_tokens": 64, "temperature": 0.5},
     )
