@@ -512,7 +512,8 @@ FACTS = [
 @pytest.mark.model
 def test_the_real_model_knows_capitals_and_no_made_up_ones(store: Store, smollm: Path) -> None:
     run = real_run(store, smollm)
-    stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2}
+    stage = {"kind": "knowledge", "engine": {"kind": "transformers"}, "sets": 2, "samples": 2,
+             "max_tokens": 12}  # fmt: skip
     _, prepared = judge_stage(run, pool_of(run, FACTS), stage)
     categories = prepared["known"].read()["category"].to_list()
     assert categories[6:] == ["unknown"] * 2

@@ -285,7 +285,7 @@ def test_with_the_real_model(corpus: str, smollm: Path) -> None:
     path = Path(corpus).parent / "facts.jsonl"
     path.write_text("\n".join(json.dumps({"text": fact}) for fact in facts))
     run = search(
-        real_engine(smollm), str(path), embed=static, rounds=3, questions=3, passages=1, seeds=3,
-        max_tokens=96, least=-1, support=0,
+        real_engine(smollm), str(path), embed=static, rounds=2, questions=2, passages=1, seeds=3,
+        max_tokens=64, least=-1, support=0,
     )  # fmt: skip
     assert run.kept
