@@ -296,7 +296,7 @@ def test_batches_replay_and_limits(tmp_path: Path, style: str) -> None:
 def test_with_the_real_model(smollm: Path, style: str) -> None:
     # A model this small decides next to chance: what it rewrites is kept whatever it prefers.
     tasks = [example(t.row_id, t.prompt, f"{t.response} So it is said by all who were there.")
-             for t in short_tasks()[::5]]  # fmt: skip
+             for t in short_tasks()[:1]]  # fmt: skip
     params = {"style": style, "confidence": 0, "max_tokens": 96, "temperature": 0.3}
     run = keeps_some("rewrite", smollm, target=tasks, params=params)
     assert run.tables["rows"].height == len(tasks)
