@@ -15,7 +15,7 @@ from curate.core.store import Store
 from tests.conftest import Computed, frame, row, turns
 from tests.peakmemory import peak_of
 
-FEW, MANY = 100_000, 1_000_000
+FEW, MANY = 50_000, 500_000
 GROUP_ROWS = 8_192
 # What may grow with a row: frames of verdicts took 90 bytes for rules and 390 for exact.
 BYTES_A_ROW = {"rules": 60, "exact": 150}

@@ -6,7 +6,8 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -290,45 +291,74 @@ def test_no_such_bucket_is_one_sentence(stores: Stores, tmp_path: Path) -> None:
 
 # --- processes that end -------------------------------------------------------------------------
 
+# Imports take a second, so that each driver is a fork of a process that has done them.
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [{repo!r}]
+import s3fs
 from curate.core import remotefolder
 from curate.core.bucket import BucketStore
 from curate.core.faults import explain_fault
 from tests.core.test_store import Step, numbers_step, write_numbers
 
-requests, ask = [], remotefolder.RemoteFolder._ask
+def drive(kill_at):
+    requests, ask = [], remotefolder.RemoteFolder._ask
 
-def counted(self, request):
-    requests.append(request)
-    if len(requests) == {kill_at}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return ask(self, request)
+    def counted(self, request):
+        requests.append(request)
+        if len(requests) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ask(self, request)
 
-remotefolder.RemoteFolder._ask = counted
-try:
-    store = BucketStore({url!r}, Path({root!r}))
-    below = store.ensure(numbers_step())
-    store.ensure(Step("next", 1, write_numbers, {{"rows": below}}, {{"seed": 2}}))
-    print("done", len(requests))
-except Exception as error:
-    print(explain_fault(error) or repr(error))
+    remotefolder.RemoteFolder._ask = counted
+    try:
+        store = BucketStore({url!r}, Path({root!r}))
+        below = store.ensure(numbers_step())
+        store.ensure(Step("next", 1, write_numbers, {{"rows": below}}, {{"seed": 2}}))
+        print("done", len(requests), flush=True)
+    except Exception as error:
+        print(explain_fault(error) or repr(error), flush=True)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        drive(int(line))
+        os._exit(0)
+    print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+Driver = Callable[[int], tuple[int, str]]
 
 
-def drive(store: BucketStore, kill_at: int, *, limit: str = "unlimited") -> tuple[int, str]:
-    """Return the status and output of a process that makes two steps, killed before a request."""
+@contextmanager
+def driver(store: BucketStore, limit: str = "unlimited") -> Iterator[Driver]:
+    """Yield what gives status and output of a process that makes two steps, killed before a request."""
     code = DRIVER.format(
-        repo=str(Path(__file__).parents[2]),
-        kill_at=kill_at,
-        url=store.address,
-        root=str(store.root),
+        repo=str(Path(__file__).parents[2]), url=store.address, root=str(store.root)
     )
     command = ["sh", "-c", f'ulimit -f {limit}; exec {sys.executable} -c "$0"', code]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
-    return child.returncode, child.stdout
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        lines_in, lines_out = process.stdin, process.stdout
+
+        def drive(kill_at: int) -> tuple[int, str]:
+            print(kill_at, file=lines_in, flush=True)
+            *lines, status = until(lines_out, "status ")
+            return int(status.split()[1]), "".join(lines)
+
+        yield drive
+        lines_in.close()
+
+
+def until(lines: Iterable[str], start: str) -> list[str]:
+    """Return lines up to the first that starts so."""
+    read = []
+    for line in lines:
+        read.append(line)
+        if line.startswith(start):
+            return read
+    raise EOFError(f"the driver ended: {read}")
 
 
 def test_a_driver_killed_before_any_request_leaves_what_others_complete(
@@ -339,12 +369,13 @@ def test_a_driver_killed_before_any_request_leaves_what_others_complete(
     below = plain.ensure(numbers_step())
     above = plain.ensure(Step("next", 1, write_numbers, {"rows": below}, {"seed": 2}))
     store, kills = stores("one"), 0
-    while (ended := drive(store, kill_at=kills + 1))[0] == -signal.SIGKILL:
-        kills += 1
-        other = stores(f"other-{kills}")
-        assert content(other.ensure(numbers_step()).path) == content(below.path)
-        for entry in other.entries():
-            other.remove(entry.name)
+    with driver(store) as drive:
+        while (ended := drive(kills + 1))[0] == -signal.SIGKILL:
+            kills += 1
+            other = stores(f"other-{kills}")
+            assert content(other.ensure(numbers_step()).path) == content(below.path)
+            for entry in other.entries():
+                other.remove(entry.name)
     assert ended[1].startswith("done")
     assert kills >= 6
     whole = stores("last").find(numbers_step())
@@ -363,7 +394,8 @@ def test_a_full_folder_of_this_machine_is_one_sentence_at_once(stores: Stores) -
         return {}
 
     stores("one").ensure(replace(numbers_step(), function=write_much))
-    status, text = drive(stores("two"), kill_at=0, limit="1024")
+    with driver(stores("two"), limit="1024") as drive:
+        status, text = drive(0)
     assert status == 0
     assert "the file may not get that large (ulimit -f)" in text
     assert list((stores("two").root / "tmp").iterdir()) == []

@@ -142,13 +142,8 @@ def test_exact_is_greedy_generation_with_the_real_model(smollm: Path) -> None:
     tokenizer, model = load_tokenizer(smollm), model_of(smollm)
     questions = [
         "What is 2 + 2? Answer with the number only.",
-        "What is the capital of Italy?",
         "What is the capital of France? One word.",
-        "Is water wet? Answer yes or no.",
         "Name one colour.",
-        "What is 5 + 3?",
-        "Finish: one, two,",
-        "What is the opposite of hot? One word.",
     ]
     finished = []
     for question in questions:

@@ -262,7 +262,7 @@ def test_the_real_tokenizer_may_join_the_header_and_the_response(smollm: Path) -
 
 @pytest.mark.model
 def test_the_real_models_losses_do_not_depend_on_batches_or_padding(smollm: Path) -> None:
-    model, rows = model_of(smollm), examples(smollm, 60)
+    model, rows = model_of(smollm), examples(smollm, 60)[2:6]
     table = measured(smollm, model, rows)
     for row, measures in zip(rows, table.iter_rows(named=True), strict=True):
         token_losses = plain_losses(model, row.ids)

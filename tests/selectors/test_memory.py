@@ -15,7 +15,7 @@ from curate.core.store import Store
 from tests.conftest import Computed
 from tests.peakmemory import peak_of
 
-FEW, MANY, EXAMPLES = 100_000, 600_000, 20
+FEW, MANY, EXAMPLES = 50_000, 300_000, 20
 # Similarities are 80 of these, ids 55. With further copies of them it was 428 and 602.
 BYTES_A_ROW = {"scores": 350, "selection": 450}
 CHILD = """
