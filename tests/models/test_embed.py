@@ -50,11 +50,11 @@ def test_static_vectors_are_those_of_sentence_transformers() -> None:
 
 @pytest.mark.model
 def test_what_else_is_in_a_batch_moves_a_transformers_vector_by_rounding_only() -> None:
-    texts = [f"{text} {'and so on ' * (i % 40)}" for i in range(30) for text in TEXTS]
+    texts = [f"{text} {'and so on ' * i}" for i in range(0, 40, 4) for text in TEXTS]
     vectors = embed_texts(texts, "minilm")
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(embed_texts(texts[::-1], "minilm")[::-1], vectors, atol=2e-6)
-    np.testing.assert_allclose(embed_texts(texts[40:41], "minilm"), vectors[40:41], atol=2e-6)
+    np.testing.assert_allclose(embed_texts(texts[9:10], "minilm"), vectors[9:10], atol=2e-6)
     assert embed_texts([], "minilm").shape == (0, vectors.shape[1])
 
 

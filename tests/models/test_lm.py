@@ -162,7 +162,7 @@ def test_a_block_reads_the_rows_at_its_positions(
 @pytest.mark.model
 def test_the_real_models_vectors_do_not_depend_on_batches_or_padding(smollm: Path) -> None:
     tokenizer = load_tokenizer(smollm)
-    rows = tokenise(tokenizer, [turns(*t) for t in TEXTS], 60)
+    rows = tokenise(tokenizer, [turns(*t) for t in TEXTS[2:6]], 60)
     trunk = load_trunk(smollm, "float32")
     batched = encode(trunk, rows)
     single = np.concatenate([encode(trunk, [r]) for r in rows])

@@ -168,13 +168,11 @@ def test_the_real_model_tells_swapped_responses_by_their_ifd(store: Store, smoll
     pairs = [
         ("What is the capital of France?", "The capital of France is Paris, on the river Seine."),
         ("How do I boil an egg?", "Put the egg in boiling water and take it out after six minutes."),
-        ("Translate to German: Good morning, my friend.", "Guten Morgen, mein lieber, guter Freund."),
         ("Who wrote Romeo and Juliet?", "William Shakespeare wrote the play about the two of them."),
-        ("Sort these numbers: 3, 1, 2, 5, 4.", "In order the numbers are 1, 2, 3, 4 and then 5."),
     ]  # fmt: skip
-    swapped = [(pairs[i][0], pairs[(i + 2) % 5][1]) for i in range(5)]
+    swapped = [(pairs[i][0], pairs[(i + 1) % 3][1]) for i in range(3)]
     run = ModelRun(store, folder=smollm, texts=[turns(*pair) for pair in [*pairs, *swapped]])
     ratios = scored(run, "ifd")["ifd_loss"].to_list()
-    own = {pair[1]: value for pair, value in zip(pairs, ratios[:5], strict=True)}
-    assert all(own[pair[1]] < value for pair, value in zip(swapped, ratios[5:], strict=True))
-    assert max(ratios[:5]) < 1
+    own = {pair[1]: value for pair, value in zip(pairs, ratios[:3], strict=True)}
+    assert all(own[pair[1]] < value for pair, value in zip(swapped, ratios[3:], strict=True))
+    assert max(ratios[:3]) < 1

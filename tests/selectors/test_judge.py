@@ -132,7 +132,7 @@ def test_equal_rows_get_equal_grades_wherever_they_stand(
 
 @pytest.mark.model
 def test_the_real_model_grades_within_the_scale(store: Store, smollm: Path) -> None:
-    run = judged(store, ["The sky is blue.", "Potato.", "It is four."])
+    run = judged(store, ["The sky is blue.", "It is four."])
     run.folder = smollm
     scores = table(run, judge(engine=TransformersParams(), high=3))
     grades = scores["score"].drop_nulls().to_list()

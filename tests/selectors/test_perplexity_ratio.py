@@ -207,9 +207,9 @@ def test_the_real_model_finds_rows_of_the_targets_form(store: Store, smollm: Pat
         return turns(prompt, f"buyer={who}; goods={what}; count={count}" if form else
                      f"So {who} now has {count} more {what}.")  # fmt: skip
 
-    targets = [sale(form=True) for _ in range(8)]
-    pool = [sale(form=i % 6 == 3) for i in range(18)]
+    targets = [sale(form=True) for _ in range(5)]
+    pool = [sale(form=i % 6 == 3) for i in range(12)]
     run = ModelRun(store, folder=smollm, texts=pool, targets=targets)
     table = scored(run, "perplexity_ratio")
-    first = ranked(table, "perplexity_ratio")[:3]
-    assert set(first) == {f"r{i:03}" for i in range(3, 18, 6)}
+    first = ranked(table, "perplexity_ratio")[:2]
+    assert set(first) == {"r003", "r009"}
