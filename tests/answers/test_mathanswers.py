@@ -18,7 +18,7 @@ from curate.answers.mathanswers import MathWorker
 THREE_QUARTERS = (r"\frac{3}{4}", "0.75")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker() -> Iterator[MathWorker]:
     worker = MathWorker(seconds=1)
     yield worker
@@ -69,7 +69,8 @@ def test_a_process_that_was_ended_is_started_again(worker: MathWorker) -> None:
     assert process_of(worker) != first
 
 
-def test_a_text_that_is_too_long_is_not_sent(worker: MathWorker) -> None:
+def test_a_text_that_is_too_long_is_not_sent() -> None:
+    worker = MathWorker()
     assert worker.compare("x" * 2_000, "1") is None
     assert worker._process is None
 

@@ -203,10 +203,12 @@ def test_a_threshold_answers_as_the_stage_and_a_fault_is_in_place(
     ],
 )
 def test_pages_fit_and_are_accessible(chromium: Any, server: ViewServer, path: str) -> None:
-    for width, scheme in SCREENS:
-        with screen(chromium, width, scheme) as one:
-            one.page.goto(server.url("/rows"))
-            one.page.wait_for_url("**/rows")
+    with screen(chromium) as one:
+        one.page.goto(server.url("/rows"))
+        one.page.wait_for_url("**/rows")
+        for width, scheme in SCREENS:
+            one.page.set_viewport_size({"width": width, "height": 900})
+            one.page.emulate_media(color_scheme=scheme)
             one.page.goto(address(server, path))
             one.page.wait_for_load_state("networkidle")
             one.check(width)

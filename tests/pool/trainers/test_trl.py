@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,25 @@ FORMATS = ["messages", "prompt_completion"]
 # Their prompts open reasoning that the turns do not have, or their end marks change.
 UNCLEAR = {"r1", "oss"}
 PROVED = {"target": {"path": "t", "eval": "e"}, "prove": {"lora": {"epochs": 3, "rank": 4}}}
+
+# Both have what one process has imported.
+TWO_PROCESSES = """
+import os, runpy, socket, sys
+import datasets, peft, torch, transformers, trl
+
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+with socket.create_server(("127.0.0.1", 0)) as server:
+    os.environ["MASTER_PORT"] = str(server.getsockname()[1])
+ranks = []
+for rank in "01":
+    ranks.append(os.fork())
+    if not ranks[-1]:
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+        sys.argv = sys.argv[1:]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        sys.exit()
+sys.exit(sum(os.waitpid(pid, 0)[1] for pid in ranks) != 0)
+"""
 
 
 def script(folder: Path) -> Any:
@@ -112,22 +130,30 @@ def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_pa
 
 @pytest.mark.system
 def test_a_step_in_several_passes_and_processes_is_the_step_of_one(
-    tiny: Path, tmp_path: Path
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes with gloo, as `accelerate launch` starts them; each takes two rows, twice."""
+    """Two processes with gloo, told of each other as by `accelerate launch`; each takes two rows, twice.
+
+    The one is this.
+    """
     rows = table([turns(f"question {n}", f"answer {n} " * (n + 1)) for n in range(8)])
     folder = export(rows, FORMATS, tmp_path / "e", template=template_text(load_tokenizer(tiny)))
     command = [str(folder / "recipes" / "sft_trl.py"), "--model", str(tiny), "--max-steps", "2"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run = partial(subprocess.run, capture_output=True, text=True, timeout=1_800)
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    adapters = []
-    for name, start, more in (("one", [], []), ("four", launch, ["--rows-at-once", "2"])):
-        arguments = [sys.executable, *start, *command, "--out", str(tmp_path / name), *more]
-        done = run(arguments, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        adapters.append(load_file(tmp_path / name / "adapter_model.safetensors"))
-    one, four = adapters
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "one")])
+    with torch.random.fork_rng():
+        # The first adapters are drawn from the state that a process starts with.
+        torch.manual_seed(torch.Generator().initial_seed())
+        script(folder).main()
+    options = ["--out", str(tmp_path / "four"), "--rows-at-once", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_PROCESSES, *command, *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=1_800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, four = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "four")
+    )
     assert one.keys() == four.keys()
     # The B matrices start from zero, so what they hold was learned.
     assert any(weight.abs().max() > 1e-4 for name, weight in one.items() if "lora_B" in name)
