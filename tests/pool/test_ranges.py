@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -151,31 +153,41 @@ def test_a_cut_file_is_summarised_as_it_is_in_one_piece(folder: Path) -> None:
     assert "20 rows, 1 rejected" in lines[0][0]
 
 
+@pytest.fixture(scope="module")
+def on_ranges(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Callable[..., Any]:
+    """Return a function that runs one pool, cut into ranges; the same run once."""
+    folder = tmp_path_factory.mktemp("ranges")
+    write_inputs(folder)
+    plain = recipe(folder, tiny, [{"method": "exact"}]).model_dump(mode="json")
+    plain["models"] = {"base": str(tiny), "embedder": "static"}
+    pool = folder / "pool.jsonl"
+    pool.write_text(pool.read_text() * (1 + 120 // pool.read_text().count("\n")))
+    records = [json.loads(line) for line in pool.read_text().splitlines()]
+    pl.DataFrame(records).write_parquet(folder / "pool.parquet", row_group_size=30)
+    plain["pool"].append({"path": str(folder / "pool.parquet"), "source": "table"})
+
+    @cache
+    def run(on: str) -> tuple[pl.DataFrame, set[str]]:
+        """Return the ledger, and the names of what is stored."""
+        workers = {} if on == "inline" else {"workers": 2}
+        settings = {"run": {"on": on, **workers}, "store": str(folder / f"store-{on}")}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bigfiles, "RANGE_BYTES", 200)
+            result = run_on_engine(Config.model_validate(plain | settings), folder / f"run-{on}")
+        return result.ledger, {path.name for path in (folder / f"store-{on}").glob("*-*")}
+
+    return run
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("on", ["threads", "dask", "ray"])
-def test_a_run_on_workers_is_that_of_one_process(
-    tmp_path: Path, tiny: Path, on: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_workers_is_that_of_one_process(on: str, on_ranges: Callable[..., Any]) -> None:
     """The driver cuts, workers read: these know neither the size of ranges nor other files."""
     # Ray reads its environment when it is imported, so the engine imports it.
     if find_spec({"dask": "distributed", "ray": "ray"}.get(on, "threading")) is None:
         pytest.skip("the engine is not installed")
-    write_inputs(tmp_path)
-    monkeypatch.setattr(bigfiles, "RANGE_BYTES", 200)
-    plain = recipe(tmp_path, tiny, [{"method": "exact"}]).model_dump(mode="json")
-    plain["models"] = {"base": str(tiny), "embedder": "static"}
-    pool = tmp_path / "pool.jsonl"
-    pool.write_text(pool.read_text() * (1 + 120 // pool.read_text().count("\n")))
-    records = [json.loads(line) for line in pool.read_text().splitlines()]
-    pl.DataFrame(records).write_parquet(tmp_path / "pool.parquet", row_group_size=30)
-    plain["pool"].append({"path": str(tmp_path / "pool.parquet"), "source": "table"})
-    ledgers = []
-    for number, run in enumerate([{"on": "inline"}, {"on": on, "workers": 2}]):
-        store = str(tmp_path / f"store-{number}")
-        config = Config.model_validate({**plain, "run": run, "store": store})
-        result = run_on_engine(config, tmp_path / f"run-{number}")
-        ledgers.append(result.ledger)
-        assert len(list(Path(store).glob("ingest-*"))) > 10
-    assert ledgers[0].equals(ledgers[1])
-    names = [{p.name for p in (tmp_path / f"store-{n}").glob("*-*")} for n in range(2)]
-    assert names[0] == names[1]
+    ledger, names = on_ranges("inline")
+    other_ledger, other_names = on_ranges(on)
+    assert ledger.equals(other_ledger)
+    assert names == other_names
+    assert sum(name.startswith("ingest-") for name in names) > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -29,8 +30,15 @@ gather(run)
 """
 
 
-def peak_bytes(folder: Path, count: int, gather: str) -> int:
-    """Return the peak memory of a process that gathers from a run with so many rows."""
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    """Runs with few rows and with many."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [write_run(folder / str(count), count) for count in (FEW, MANY)]
+
+
+def write_run(folder: Path, count: int) -> Path:
+    """Write what the report reads of a run with so many rows; return its folder."""
     (folder / "pool").mkdir(parents=True)
     manifest = {"artifacts": {"pool": "pool"}, "store": str(folder)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -51,14 +59,14 @@ def peak_bytes(folder: Path, count: int, gather: str) -> int:
         fate=fate, stage=pl.lit("exact"), reason=pl.lit("exact_duplicate"), score=pl.lit(0.5),
         duplicate_of=pl.lit("pool/file.jsonl:0"), rank=place,
     ).write_parquet(folder / "ledger.parquet", row_group_size=GROUP_ROWS)  # fmt: skip
-    return peak_of(gather + CHILD, folder)
+    return folder
 
 
 @pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize(("gather", "bytes_a_row"), [EMBEDDED, LENGTHS], ids=["rows", "lengths"])
 def test_a_page_takes_hardly_more_memory_of_a_larger_pool(
-    tmp_path: Path, gather: str, bytes_a_row: int
+    runs: Sequence[Path], gather: str, bytes_a_row: int
 ) -> None:
-    few, many = (peak_bytes(tmp_path / str(count), count, gather) for count in (FEW, MANY))
+    few, many = (peak_of(gather + CHILD, run) for run in runs)
     assert (many - few) / (MANY - FEW) < bytes_a_row, (few / 2**20, many / 2**20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,23 +32,45 @@ from tests.s3server import use_s3
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture
-def config(
-    s3: str, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Config]:
-    """A recipe whose store is a bucket."""
-    use_s3(monkeypatch, s3)
-    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
-    fsspec.filesystem("s3").clear_instance_cache()
+@dataclass(frozen=True)
+class FinishedRun:
+    """A recipe whose store is a bucket, and the folder of its run."""
+
+    config: Config
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def finished(
+    s3: str, tmp_path_factory: pytest.TempPathFactory, tiny: Path
+) -> Iterator[FinishedRun]:
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        use_s3(patch, s3)
+        patch.setenv("CURATE_CACHE", str(folder / "cache"))
+        fsspec.filesystem("s3").clear_instance_cache()
+        write_inputs(folder)
+        plain = recipe(folder, tiny, [{"method": "exact"}, FUZZY, LEAKS])
+        select = {"method": "embed", "budget": {"rows": 5}}
+        models = {"base": str(tiny), "embedder": "static"}
+        settings = {"select": select, "models": models, "store": new_store()}
+        config = Config.model_validate(plain.model_dump(mode="json") | settings)
+        yield FinishedRun(config, finish(config, folder / "run"))
+        fsspec.filesystem("s3").clear_instance_cache()
+
+
+def new_store() -> str:
+    """Return the address of a store in a bucket of its own."""
     name = f"runs-{uuid4()}"
     fsspec.filesystem("s3").mkdir(name)
-    write_inputs(tmp_path)
-    plain = recipe(tmp_path, tiny, [{"method": "exact"}, FUZZY, LEAKS])
-    select = {"method": "embed", "budget": {"rows": 5}}
-    models = {"base": str(tiny), "embedder": "static"}
-    settings = plain.model_dump(mode="json") | {"select": select, "models": models}
-    yield Config.model_validate({**settings, "store": f"s3://{name}/curate"})
-    fsspec.filesystem("s3").clear_instance_cache()
+    return f"s3://{name}/curate"
+
+
+@pytest.fixture
+def config(finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The same recipe with a store that is empty, on a machine that has read nothing of it."""
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    return finished.config.model_copy(update={"store": new_store()})
 
 
 def artifacts(store: Path) -> dict[str, dict[str, bytes]]:
@@ -77,18 +100,25 @@ def test_another_machine_reuses_all_of_a_run_with_the_same_bytes(
     assert second.manifest["store"] == config.store
 
 
-def test_a_run_onto_a_bucket_is_that_of_a_folder(config: Config, tmp_path: Path) -> None:
-    finish(config, tmp_path / "bucket")
-    finish(config.model_copy(update={"store": str(tmp_path / "store")}), tmp_path / "folder")
-    assert artifacts(local_folder(config.store)) == artifacts(tmp_path / "store")
+@pytest.fixture(scope="module")
+def in_a_folder(finished: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The artifacts of the run whose store is a folder."""
+    folder = tmp_path_factory.mktemp("folder")
+    finish(finished.config.model_copy(update={"store": str(folder / "store")}), folder / "run")
+    return artifacts(folder / "store")
 
 
-def test_workers_of_dask_put_the_same_bytes_into_a_bucket(config: Config, tmp_path: Path) -> None:
+def test_a_run_onto_a_bucket_is_that_of_a_folder(finished: FinishedRun, in_a_folder: Any) -> None:
+    assert artifacts(local_folder(finished.config.store)) == in_a_folder
+
+
+def test_a_worker_of_dask_puts_the_same_bytes_into_a_bucket(
+    config: Config, tmp_path: Path, in_a_folder: Any
+) -> None:
     pytest.importorskip("distributed", reason="Dask's workers")
-    finish(config.model_copy(update={"store": str(tmp_path / "store")}), tmp_path / "folder")
-    workers = Config.model_validate(config.model_dump() | {"run": {"on": "dask", "workers": 2}})
-    run_on_engine(workers, tmp_path / "dask")
-    assert artifacts(local_folder(config.store)) == artifacts(tmp_path / "store")
+    worker = Config.model_validate(config.model_dump() | {"run": {"on": "dask", "workers": 1}})
+    run_on_engine(worker, tmp_path / "dask")
+    assert artifacts(local_folder(config.store)) == in_a_folder
     assert not damaged_names(config.store)
 
 
@@ -97,24 +127,24 @@ def damaged_names(address: str) -> list[str]:
 
 
 def test_a_runs_folder_is_read_where_its_store_is_a_bucket(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish(config, tmp_path / "run")
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "empty"))
-    run = open_run(tmp_path / "run")
+    run = open_run(finished.folder)
     lines = explain_row(run, "web/pool.jsonl:1")
-    text = json.loads((tmp_path / "pool.jsonl").read_text().splitlines()[0])["prompt"]
+    pool = finished.folder.with_name("pool.jsonl")
+    text = json.loads(pool.read_text().splitlines()[0])["prompt"]
     assert any(text[:40] in line for line in lines)
-    assert write_report(tmp_path / "run").is_file()
+    assert write_report(finished.folder).is_file()
     assert plan_selection(run, "rows=3").ranking["selected"].sum() == 3
     assert rethreshold(run, "fuzzy", ["threshold=0.8"]).evidence.height
-    assert estimate(config)
+    assert estimate(finished.config)
 
 
 def test_a_received_run_folder_sends_no_request_to_a_host_that_it_names(
-    config: Config, tmp_path: Path
+    finished: FinishedRun, tmp_path: Path
 ) -> None:
-    finish(config, tmp_path / "run")
+    shutil.copytree(finished.folder, tmp_path / "run")
     path = tmp_path / "run" / "manifest.json"
-    path.write_text(path.read_text().replace(config.store, "sftp://127.0.0.1:9/x"))
+    path.write_text(path.read_text().replace(finished.config.store, "sftp://127.0.0.1:9/x"))
     assert open_run(tmp_path / "run").rows("pool") is None
