@@ -121,12 +121,14 @@ trainers: .venv/developed
 # package that nothing else reaches: drivers of addresses, clients of servers and of the hub, notebooks, the
 # browser, the wheel. What the others test is the system's: signals, full disks, damaged files. A floor that
 # fails is raised.
-FLOOR_TESTS := tests/orchestration/test_curation.py tests/orchestration/test_local.py \
+FLOOR_TESTS := tests/orchestration/test_curation.py \
+  tests/orchestration/test_local.py::test_past_runs_are_remembered_as_they_were_whatever_becomes_of_this_one \
   tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder \
   tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
   tests/pool/test_partworkers.py tests/pool/test_remote.py tests/runs/test_bucket_runs.py tests/models/test_hub.py \
   tests/pool/test_hubonline.py tests/llm/engines/test_openai.py tests/answers/test_mathanswers.py \
-  tests/test_notebooks.py tests/report/test_report_browser.py tests/test_wheel.py
+  tests/test_notebooks.py tests/report/test_report_browser.py \
+  tests/test_wheel.py::test_its_metadata_have_extras_and_a_core_without_an_orchestrator
 floors: export HYPOTHESIS_PROFILE ?= floors
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
