@@ -15,10 +15,8 @@ FEWEST = 40
 def find_languages(texts: pl.Series) -> pl.DataFrame:
     """Return language (ISO 639) and confidence (0 to 1) of each text; null where it is too short."""
     head, long = texts.str.slice(0, READ), has_language(texts)
-    identifier = _identifier()
     classifications = [
-        identifier.classify(text) if enough else (None, None)
-        for text, enough in zip(head, long, strict=True)
+        _classify(text) if enough else (None, None) for text, enough in zip(head, long, strict=True)
     ]
     schema = {"language": pl.String, "confidence": pl.Float32}
     return pl.DataFrame(classifications, schema=schema, orient="row")
@@ -34,6 +32,13 @@ def unknown_languages(codes: Sequence[str]) -> list[str]:
     """Return which of some codes name no language that can be told."""
     supported_codes = set(_identifier().nb_classes)
     return [code for code in codes if code not in supported_codes]
+
+
+@functools.lru_cache(maxsize=2**13)
+def _classify(text: str) -> tuple[str, float]:
+    """Return language and confidence of a text; selected rows are those of the pool once more."""
+    language, confidence = _identifier().classify(text)
+    return language, confidence
 
 
 @functools.cache
