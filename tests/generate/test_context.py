@@ -134,17 +134,17 @@ def test_a_yes_or_no_is_never_declined() -> None:
 
 
 def test_the_answer_stands_at_each_place_equally_often() -> None:
-    written = write([draft(place) for place in range(2_000)], 3, 0.0)
+    written = write([draft(place) for place in range(800)], 3, 0.0)
     places = Counter(shown_ids(c).index("corpus/harbour.txt") for c in written)
-    expected = 500
+    expected = 200
     assert sum((places[k] - expected) ** 2 / expected for k in range(4)) < 16.3  # p = 0.001
     assert len({tuple(shown_ids(c)) for c in written}) == 24
 
 
 def test_the_share_that_declines_is_that_of_the_recipe_and_drawn_by_name() -> None:
-    written = write([draft(place) for place in range(2_000)], 2, 0.3)
+    written = write([draft(place) for place in range(800)], 2, 0.3)
     declining = {c.notes["place"] for c in written if not c.notes["answerable"]}
-    assert abs(len(declining) - 600) < 4 * np.sqrt(2_000 * 0.3 * 0.7)
+    assert abs(len(declining) - 240) < 4 * np.sqrt(800 * 0.3 * 0.7)
     assert {c.response for c in written} == {DOCUMENTS["harbour"], *DECLINING}
     alone = write([draft(7)], 2, 0.3)
     assert candidate_records(alone) == candidate_records(written[7:8])

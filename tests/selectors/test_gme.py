@@ -107,10 +107,9 @@ def test_of_equally_good_rows_the_first_comes_first() -> None:
 
 
 def test_one_random_row_tried_is_a_random_order() -> None:
-    attributes = [[["a"]] * 3 + [["b"]]]
+    kinds, bags = kinds_of([[["a"]] * 3 + [["b"]]])
     firsts = Counter(
-        int(mix_evenly(*kinds_of(attributes), 1, np.random.default_rng(seed)).rows[0])
-        for seed in range(800)
+        int(mix_evenly(kinds, bags, 1, np.random.default_rng(seed)).rows[0]) for seed in range(800)
     )
     assert all(150 < firsts[i] < 250 for i in range(4))
 

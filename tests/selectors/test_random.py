@@ -35,7 +35,7 @@ def test_seeds_draw_differently() -> None:
 
 
 def test_every_order_is_equally_likely() -> None:
-    """24 orders of 4 rows under 1,200 seeds: chi-square with 23 degrees below its 0.1 % point."""
-    seen = Counter(tuple(ranked(list("abcd"), seed)) for seed in range(1_200))
+    """24 orders of 4 rows under 600 seeds: chi-square with 23 degrees below its 0.1 % point."""
+    seen = Counter(tuple(ranked(list("abcd"), seed)) for seed in range(600))
     assert set(seen) == set(itertools.permutations("abcd"))
-    assert sum((n - 50) ** 2 / 50 for n in seen.values()) < 49.7
+    assert sum((n - 25) ** 2 / 25 for n in seen.values()) < 49.7

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -27,7 +27,7 @@ from curate.models.load import find_model, load_tokenizer, prepare
 from curate.pipeline.curation import run_curation
 from curate.runs.folder import open_run
 from curate.testing import FakeRun, check_generator
-from tests.conftest import turns
+from tests.conftest import examples, turns
 from tests.generate.generations import candidate_records, count_signs, generate, reject_reasons
 from tests.generate.scripted import ScriptedEngine, text_of
 from tests.generate.stages import check_same, real_engine
@@ -47,7 +47,7 @@ def made_with(seed: int = 0, **params: Any) -> Generation:
     return generate("program", AbsentEngine(), pool=POOL, target=[], params=params, seed=seed)
 
 
-@settings(max_examples=5, deadline=None)
+@examples(0.1)
 @given(st.integers(0, 2**31), st.integers(1_000, 1_600), st.booleans())
 def test_each_row_is_what_it_was_to_be(seed: int, tokens: int, template: bool) -> None:
     run = made_with(seed, tasks=ALL, rows=40, tokens=tokens, template=template)

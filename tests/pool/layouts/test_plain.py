@@ -61,7 +61,7 @@ RECORDS = st.tuples(
 ).map(lambda parts: {**parts[0], **parts[1]})  # fmt: skip
 
 
-@examples(20)
+@examples(10)
 @given(st.lists(RECORDS, max_size=4))
 @example([{"question": "q", "answer": "A", "A": "x", "B": "y"}])
 @example([{"instruction": "q", "output": "a", "template": "long " * 50}])
