@@ -29,7 +29,7 @@ class _LineCutter:
         self._open(0, 1)
 
     def add(self, block: bytearray, count: int) -> None:
-        """Add the first bytes of a block to the open range, and close it where a line end may be its last."""
+        """Add the first bytes of a block to the open range, and close it where it may end."""
         at = 0
         while (end := block.find(b"\n", max(at, at + self._size - 1 - self._bytes), count) + 1) > 0:
             self._take(block, at, end)
