@@ -320,4 +320,4 @@ def test_sequential_with_the_real_model(smollm: Path) -> None:
         "max_tokens": 128,
         "temperature": 0.3,
     }
-    keeps_some("compose", smollm, target=short_tasks(), params=params)
+    keeps_some("compose", smollm, target=short_tasks()[1:3], params=params)

@@ -213,6 +213,6 @@ def test_with_the_real_model(smollm: Path) -> None:
     keeps_some(
         "evolve",
         smollm,
-        target=short_tasks(),
-        params={"rounds": 1, "judge": False, "max_tokens": 128, "temperature": 0.5},
+        target=short_tasks()[:4],
+        params={"rounds": 1, "judge": False, "max_tokens": 64, "temperature": 0.5},
     )

@@ -211,5 +211,5 @@ def test_axes_have_values() -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
-    small = {"brainstorms": 1, "tasks": 3, "examples": 1, "shots": 0, "max_tokens": 192}
-    keeps_some("taxonomy", smollm, "float32", params=small | {"subjects": ["gardening"]})
+    small = {"brainstorms": 1, "tasks": 3, "examples": 1, "shots": 0, "max_tokens": 96}
+    keeps_some("taxonomy", smollm, params=small | {"subjects": ["gardening"]})
