@@ -296,6 +296,6 @@ def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm:
     pairs = list(zip(questions, responses, strict=True)) + list(
         zip(questions, responses[1:] + responses[:1], strict=True)
     )
-    scores = confidence(real_run(store, smollm), pairs, samples=3, max_tokens=48)["c"]
+    scores = confidence(real_run(store, smollm), pairs, samples=3, max_tokens=32)["c"]
     assert scores.null_count() < len(pairs) / 4
     assert mean(scores[:8]) > mean(scores[8:])

@@ -615,11 +615,11 @@ def test_with_the_real_model(smollm: Path) -> None:
         embed=static,
         attributes=1,
         personas=1,
-        hops=2,
+        hops=1,
         children=1,
         max_rewrites=0,
         min_grade=3,
-        most=2,
+        most=1,
         max_tokens=96,
     )
     assert run.kept
