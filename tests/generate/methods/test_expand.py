@@ -164,7 +164,7 @@ def test_batches_replay_and_limits(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_with_the_real_model(smollm: Path) -> None:
-    small = {"rounds": 1, "count": 2, "prompt_letters": 160, "max_tokens": 160, "rows": 2}
+    small = {"rounds": 1, "count": 2, "prompt_letters": 160, "max_tokens": 96, "rows": 2}
     keeps_some("expand", smollm, "float32", params=small)
 
 
