@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,12 +14,15 @@ mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytest.importorskip("sqlalchemy", reason="a database of MLflow's needs sqlalchemy")
 
 
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("DO_NOT_TRACK", "1")
-    # Where a database lies, its artifacts lie in the current folder.
-    monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database, in which each test has an experiment of its own."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DO_NOT_TRACK", "1")
+        # Where a database lies, its artifacts lie in the current folder.
+        patch.chdir(folder)
+        yield f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def test_a_run_is_in_the_database_as_it_was_logged(summary: TrackingRecord, uri: str) -> None:
@@ -47,6 +50,6 @@ def test_nothing_is_logged_of_user_and_script(summary: TrackingRecord, uri: str)
 
 def test_a_second_run_joins_the_same_experiment(summary: TrackingRecord, uri: str) -> None:
     for _ in range(2):
-        MlflowTracker(uri=uri).log_run(summary)
+        MlflowTracker(uri=uri, experiment="joined").log_run(summary)
     client = mlflow.MlflowClient(uri)
-    assert len(client.search_runs([client.get_experiment_by_name("curate").experiment_id])) == 2
+    assert len(client.search_runs([client.get_experiment_by_name("joined").experiment_id])) == 2

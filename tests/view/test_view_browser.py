@@ -57,7 +57,6 @@ def test_pages_fit_and_break_no_rule_of_accessibility(
 ) -> None:
     with visit(chromium, address, width, scheme) as one:
         for path in (
-            "/rows",
             "/rows?fate=dropped&column=fuzzy.score&low=0.6&where=prompt+LIKE+%27%25%27&text=may",
             "/rows?text=alert",
             "/rows?source=nowhere",
