@@ -11,7 +11,7 @@ import pytest
 from curate.generate.generation import Generation
 from curate.llm.limits import Limits
 from curate.llm.requests import Call
-from tests.generate.generations import example, generate, generation, reject_reasons
+from tests.generate.generations import example, examples, generate, generation, reject_reasons
 from tests.generate.scripted import Reply, ScriptedEngine, text_of
 from tests.generate.stages import check_same, real_engine, stage_calls, static, words
 
@@ -139,12 +139,13 @@ def test_the_contract_holds_and_a_replay_changes_nothing(tmp_path: Path) -> None
 
 @pytest.mark.model
 def test_a_real_model_goes_on(smollm: Path) -> None:
-    params = {"turns": 1, "max_tokens": 16}
-    run = generate("converse", real_engine(smollm), embed=static, target=[TIDES], params=params)
-    assert len(run.candidates) == 1
+    params = {"turns": 1, "max_tokens": 32}
+    target = examples()[:2]
+    run = generate("converse", real_engine(smollm), embed=static, target=target, params=params)
+    assert len(run.candidates) == 2
     for candidate in run.candidates:
         print(candidate.reject_reason, candidate.detail, candidate.messages)
         # What it says is seldom worth keeping; the talk that it goes on with stands first.
         roles = [message["role"] for message in candidate.messages]
-        assert roles == ["system", *["user", "assistant"] * 2][: len(roles)]
-        assert candidate.reject_reason or len(roles) == 5
+        assert roles == (["user", "assistant"] * 2)[: len(roles)]
+        assert candidate.reject_reason or len(roles) == 4
