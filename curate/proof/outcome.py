@@ -43,7 +43,23 @@ def detail_of(proof: Mapping[str, Any]) -> str:
     if proof["judged"] > 1:
         text += f" because {proof['judged']} selections share the level"
     few = few_examples(primary[0]["examples"])
-    return f"{text}.{_few(draws, proof['alpha'])}{few and f' {few}.'}{look_sentence(proof['look'])}"
+    one = _against_one({c["control"]: c["verdict"] for c in primary})
+    few_draws, sets = _few(draws, proof["alpha"]), few and f" {few}."
+    return f"{text}.{one}{few_draws}{sets}{look_sentence(proof['look'])}"
+
+
+def _against_one(verdicts: Mapping[str, str]) -> str:
+    """Return against which of the controls alone the selection is better or worse.
+
+    Args:
+        verdicts: by control.
+    """
+    apart = {control: verdict for control, verdict in verdicts.items() if verdict != WITHIN}
+    if not apart or len(set(verdicts.values())) == 1:
+        return ""
+    clauses = " and ".join(f"{verdict} than {NAMES[name]}" for name, verdict in apart.items())
+    alone = " alone" if len(apart) == 1 else ""
+    return f" It is {clauses}{alone}, and the verdict has to hold against both."
 
 
 def few_examples(count: int) -> str:

@@ -47,7 +47,7 @@ from curate.proof.watch import TABLE as WATCH_TABLE
 from curate.proof.watch import read_verdicts
 from curate.proof.written_metrics import generation_sentence
 
-VERSION = 11
+VERSION = 12
 RULE = "prediction interval"
 NOT_MEASURED = "not measured"
 
