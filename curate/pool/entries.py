@@ -102,7 +102,7 @@ class FilesOfEntry:
 
     identity: the entry's settings, and name, digest and split of the files.
     urls: those of the files.
-    ranges: of each file that is big and is cut, by its URL; their digests stand for that of its bytes.
+    ranges: of each file that is big and is cut, by its URL; what these are known by makes its digest.
     """
 
     identity: EntryIdentity
@@ -191,7 +191,7 @@ def entry_files(
     ranges = {url: cut for url, cut in cuts.items() if cut}
     # What is read range by range needs no digest of all its bytes.
     files = [
-        replace(file, digest=digest_of([one.digest for one in ranges[file.url]]))
+        replace(file, digest=digest_of([vars(one) for one in ranges[file.url]]))
         if file.url in ranges
         else file
         for file in files

@@ -1,5 +1,7 @@
 """The ticker: jobs come again while their work goes on, and no longer."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -69,3 +71,27 @@ def test_a_job_that_fails_does_not_end_the_others() -> None:
 
 def test_a_process_has_one() -> None:
     assert ticker() is ticker()
+
+
+FORK = """
+import os, threading
+from curate.core.ticker import ticker
+
+def shows_life():
+    done = threading.Event()
+    with ticker().every(0.001, done.set):
+        return done.wait(30)
+
+assert shows_life()
+child = os.fork()
+if child == 0:
+    os._exit(0 if shows_life() else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.system
+def test_a_process_that_was_forked_off_has_its_own() -> None:
+    """The thread of the other does not come along."""
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -176,6 +176,15 @@ def test_a_footer_that_says_more_costs_all_ranges(store: Store, folder: Path) ->
     assert steps(run, folder / "a.parquet", 1) == ["ingest"] * 5
 
 
+def test_files_with_the_same_pages_are_known_apart_by_their_footers(folder: Path) -> None:
+    digests = []
+    for metadata in ({"a": "b"}, {"a": "c"}):
+        write(folder, records_of(range(15)), schema=SCHEMA.with_metadata(metadata))
+        [entry] = pool(folder, 1).entries.files
+        digests += [file["digest"] for file in entry.identity["files"]]
+    assert digests[0] != digests[1]
+
+
 def test_a_file_of_one_row_group_is_the_same_step_whatever_its_size(folder: Path) -> None:
     write(folder, records_of(range(15)), group=15)
     [small], [large] = pool(folder, WHOLE).calls, pool(folder, 1).calls
