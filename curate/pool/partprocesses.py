@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
 from typing import IO
 
 PartProcess = subprocess.Popen[bytes]
@@ -50,9 +51,10 @@ def take_process() -> PartProcess:
         while (process := idle.pop()).poll() is not None:
             end_process(process)
         return process
-    paths = os.pathsep.join(filter(None, sys.path))
+    # It imports what this one would: from the current folder only where that is among its paths, as "".
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-c", READ_PARTS],
+        [sys.executable, "-P", "-c", READ_PARTS],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, **LEAN, "PYTHONPATH": paths},
     )  # fmt: skip

@@ -98,6 +98,15 @@ def some_parts(pool: Path, count: int) -> Iterator[FilePart]:
         yield part
 
 
+def test_nothing_is_imported_from_the_current_folder(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queue.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr("curate.pool.ingest.usual_workers", lambda: 2)
+    assert read(pool, tmp_path / "store").counts["rows_out"] == 175
+
+
 def test_a_process_that_is_killed_is_told_and_none_is_left(pool: Path) -> None:
     with pytest.raises(UserError, match=r"jsonl: a process that read it ended \(-9\)"):  # noqa: SIM117
         with PartWorkers(2) as workers:
