@@ -1,6 +1,7 @@
 """One thread for what is done again and again while work goes on: signs of life, measures of memory.
 
-A thread of its own for each would take longer to start than a small step takes.
+A thread of its own for each would take longer to start than a small step takes. No lock is taken where
+a job comes or goes: Ctrl-C in between would leave it taken, and end all signs of life.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 
 
 @dataclass(eq=False)
@@ -25,7 +27,7 @@ class Ticker:
     """A thread that calls functions, each after its own time; it sleeps where none is due."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._news: SimpleQueue[None] = SimpleQueue()
         self._jobs: list[_Job] = []
         self._wakes = float("inf")
         threading.Thread(target=self._run, name="ticker", daemon=True).start()
@@ -34,14 +36,13 @@ class Ticker:
     def every(self, seconds: float, function: Callable[[], None]) -> Iterator[None]:
         """Let a function be called so often while the work inside goes on; the first time after that."""
         job = _Job(function, seconds, time.monotonic() + seconds)
-        with self._changed:
+        try:
             self._jobs.append(job)
             if job.due < self._wakes:
-                self._changed.notify()
-        try:
+                self._news.put(None)
             yield
         finally:
-            with self._changed:
+            if job in self._jobs:
                 self._jobs.remove(job)
 
     def _run(self) -> None:
@@ -53,15 +54,17 @@ class Ticker:
 
     def _due(self) -> list[_Job]:
         """Return the jobs that are due, after a sleep if none is."""
-        with self._changed:
-            now = time.monotonic()
-            jobs = [job for job in self._jobs if job.due <= now]
-            for job in jobs:
-                job.due = now + job.seconds
-            self._wakes = min((job.due for job in self._jobs), default=float("inf"))
-            if not jobs:
-                self._changed.wait(self._wakes - now if self._jobs else None)
-            return jobs
+        # Before the look at the jobs: one that comes behind it ends the sleep.
+        self._wakes = float("inf")
+        jobs, now = self._jobs.copy(), time.monotonic()
+        due = [job for job in jobs if job.due <= now]
+        for job in due:
+            job.due = now + job.seconds
+        self._wakes = min((job.due for job in jobs), default=float("inf"))
+        if not due:
+            with suppress(Empty):
+                self._news.get(timeout=self._wakes - now if jobs else None)
+        return due
 
 
 def ticker() -> Ticker:

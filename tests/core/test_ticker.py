@@ -4,6 +4,9 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import count
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ def test_jobs_are_done_again_and_again_each_after_its_own_time() -> None:
     counts = {"often": 0, "never": 0}
     done = threading.Event()
 
-    def count() -> None:
+    def often() -> None:
         counts["often"] += 1
         if counts["often"] == 3:
             done.set()
@@ -24,7 +27,7 @@ def test_jobs_are_done_again_and_again_each_after_its_own_time() -> None:
     def never() -> None:
         counts["never"] += 1
 
-    with (clock := Ticker()).every(DEADLINE, never), clock.every(0.001, count):
+    with (clock := Ticker()).every(DEADLINE, never), clock.every(0.001, often):
         assert done.wait(DEADLINE)
     assert counts["never"] == 0
 
@@ -59,14 +62,49 @@ def test_a_job_that_fails_does_not_end_the_others() -> None:
         counts["failing"] += 1
         raise OSError("no memory")
 
-    def count() -> None:
+    def other() -> None:
         counts["other"] += 1
         if counts["failing"] > 1 and counts["other"] > 1:
             done.set()
 
     clock = Ticker()
-    with clock.every(0.001, fail), clock.every(0.001, count):
+    with clock.every(0.001, fail), clock.every(0.001, other):
         assert done.wait(DEADLINE)
+
+
+def test_an_interrupt_anywhere_as_a_job_comes_or_goes_ends_no_other() -> None:
+    clock, done = Ticker(), threading.Event()
+    interrupts = sum(_is_interrupted(clock, at) for at in range(1_000))
+    assert 10 < interrupts < 1_000
+
+    def work() -> None:
+        with clock.every(0.001, done.set):
+            done.wait(DEADLINE)
+
+    threading.Thread(target=work, daemon=True).start()
+    assert done.wait(60)
+
+
+def _is_interrupted(clock: Ticker, at: int) -> bool:
+    """Interrupt a job before an instruction of a number, if there are so many."""
+    numbers = count()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(numbers) == at:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with clock.every(DEADLINE, lambda: None):
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def test_a_process_has_one() -> None:
