@@ -102,12 +102,15 @@ def test_the_steps_comment_and_fail_for_leaks_alone(checkout: Path) -> None:
         "token: pr comment 7 --body-file comment.md",
     ]
     write(checkout / "data/train/new.jsonl", ["Who is there?", PROMPT.format("red")])
-    assert take("Run the recipe", checkout).returncode == 0
+    for name in before[1:]:
+        assert take(name, checkout).returncode == 0
     failed = take(gate, checkout)
     assert failed.returncode == 1
     line, error = failed.stdout.splitlines()
     assert json.loads(line)["row_id"] == "train/new.jsonl:2"
     assert error.startswith("::error::")
+    comment = (checkout / "sent.md").read_text()
+    assert comment.startswith("## 10 of 12 rows kept; 1 row holds eval prompts\n")
 
 
 @pytest.mark.system

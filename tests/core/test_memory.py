@@ -55,7 +55,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.system
-@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc that is told")
+@pytest.mark.skipif(sys.platform != "linux", reason="the setting is one of glibc")
 def test_blocks_that_come_and_go_are_taken_from_the_system_once() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True

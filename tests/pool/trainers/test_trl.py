@@ -132,9 +132,9 @@ def test_a_step_of_sft_trainer_learns_what_the_proof_learns(smollm: Path, tmp_pa
 def test_a_step_in_several_passes_and_processes_is_the_step_of_one(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes with gloo, told of each other as by `accelerate launch`; each takes two rows, twice.
+    """Two processes with gloo, under the variables of `accelerate launch`; each takes two rows, twice.
 
-    The one is this.
+    What they learn is compared with a step of this process.
     """
     rows = table([turns(f"question {n}", f"answer {n} " * (n + 1)) for n in range(8)])
     folder = export(rows, FORMATS, tmp_path / "e", template=template_text(load_tokenizer(tiny)))
