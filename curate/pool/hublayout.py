@@ -10,18 +10,13 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.core.errors import UserError
 from curate.core.jsontext import parse_json
-from curate.core.lazy import lazy_module
 from curate.core.yamltext import YamlFault, load_yaml
 from curate.pool.folders import Folder
-
-if TYPE_CHECKING:
-    import fsspec.utils as fsspec_utils
-else:
-    fsspec_utils = lazy_module("fsspec.utils")
+from curate.pool.globs import glob_matcher
 
 LOG = logging.getLogger("curate")
 SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")
@@ -186,12 +181,10 @@ def _patterns(data_files: Any) -> dict[str, list[str]]:
 def _matching(globs: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return the names that one of the globs matches; what is outside of the folder is none of them."""
     try:
-        matchers = [
-            re.compile(fsspec_utils.glob_translate(pattern.removeprefix("./"))) for pattern in globs
-        ]
-    except (ValueError, re.error):
+        matchers = [glob_matcher(pattern.removeprefix("./"), pattern) for pattern in globs]
+    except UserError:
         return []
-    return [name for name in names if any(matcher.match(name) for matcher in matchers)]
+    return [name for name in names if any(matcher(name) for matcher in matchers)]
 
 
 def _shard_splits(names: Sequence[str], is_data: Callable[[str], bool]) -> Splits | None:
