@@ -117,11 +117,15 @@ trainers: .venv/developed
 # Every dependency at the very floor that pyproject.toml declares, and what these need in turn as it was
 # on one day. An old version fails at an import, at a call that it does not know, or with other results. The
 # fast tests import every module and compare results, properties on a few examples, since a call is the same on
-# all; whole commands, a proof and the flow run with a tiny model; and of the system tests run those of each
-# package that nothing else reaches: drivers of addresses, clients of servers and of the hub, notebooks, the
-# browser, the wheel. What the others test is the system's: signals, full disks, damaged files. A floor that
-# fails is raised.
-FLOOR_TESTS := tests/orchestration/test_curation.py \
+# all; whole commands, a proof and the flow run with a tiny model; a GGUF file is converted; and of the system
+# tests run those of each package that nothing else reaches: drivers of addresses, clients of servers and of the
+# hub, notebooks, the browser, the wheel. What the others test is the system's: signals, full disks, damaged
+# files. A floor that fails is raised.
+FLOOR_TESTS := tests/models/test_load.py::test_the_converted_weights_are_those_of_the_gguf_file \
+  tests/models/test_load.py::test_the_converted_tokenizer_has_the_marks_of_the_gguf_file \
+  tests/orchestration/test_curation.py::test_a_run_writes_the_whole_run_folder \
+  tests/orchestration/test_curation.py::test_the_export_loads_as_a_dataset \
+  tests/orchestration/test_curation.py::test_a_leaking_eval_set_is_refused_and_said_so \
   tests/orchestration/test_local.py::test_past_runs_are_remembered_as_they_were_whatever_becomes_of_this_one \
   tests/orchestration/test_flowrun.py::test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder \
   tests/test_cli.py tests/test_clean_only.py tests/proof/test_together.py tests/proof/test_written.py \
@@ -132,8 +136,7 @@ FLOOR_TESTS := tests/orchestration/test_curation.py \
 floors: export HYPOTHESIS_PROFILE ?= floors
 floors: .venv-floors/installed
 	.venv-floors/bin/python -m $(FAST_TESTS)
-	.venv-floors/bin/python -m $(SLOW_TESTS) -m "system and not model" $(FLOOR_TESTS)
-	.venv-floors/bin/python -m pytest -m model tests/models/test_load.py -k converted
+	.venv-floors/bin/python -m $(SLOW_TESTS) -m "system or model" $(FLOOR_TESTS)
 
 .venv-floors/installed: pyproject.toml constraints.txt models.txt | .venv/installed
 	$(call start,-floors)

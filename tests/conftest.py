@@ -40,7 +40,7 @@ from tests.s3server import s3_server
 # oldest dependencies a call fails or does not, on whatever example: a few show it.
 settings.register_profile("floors", deadline=None, derandomize=True, max_examples=5)
 settings.register_profile("fast", deadline=None, derandomize=True, max_examples=10)
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=1_000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fast")
 settings.load_profile(PROFILE)
