@@ -19,6 +19,7 @@ import orjson
 from curate.core.rows import Message, turn_text
 from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries, files_of
 from curate.pool.layouts.texts import texts_of
+from curate.pool.layouts.unread import CLASS_FIELD
 from curate.pool.parts import FilePart, entry_parts
 from curate.pool.ranges import entry_steps
 from curate.pool.recordrows import RecordBatch
@@ -28,6 +29,10 @@ from curate.pool.records import describe_container
 ONE_WORD = re.compile(r"[!-~]*")
 # A field whose texts are longer than this on average may be a part of the conversation.
 LONG_TEXT = 20
+DOUBTFUL_LABEL = (
+    f"`{CLASS_FIELD}` is 0 or 1: if 0 marks a bad answer, write it as false, and such answers are "
+    "refused"
+)
 MAX_EXCERPT_CHARS, MAX_LISTED_FIELDS = 200, 12
 
 
@@ -39,6 +44,7 @@ class FileSummary:
     first: by reason, where the first reject is, and the field at fault.
     kept: how many rows have a field in meta.
     characters: how many characters the texts of such a field have, over all rows.
+    labels: what the field `label` says there.
     """
 
     role: str
@@ -52,6 +58,7 @@ class FileSummary:
     example: list[Message] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
+    labels: set[str] = field(default_factory=set)
 
     def add(self, batch: RecordBatch) -> None:
         """Count rows and rejects of the file."""
@@ -65,13 +72,16 @@ class FileSummary:
         for meta in batch.rows["meta"].to_pylist():
             for name, value in orjson.loads(meta).items():
                 self.kept[name] += 1
+                if name == CLASS_FIELD:
+                    self.labels.add(str(value))
                 self.characters[name] += sum(map(len, _long_texts(value)))
 
     @property
     def warnings(self) -> list[str]:
-        """Return a sentence for each field of long texts that reaches no turn."""
+        """Return a sentence for each field of long texts that reaches no turn, or a doubtful label."""
         means = {name: self.characters[name] / count for name, count in self.kept.items()}
-        return [
+        doubtful = {"0", "1"} == self.labels
+        return [DOUBTFUL_LABEL] * doubtful + [
             f"`{name}` (texts of {mean:,.0f} characters on average) reaches no turn and goes to meta; "
             "if it belongs to the conversation, name the turns with `fields:`"
             for name, mean in means.items()

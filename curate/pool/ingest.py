@@ -20,7 +20,7 @@ from curate.pool.parts import entry_parts
 from curate.pool.partworkers import PartWorkers, usual_workers
 from curate.pool.recordrows import REJECTS_SCHEMA, RecordBatch
 
-VERSION = 14
+VERSION = 15
 # Records with a key twice that are listed.
 MOST_REPEATED = 50
 

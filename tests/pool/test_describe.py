@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from curate.pool.describe import FileSummary, summarise_files
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
@@ -59,6 +61,16 @@ def test_texts_that_reach_no_turn_are_warned_of_and_names_are_not(tmp_path: Path
     [summary] = summarise(path)
     assert [warning.split("`")[1] for warning in summary.warnings] == ["rationale", "notes"]
     assert "    to meta: rationale 100%, url 50%, note 50%, notes 50%" in summary.lines()
+
+
+@pytest.mark.parametrize(("labels", "doubtful"), [((0, 1), 1), (("0", "1"), 1), ((0, 1, 2), 0)])
+def test_labels_of_0_and_1_that_may_mark_bad_answers_are_warned_of(
+    tmp_path: Path, labels: tuple[int | str, ...], doubtful: int
+) -> None:
+    pairs = [{"instruction": "a", "output": "b", "label": label} for label in labels]
+    [summary] = summarise(write(tmp_path / "x.jsonl", *pairs))
+    assert summary.rows == len(labels) and len(summary.warnings) == doubtful
+    assert all("if 0 marks a bad answer" in warning for warning in summary.warnings)
 
 
 def test_the_rejected_answer_is_spoken_of_and_no_warning(tmp_path: Path) -> None:

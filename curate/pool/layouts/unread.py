@@ -29,7 +29,11 @@ HISTORY_FIELDS = ("history", "chat_history", "conversation_history")
 # The rejected answer of a preference record, beside turns that end in the chosen one.
 REJECTED_FIELDS = ("rejected_response", "rejected_messages")
 # Where an answer that is marked as a bad one says false (KTO).
-LABEL_FIELDS = ("label", "kto_tag")
+CLASS_FIELD = "label"
+LABEL_FIELDS = (CLASS_FIELD, "kto_tag", "thumbs_up")
+# The answer of TRL's KTO records. Beside other answers a label of 0 may be the first of some classes.
+LABELLED_ANSWER = "completion"
+ZEROS = ("0", "0.0")
 # Lists of texts, where the others are one text.
 CONTEXT_LISTS = ("contexts", "passages", "documents")
 CONTEXT_FIELDS = (
@@ -97,11 +101,16 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
 
 def _check_labels(record: Record, example: ConversationTurns) -> None:
     """Fail if a label says that the answer is a bad one."""
-    for field in LABEL_FIELDS:
-        label = record.get(field)
-        if (label is False or label in ("False", "false")) and field not in example.used:
+    for field, label in record.items():
+        if field.lower() not in LABEL_FIELDS or field in example.used:
+            continue
+        text = str(label).strip().lower()
+        counts = field.lower() != CLASS_FIELD or LABELLED_ANSWER in example.used
+        if text == "false" or (counts and text in ZEROS):
             raise RecordFault(
-                Reason.UNREAD_FIELD, f"{field} = false: the answer is marked as a bad one"
+                Reason.UNREAD_FIELD,
+                f"{field} = {text}: the answer is marked as a bad one; if it is none, name the turns "
+                "with `fields:`",
             )
 
 

@@ -141,6 +141,10 @@ READ: list[tuple[dict[str, Any], str, list[Any]]] = [
      "transcript", AB),
     ({"text": "\n\nHuman: a\n\nAssistant: b"}, "transcript", AB),
     ({"prompt": "a", "completion": "b", "label": True}, "prompt_completion", AB),
+    ({"prompt": "a", "completion": "b", "label": 1}, "prompt_completion", AB),
+    # The first of some classes.
+    ({"instruction": "a", "output": "b", "label": 0}, "alpaca", AB),
+    ({"messages": AB, "label": "0", "thumbs_up": None}, "messages", AB),
     ({"messages": AB, "prompt": "a", "tools": [], "images": None}, "messages", AB),
     ({"instruction": "a", "output": "b", "text": "### Task: a ### Answer: b"}, "alpaca", AB),
 ]  # fmt: skip
@@ -200,10 +204,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": AB, "prompt": "another text"}, "prompt"),
     ({"messages": AB, "system": 7}, "system"),
     ({"messages": SYSTEM_AB, "system": "another text"}, "system"),
-    ({"prompt": "x", "completion": "y", "label": False},
-     "label = false: the answer is marked as a bad one"),
-    ({"conversations": AB, "kto_tag": "false"},
-     "kto_tag = false: the answer is marked as a bad one"),
     ({"messages": AB, "rejected_response": 7}, "rejected_response"),
     ({"messages": AB, "rejected_messages": turns("c", "d")},
      "rejected_messages: it answers another prompt"),
@@ -223,6 +223,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"chosen": "y", "rejected": "z"}, "prompt"),
     ({"text": "<|im_start|>user\na<|im_end|> lost <|im_start|>assistant\nb<|im_end|>"},
      "text: text between turns ('lost')"),
+]  # fmt: skip
+
+
+MARKED: list[tuple[dict[str, Any], str, list[Any]]] = [
+    ({"prompt": "x", "completion": "y"}, "label", [False, "FALSE", 0, 0.0, "0", "0.0"]),
+    ({"prompt": "x", "response": "y"}, "label", [False, " False "]),
+    ({"prompt": "x", "response": "y"}, "Label", [False]),
+    ({"messages": AB}, "thumbs_up", [False, 0, "0"]),
+    ({"conversations": AB}, "kto_tag", ["false", "FALSE", 0, "0"]),
+]
+REFUSED += [
+    (record | {name: value}, f"{name} = {str(value).strip().lower()}: the answer is marked as a bad "
+     "one; if it is none, name the turns with `fields:`")
+    for record, name, values in MARKED
+    for value in values
 ]  # fmt: skip
 
 
