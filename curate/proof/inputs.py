@@ -51,6 +51,8 @@ def check_proof(
         read_tasks(prove.tasks)
     sets = [watched.judged_by for watched in prove.watch]
     check_inputs(prove.model_dump()["metric"], sets, read, seed)
+    if "target" in read and not prove.allow_leaks:
+        _check_no_target(read)
     if prove.by_pairs:
         _check_pairs(read["eval"].read(["row_id", "rejected"]))
         if not makes_pairs and not read["pool"].scan().select(is_pair().any()).collect().item():
@@ -58,6 +60,21 @@ def check_proof(
                 f"prove.objective: none of the {read['pool'].height:,} rows of the pool has a rejected "
                 "answer, so there is nothing that dpo could learn: give preference pairs, make some, or "
                 "leave the objective out"
+            )
+
+
+def _check_no_target(read: Mapping[str, Table]) -> None:
+    """Check that no held-out set has examples of the target: a proof is refused for such, at its end."""
+    target = read["target"].scan().select("content_hash")
+    for name, key in HELD_OUT.items():
+        if name not in read:
+            continue
+        common = read[name].scan().join(target, on="content_hash", how="semi").collect().height
+        if common:
+            raise UserError(
+                f"{key}: {common:,} of {read[name].height:,} examples are examples of the target too, "
+                "by which rows are chosen, so a good score would show memory, not skill: give examples "
+                "that the target does not have, or set prove.allow_leaks: true"
             )
 
 

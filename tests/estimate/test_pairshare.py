@@ -23,7 +23,8 @@ def proof_lines(
     folder: Path, model: Path, pool: tuple[int, int], held_out: tuple[int, int], **more: object
 ) -> dict[str, EstimateLine]:
     """Return the lines of a proof: its pool and eval set have so many pairs and other rows."""
-    target = {"path": write(folder / "t.jsonl", 0, 1), "eval": write(folder / "e.jsonl", *held_out)}
+    (folder / "t.jsonl").write_text(json.dumps({"prompt": "Spell 9.", "completion": "nine"}))
+    target = {"path": str(folder / "t.jsonl"), "eval": write(folder / "e.jsonl", *held_out)}
     recipe = {
         "name": "pairs",
         "pool": write(folder / "p.jsonl", *pool),
