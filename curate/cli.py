@@ -297,13 +297,18 @@ def push(
 @app.command(epilog="Example: curate models")
 def models(
     names: Annotated[list[str] | None, typer.Argument(help="Names; all embedded ones.")] = None,
+    json: AsJson = False,
 ) -> None:
     """Show which models resolve here, from where, and how fast they are."""
     from curate.estimate.bench import describe_model
     from curate.models.load import EMBEDDED
 
-    for name in names or list(EMBEDDED):
-        say(describe_model(name))
+    descriptions = map(describe_model, names or EMBEDDED)
+    if json:
+        say_json([*descriptions])
+    else:
+        for description in descriptions:
+            say(description.lines)
 
 
 @app.command(epilog="Example: curate methods rds")

@@ -17,12 +17,13 @@ store_commands = typer.Typer(no_args_is_help=True, help="Look after a store of a
 StoreAddress = Annotated[
     str, typer.Argument(metavar="[STORE]", help="Folder or bucket, as `store` in a recipe.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @store_commands.command(epilog="Example: curate store du s3://bucket/curate")
 def du(
     store: StoreAddress = ".curate/store",
-    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Say how much the results of each step take."""
     usage = housekeeping.store_usage(housekeeping.existing_store(store))
@@ -38,18 +39,25 @@ def verify(
     delete: Annotated[
         bool, typer.Option("--delete", help="Remove what is damaged; a run makes it again.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """Read every file of a store and say which artifacts are damaged; the status is 2 if some stay."""
     opened = housekeeping.existing_store(store)
-    damaged = []
+    damaged, records = [], []
     for entry, files in housekeeping.damaged_entries(opened):
-        say(f"{entry.name}: {', '.join(files)} damaged or missing")
         damaged.append(entry)
+        records.append({"name": entry.name, "bytes": entry.bytes, "files": files})
+        if not json:
+            say(f"{entry.name}: {', '.join(files)} damaged or missing")
         if delete:
             opened.remove(entry.name)
-    say(housekeeping.total_line(damaged, "removed" if delete else "damaged"))
+    if json:
+        say_json({"damaged": records, "removed": delete})
+    else:
+        say(housekeeping.total_line(damaged, "removed" if delete else "damaged"))
     if damaged and not delete:
-        say("--delete removes what is damaged; a run of the recipe makes it again")
+        if not json:
+            say("--delete removes what is damaged; a run of the recipe makes it again")
         raise typer.Exit(2)
 
 
@@ -68,14 +76,16 @@ def gc(
     delete: Annotated[
         bool, typer.Option("--delete", help="Remove them; without it they are listed.")
     ] = False,
+    json: AsJson = False,
 ) -> None:
     """List the artifacts that no run folder needs and that were not used lately, or remove them."""
     opened = housekeeping.existing_store(store)
     unneeded = housekeeping.unneeded_entries(opened, runs or [Path("runs")], days)
-    for entry in unneeded:
-        say(f"{entry.name:<60}{housekeeping.megabytes(entry.bytes):>12} MB")
-        if delete:
+    if delete:
+        for entry in unneeded:
             opened.remove(entry.name)
-    say(housekeeping.total_line(unneeded, "removed" if delete else "that no run folder needs"))
-    if unneeded and not delete:
-        say("--delete removes them")
+    if json:
+        records = [{"name": entry.name, "bytes": entry.bytes} for entry in unneeded]
+        say_json({"unneeded": records, "removed": delete})
+    else:
+        say(*housekeeping.removal_lines(unneeded, removed=delete))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,31 @@ def test_a_store_is_measured(run: Path) -> None:
     usage = answer("store", "du", str(run.parent / "store"))
     steps = {one["step"]: one["artifacts"] for one in usage["steps"]}
     assert steps["exact"] == steps["fuzzy"] == 1
+
+
+def test_what_of_a_store_is_unneeded_or_damaged_is_listed(run: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(run.parent / "store", store)
+    assert answer("store", "verify", str(store)) == {"damaged": [], "removed": False}
+    everything = ("store", "gc", str(store), "--run", str(tmp_path), "--days", "0")
+    names = {one["name"] for one in answer(*everything)["unneeded"]}
+    assert not answer("store", "gc", str(store), "--run", str(run))["unneeded"]
+    (table,) = store.glob("exact-*/*.parquet")
+    table.chmod(0o644)
+    table.write_bytes(b"")
+    done = curate("store", "verify", str(store), "--json")
+    (damaged,) = json.loads(done.stdout)["damaged"]
+    assert (done.returncode, damaged["name"], damaged["files"]) == (
+        2, table.parent.name, [table.name]
+    )  # fmt: skip
+    repaired = answer("store", "verify", str(store), "--delete")
+    assert repaired == {"damaged": [damaged], "removed": True}
+    rest = answer(*everything, "--delete")
+    assert {one["name"] for one in rest["unneeded"]} == names - {damaged["name"]}
+    assert rest["removed"] and not answer("store", "du", str(store))["steps"]
+
+
+def test_models_are_described() -> None:
+    static, nowhere = answer("models", "static", "nowhere")
+    assert (static["kind"], static["fault"]) == ("embedder", None) and static["speed"] > 0
+    assert nowhere["kind"] is None and "model 'nowhere'" in nowhere["fault"]

@@ -128,6 +128,15 @@ def total_line(entries: Sequence[StoreEntry], what: str) -> str:
     return f"{len(entries):,} {'artifact' if len(entries) == 1 else 'artifacts'} {what}, {size} MB"
 
 
+def removal_lines(entries: Sequence[StoreEntry], *, removed: bool) -> Iterator[str]:
+    """Yield the artifacts that no run needs, and whether they were removed."""
+    for entry in entries:
+        yield f"{entry.name:<60}{megabytes(entry.bytes):>12} MB"
+    yield total_line(entries, "removed" if removed else "that no run folder needs")
+    if entries and not removed:
+        yield "--delete removes them"
+
+
 def _run_folders(places: Iterable[Path]) -> Iterator[Path]:
     for place in places:
         yield place
