@@ -30,6 +30,8 @@ OWN_KEYS = {"name": str, "config": dict, "artifacts": dict, "stages": list, "sto
 OLD_FILES = ("ledger.parquet", "selected.parquet", "rejects.parquet", "proof.json")
 OLD_FOLDERS = ("evidence", "export", "generated", "report")
 READS = 5
+# Of a file's name on common file systems.
+LONGEST_NAME = 255
 T = TypeVar("T")
 
 
@@ -154,9 +156,14 @@ def inside(folder: Path, name: str, *, follow_links: bool = False) -> Path:
         follow_links: whether links may lead out of it, as those of the reader's own store may.
 
     Raises:
-        UserError: the name or a symbolic link on the way leads out of the folder.
+        UserError: the name or a symbolic link on the way leads out of the folder, or is too long.
     """
     path = folder / name
+    if not _is_short(name):
+        raise UserError(
+            f"{path}: no file has a name of more than {LONGEST_NAME} bytes: this run folder is damaged "
+            "or made to deceive; get it anew, or run `curate run` again"
+        )
     stays = _is_below(name) and (follow_links or not _has_links(folder, name))
     if not stays and not follow_links:
         stays = path.resolve().is_relative_to(folder.resolve())
@@ -192,7 +199,9 @@ def listed_files(folder: Path) -> list[str]:
             if not (folder / top).is_symlink():
                 paths = sorted((folder / top).rglob("*"))
                 names += [p.relative_to(folder).as_posix() for p in paths if not p.is_dir()]
-    below = dict.fromkeys(name for name in [*names, MANIFEST] if _is_below(name))
+    below = dict.fromkeys(
+        name for name in [*names, MANIFEST] if _is_below(name) and _is_short(name)
+    )
     return [name for name in below if _is_own_file(folder, name)]
 
 
@@ -202,6 +211,11 @@ def _is_below(name: Any) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_short(name: str) -> bool:
+    """Return whether each part of a name can be that of a file."""
+    return all(len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts)
 
 
 def _has_links(folder: Path, name: str) -> bool:

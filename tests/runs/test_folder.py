@@ -16,7 +16,7 @@ from curate.core.errors import UserError
 from curate.pipeline.curation import run_curation
 from curate.report.build import write_report
 from curate.runs.explain import explain_row
-from curate.runs.folder import open_run
+from curate.runs.folder import listed_files, open_run
 from curate.runs.plan import plan_selection
 from curate.runs.rethreshold import rethreshold
 
@@ -74,6 +74,21 @@ def test_rows_outside_of_the_store_are_not_read(sent: Path, reader: str, name: s
     change(sent, lambda manifest: manifest.update(artifacts={"pool": place}))
     with pytest.raises(UserError, match="lies outside of"):
         READERS[reader](sent)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_name_that_no_file_can_have_is_one_sentence(sent: Path, reader: str) -> None:
+    change(sent, lambda manifest: manifest.update(artifacts={"pool": "é" * 128}))
+    with pytest.raises(UserError, match="no file has a name of more than 255 bytes"):
+        READERS[reader](sent)
+
+
+def test_a_listed_file_whose_name_no_file_can_have_is_none_of_the_run(sent: Path) -> None:
+    before = listed_files(sent)
+    change(sent, lambda manifest: manifest["files"].append("x" * 256))  # type: ignore[attr-defined]
+    assert listed_files(sent) == before
+    with pytest.raises(UserError, match="no file has a name of more than 255 bytes"):
+        open_run(sent).has("x" * 256)
 
 
 def test_tables_outside_of_the_run_are_not_read(sent: Path) -> None:
