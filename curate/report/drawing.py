@@ -184,7 +184,7 @@ def can_draw() -> bool:
     code = (
         "import vl_convert; vl_convert.vegalite_to_svg({'mark': 'point', 'data': {'values': []}})"
     )
-    if subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0:
+    if subprocess.run([sys.executable, "-P", "-c", code], capture_output=True).returncode == 0:
         return True
     LOG.warning("the report has no charts: their renderer needs more address space (ulimit -v)")
     return False
