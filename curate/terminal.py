@@ -18,7 +18,7 @@ from curate.pipeline.engine import Submit, executing, inline
 from curate.pipeline.run import RunResult
 from curate.progress.live import ProgressLines, drawing, is_interactive
 from curate.progress.plain import ProgressLog
-from curate.progress.ticker import ticking
+from curate.progress.ticking import ticking
 from curate.progress.tracker import ProgressTracker
 
 LOG = logging.getLogger("curate")

@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.core.durations import clock_text
 from curate.progress.live import left_text
-from curate.progress.ticker import ticking
+from curate.progress.ticking import ticking
 from curate.progress.tracker import ProgressTracker, StepProgress
 from curate.report.wording import steps_label
 

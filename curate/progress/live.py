@@ -18,7 +18,7 @@ from rich.text import Text
 
 from curate.core.durations import clock_text
 from curate.core.escape import printable
-from curate.progress.ticker import ticking
+from curate.progress.ticking import ticking
 from curate.progress.tracker import Clock, ProgressTracker, StepProgress
 from curate.report.wording import steps_label
 

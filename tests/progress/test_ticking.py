@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from curate.progress.ticker import ticking
+from curate.progress.ticking import ticking
 
 
 def test_a_ticker_ends_with_its_context_whatever_happens_in_it() -> None:
