@@ -33,10 +33,10 @@ def cut_file(file: PoolFile) -> Sequence[LineRange | GroupRange] | None:
     with suppress(OSError, UserError):
         if find_kind(read_head(file, HEAD)) is Kind.PARQUET:
             return _cut_table(file)
-        total = Path(file.url.removeprefix(LOCAL)).stat().st_size
+        path = Path(file.url.removeprefix(LOCAL))
+        total = path.stat().st_size
         if total > RANGE_BYTES and describe_container(file) == JSON_LINES:
-            with open_checked(file) as stream:
-                return cut_lines(stream, _range_size(total))
+            return cut_lines(path, _range_size(total))
     return None
 
 

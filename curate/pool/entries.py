@@ -111,6 +111,11 @@ class FilesOfEntry:
     reads: tuple[Artifact, ...] = ()
 
     @property
+    def in_big_file(self) -> bool:
+        """Return whether this is a range of a file that is big."""
+        return any("lines" in file or "groups" in file for file in self.identity["files"])
+
+    @property
     def groups(self) -> "list[FilesOfEntry]":
         """Return what is read together: every file by itself, or some of very many.
 

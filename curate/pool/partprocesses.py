@@ -4,6 +4,7 @@ with processes_kept():
     ...                       # what is read here, file by file, is read by the same processes
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ LEAN = {
     "MALLOC_TRIM_THRESHOLD_": KEPT,
     "MALLOC_MMAP_THRESHOLD_": KEPT,
 }
+# Half a part: with the system's own 64 KiB, both ends wait for one another thirty times a part.
+PIPE_BYTES = 2**20
 # To look for cycles while modules are imported takes a tenth of the time.
 READ_PARTS = "import gc; gc.disable(); from curate.pool.partworkers import main; main()"
 # Those that no file is read by at the moment, where they are kept.
@@ -53,11 +56,21 @@ def take_process() -> PartProcess:
         return process
     # It imports what this one would: from the current folder only where that is among its paths, as "".
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-c", READ_PARTS],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, **LEAN, "PYTHONPATH": paths},
     )  # fmt: skip
+    for stream in (process.stdin, process.stdout):
+        _widen(pipe(stream))
+    return process
+
+
+def _widen(stream: IO[bytes]) -> None:
+    """Let a pipe hold PIPE_BYTES, where the system can and lets us."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):
+            fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def leave_process(process: PartProcess) -> None:

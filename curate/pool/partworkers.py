@@ -34,6 +34,9 @@ from curate.pool.recordrows import RecordBatch
 
 # Parts that are read here before processes are started, which takes as long as to read them.
 FEW_PARTS = 8
+# Parts that wait for a process, or are read and wait for those before them: while rows are written
+# nothing is handed out, and no process may want for work.
+WAITING_PARTS = 8
 # Each takes some 100 MB.
 MOST_WORKERS = 4
 
@@ -48,11 +51,12 @@ class PartWorkers:
 
     Args:
         count: of processes; with fewer than two all is read in this one.
+        many: whether there are more than a few parts for sure, so that processes start at once.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, many: bool = False) -> None:
         self._count = count if count > 1 else 0
-        self._read_here = 0
+        self._read_here = FEW_PARTS if many else 0
         self._processes: list[PartProcess] = []
         self._idle: SimpleQueue[PartProcess] = SimpleQueue()
         # By process, what its reader follows from.
@@ -90,7 +94,7 @@ class PartWorkers:
                 continue
             self._start()
             ahead.append(self._threads.submit(self._read_elsewhere, part))
-            if len(ahead) > self._count:
+            if len(ahead) > self._count + WAITING_PARTS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
