@@ -24,9 +24,14 @@ def read_api(variables: Mapping[str, str], path: str, body: object) -> list[dict
     return records
 
 
+def flow_run_ids(variables: Mapping[str, str]) -> set[str]:
+    """Return the ids of all flow runs."""
+    return {run["id"] for run in read_api(variables, "flow_runs/filter", {})}
+
+
 def steps_before(variables: Mapping[str, str], flow_run: str) -> dict[str, set[str]]:
-    """Return the steps that each step of a flow run is shown to be made of."""
-    tasks = read_api(variables, "task_runs/filter", {"flow_runs": {"name": {"any_": [flow_run]}}})
+    """Return the steps that each step of a flow run, told by its id, is shown to be made of."""
+    tasks = read_api(variables, "task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
     names = {task["id"]: task["name"] for task in tasks}
     return {
         task["name"]: {names[one["id"]] for one in task["task_inputs"].get("job", [])}

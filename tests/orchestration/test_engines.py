@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,9 @@ from curate.orchestration.engines import open_engine
 from curate.pipeline.engine import Submit
 from tests.conftest import row, stored_rows, turns
 from tests.orchestration import hazards
+from tests.orchestration.prefectapi import flow_run_ids, steps_before
 from tests.orchestration.workplace import (
+    FAILED,
     REPO,
     Workplace,
     artifact_bytes,
@@ -210,18 +212,27 @@ def inline(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 @pytest.mark.parametrize("on", ["threads", "ray", "dask"])
-def test_a_run_is_the_same_on_every_engine(inline: Workplace, tmp_path: Path, on: str) -> None:
+def test_a_run_is_the_same_on_every_engine(
+    inline: Workplace, api: Mapping[str, str], tmp_path: Path, on: str
+) -> None:
+    """On a cluster as a flow: test_kills has the same bytes of runs on clusters without Prefect."""
     workplace = Workplace(tmp_path / "place", inline.base)
     comparing(workplace)
+    arguments = ["-v", "--set", f"run.on={on}", "--set", "run.workers=2"]
+    before = flow_run_ids(api)
     # A cluster's workers import what starts them: the command, and not pytest.
-    run = workplace.run_here if on == "threads" else workplace.run
-    done = run("-v", "--set", f"run.on={on}", "--set", "run.workers=2")
+    done = workplace.run_here(*arguments) if on == "threads" else workplace.run(*arguments, env=api)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    assert FAILED not in done.stderr
     assert artifact_bytes(workplace.store) == artifact_bytes(inline.store)
     assert run_files(workplace.out) == run_files(inline.out)
     assert steps(workplace) == steps(inline)
     assert re.search(r"  finetune-\w+: made in", done.stderr)
+    if on != "threads":
+        (flow_run,) = flow_run_ids(api) - before
+        # What a client has sent, its server records a moment later.
+        wait_until(lambda: steps_before(api, flow_run).get("exact") == {"pool"})
 
 
 def steps(workplace: Workplace) -> list[tuple[str, int]]:

@@ -21,27 +21,45 @@ for url in (os.environ["PREFECT_API_URL"], ""):
     except SystemExit as end:
         print(end.code)
 """
+# What a run asks before any work, of one URL after the other.
+CHECKED = """
+import os, sys
+from curate.core.errors import UserError
+from curate.orchestration.client import check_api
+from prefect.settings import PREFECT_API_URL, temporary_settings
+for url in sys.argv[1:]:
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        with temporary_settings({PREFECT_API_URL: url}):
+            check_api()
+    except UserError as error:
+        print(error)
+"""
 
 
-@pytest.mark.parametrize("kind", ["refused", "silent", "other", "no url", "no host"])
-def test_an_api_url_that_leads_nowhere_is_told_before_any_work(
-    tiny: Path, tmp_path: Path, kind: str
-) -> None:
+def test_an_api_url_that_leads_nowhere_is_told_before_any_work(tiny: Path, tmp_path: Path) -> None:
     workplace = light(tmp_path / "place", tiny)
-    with refusing_port() as refused, listener() as (port, _), web_server(tmp_path) as other:
-        url = {
-            "refused": f"http://127.0.0.1:{refused}/api",
-            "silent": f"http://127.0.0.1:{port}/api",
-            "other": f"http://user:geheim@127.0.0.1:{other}/api",
-            "no url": "nonsense",
-            "no host": "http://no-such-host.invalid/api",
-        }[kind]
-        done = workplace.run(env={"PREFECT_API_URL": url})
+    with refusing_port() as port:
+        done = workplace.run(env={"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"})
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"Error: PREFECT_API_URL={url.replace('user:geheim@', '')}: ")
-    assert "geheim" not in done.stderr
+    assert done.stderr.startswith(f"Error: PREFECT_API_URL=http://127.0.0.1:{port}/api: ")
     assert not workplace.store.exists()
+
+
+def test_it_is_told_of_every_kind_of_url_that_leads_nowhere(tmp_path: Path) -> None:
+    with listener() as (silent, _), web_server(tmp_path) as other:
+        places = [f"127.0.0.1:{silent}/api", f"127.0.0.1:{other}/api", "no-such-host.invalid/api"]
+        urls = ["nonsense", *(f"http://user:geheim@{place}" for place in places)]
+        done = subprocess.run(
+            [sys.executable, "-c", CHECKED, *urls], cwd=REPO, env=environment(),
+            capture_output=True, text=True, timeout=1_800,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "geheim" not in done.stdout
+    for url, line in zip(urls, done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"PREFECT_API_URL={url.replace('user:geheim@', '')}: ")
+        assert "no Prefect API there that lets us in" in line
 
 
 def test_a_served_flow_needs_a_server() -> None:

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -11,7 +10,6 @@ import pytest
 
 from tests.orchestration.flowrecord import artifact_text, flow_runs, made_of, task_states
 from tests.orchestration.listeners import listener
-from tests.orchestration.prefectapi import steps_before
 from tests.orchestration.workplace import (
     FAILED,
     REPO,
@@ -22,7 +20,6 @@ from tests.orchestration.workplace import (
     light,
     run_files,
 )
-from tests.terminal import wait_until
 
 pytestmark = pytest.mark.system
 # Longer than is waited, twice, for an answer of a server of the user's.
@@ -69,25 +66,6 @@ def test_both_ways_give_the_same_bytes_whatever_lies_in_the_current_folder(
     database = Path(cache["CURATE_CACHE"], "prefect", "prefect.db").read_bytes()
     assert b"curate-light" in database
     assert SECRET.encode() not in database
-
-
-@pytest.mark.parametrize("on", ["ray", "dask"])
-def test_a_flow_on_a_cluster_gives_the_same_bytes(
-    finished: Workplace, tiny: Path, api: Mapping[str, str], tmp_path: Path, on: str
-) -> None:
-    workplace = light(tmp_path / "place", tiny)
-    engine = ["-v", "--set", f"run={{on: {on}, workers: 2}}", "--set", "prove=null"]
-    done = workplace.run("--set", f"name=on-{on}", *engine, env=api)
-    succeed(done)
-    stored, whole = artifact_bytes(workplace.store), artifact_bytes(finished.store)
-    # Without a proof there are fewer steps, and another card.
-    assert {name: data for name, data in stored.items() if name not in whole} == {
-        name: data for name, data in stored.items() if name.startswith("export-")
-    }
-    assert {name for name, data in stored.items() if data != whole.get(name, data)} == set()
-    assert re.search(r"  score-rds-\w+: made in", done.stderr)
-    # What a client has sent, its server records a moment later.
-    wait_until(lambda: steps_before(api, f"curate-on-{on}").get("exact") == {"pool"})
 
 
 def elsewhere(folder: Path, url: str) -> Path:
