@@ -136,7 +136,7 @@ def _environment(folder: Path, auth: str) -> Mapping[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(folder),
         "PREFECT_PROFILES_PATH": os.devnull,
-        "PREFECT_MEMO_STORE_PATH": str(folder / "memo_store.toml"),
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / DATABASE}",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
