@@ -33,6 +33,12 @@ DOUBTFUL_LABEL = (
     f"`{CLASS_FIELD}` is 0 or 1: if 0 marks a bad answer, write it as false, and such answers are "
     "refused"
 )
+# What may say whether an answer is a good one.
+VERDICT_FIELDS = frozenset(
+    f"{prefix}{word}"
+    for prefix in ("", "is_")
+    for word in ("correct", "good", "valid", "accepted", "desirable", "passed", "verified")
+)
 MAX_EXCERPT_CHARS, MAX_LISTED_FIELDS = 200, 12
 
 
@@ -45,6 +51,7 @@ class FileSummary:
     kept: how many rows have a field in meta.
     characters: how many characters the texts of such a field have, over all rows.
     labels: what the field `label` says there.
+    denied: how many rows have false in a field that may say whether the answer is a good one.
     """
 
     role: str
@@ -59,6 +66,7 @@ class FileSummary:
     kept: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
+    denied: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: RecordBatch) -> None:
         """Count rows and rejects of the file."""
@@ -74,14 +82,22 @@ class FileSummary:
                 self.kept[name] += 1
                 if name == CLASS_FIELD:
                     self.labels.add(str(value))
+                self.denied[name] += name in VERDICT_FIELDS and str(value).lower() == "false"
                 self.characters[name] += sum(map(len, _long_texts(value)))
 
     @property
     def warnings(self) -> list[str]:
         """Return a sentence for each field of long texts that reaches no turn, or a doubtful label."""
         means = {name: self.characters[name] / count for name, count in self.kept.items()}
-        doubtful = {"0", "1"} == self.labels
-        return [DOUBTFUL_LABEL] * doubtful + [
+        doubts = [
+            f"`{name}` is false in {count:,} rows: if it marks bad answers, leave them out by `select: "
+            f'{{filter: "meta.{name} = true"}}`'
+            for name, count in self.denied.items()
+            if count
+        ]
+        if self.labels == {"0", "1"}:
+            doubts.append(DOUBTFUL_LABEL)
+        return doubts + [
             f"`{name}` (texts of {mean:,.0f} characters on average) reaches no turn and goes to meta; "
             "if it belongs to the conversation, name the turns with `fields:`"
             for name, mean in means.items()

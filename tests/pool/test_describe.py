@@ -73,6 +73,17 @@ def test_labels_of_0_and_1_that_may_mark_bad_answers_are_warned_of(
     assert all("if 0 marks a bad answer" in warning for warning in summary.warnings)
 
 
+def test_answers_that_a_field_may_call_bad_are_warned_of(tmp_path: Path) -> None:
+    pair = {"question": "a", "answer": "b", "is_fiction": False, "passed": True}
+    path = write(
+        tmp_path / "x.jsonl", *(pair | {"is_correct": good} for good in (True, False, False))
+    )
+    assert summarise(path)[0].warnings == [
+        "`is_correct` is false in 2 rows: if it marks bad answers, leave them out by `select: "
+        '{filter: "meta.is_correct = true"}`'
+    ]
+
+
 def test_the_rejected_answer_is_spoken_of_and_no_warning(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", {"prompt": "a", "chosen": "b", "rejected": LONG})
     [summary] = summarise(path)

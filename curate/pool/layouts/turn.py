@@ -23,8 +23,9 @@ from curate.pool.layouts.unread import REASONING_FIELDS, TURN_TEXTS, check_turn
 TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
 TEXT_KEYS = tuple(sorted(TURN_TEXTS))
 CALL_FIELDS = ("tool_calls", "function_call")
-# Both say whether a turn is trained on.
-WEIGHT_FIELDS = ("weight", "train", "loss")
+# All say whether a turn is trained on, the last one that it is not.
+MASK_FIELD = "masked"
+WEIGHT_FIELDS = ("weight", "train", "training", "loss", "loss_mask", "loss_weight", MASK_FIELD)
 DETAIL_FIELDS = (*REASONING_FIELDS, *WEIGHT_FIELDS, "tool_call_id", "name")
 ANALYSIS = "analysis"
 
@@ -124,6 +125,8 @@ def _add_weight(message: Message, turn: Mapping[str, JSON], where: str) -> None:
         if key == "loss" and not isinstance(weight, bool):
             # What a model's loss was is a number; whether a turn counts in it is yes or no.
             continue
+        if key == MASK_FIELD and weight in (0, 1):
+            weight = not weight
         if weight not in (None, 0, 1):
             raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key} = {weight!r:.40}: 0 or 1")
         if weight == 0 and message["role"] == "assistant":

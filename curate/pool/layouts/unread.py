@@ -41,7 +41,11 @@ CONTEXT_FIELDS = (
     *CONTEXT_LISTS,
 )
 OPTION_FIELDS = ("choices", "options", "endings")
-MEDIA_FIELDS = ("image", "images", "audio", "audios", "video", "videos")
+MEDIA_FIELDS = tuple(
+    f"{medium}{place}"
+    for medium in ("image", "img", "audio", "video")
+    for place in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes")
+)
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 TOOL_FIELDS = ("tools", "functions", "tool_calls", "function_call")
 # What reads as a part of the conversation wherever it stands in a record.
@@ -70,7 +74,7 @@ SPOKEN_FIELDS = frozenset(
 # Arguments of a chat template, some of which are text of the system turn, or tools.
 TEMPLATE_FIELD = "chat_template_kwargs"
 # What no turn can hold, whatever it says; in a record also what a turn alone can have.
-TURN_FIELDS = frozenset({*MEDIA_FIELDS, "refusal", "prefix"})
+TURN_FIELDS = frozenset({*MEDIA_FIELDS, "attachments", "refusal", "prefix", "train_detail"})
 HELD_BY_NO_TURN = frozenset({*MEDIA_FIELDS, *REASONING_FIELDS, *TOOL_FIELDS})
 TURN_TEXTS = frozenset({"content", "value", "text", "parts", "message"})
 # Harmony's channel of calls and of what is said before them.

@@ -143,9 +143,17 @@ def test_a_turn_of_the_analysis_channel_is_the_reasoning_of_the_next_answer() ->
     ]
 
 
-@pytest.mark.parametrize("off", [{"weight": 0}, {"weight": 0.0}, {"train": False}])
+OFF: list[dict[str, Any]] = [
+    {"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": False}, {"loss": False},
+    {"loss_mask": 0}, {"loss_weight": 0.0}, {"masked": True}, {"masked": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("off", OFF, ids=str)
 def test_an_answer_that_is_not_trained_on_has_weight_0(off: dict[str, Any]) -> None:
     record = {"messages": [AB[0], AB[1] | off, AB[0], AB[1] | {"weight": 1}]}
     assert example_of(record).turns == [AB[0], {**AB[1], "weight": 0}, *AB]
+    on = {key: not value for key, value in off.items()}
+    assert example_of({"messages": [AB[0], AB[1] | on]}).turns == AB
     # A weight of a user's turn says nothing: it is never trained on.
     assert example_of({"messages": [AB[0] | off, AB[1]]}).turns == AB
