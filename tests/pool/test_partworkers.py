@@ -43,6 +43,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(parts, "PART_BYTES", 600)
     monkeypatch.setattr(lines, "BLOCK_BYTES", 600)
     monkeypatch.setattr(partworkers, "FEW_PARTS", 2)
+    monkeypatch.setattr(partworkers, "WAITING_PARTS", 1)
     folder = tmp_path / "pool"
     folder.mkdir()
     twice = '{"instruction": "a", "instruction": "b", "output": "c"}'
