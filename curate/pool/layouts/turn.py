@@ -17,11 +17,19 @@ from curate.pool.layouts.example import RecordFault, Roles
 from curate.pool.layouts.parts import read_parts
 from curate.pool.layouts.roles import CALLS, map_role
 from curate.pool.layouts.texts import is_repeated
-from curate.pool.layouts.unread import REASONING_FIELDS, TURN_TEXTS, check_turn
+from curate.pool.layouts.unread import (
+    REASONING_FIELDS,
+    SPOKEN_FIELDS,
+    TURN_TEXTS,
+    check_turn,
+    is_empty,
+)
 
 # The key of a turn's role, and the one under which such a turn has its text.
 TURN_KEYS = {"role": "content", "from": "value", "speaker": "text", "author": "content"}
 TEXT_KEYS = tuple(sorted(TURN_TEXTS))
+# What reads as a part of the conversation beside the text of a turn as well.
+SPOKEN_IN_TURN = TURN_TEXTS | SPOKEN_FIELDS
 CALL_FIELDS = ("tool_calls", "function_call")
 # All say whether a turn is trained on, the last one that it is not.
 MASK_FIELD = "masked"
@@ -77,14 +85,15 @@ def read_turn(turn: Mapping[str, JSON], where: str, role_key: str, roles: Roles)
     if parsed.tools is not None:
         used |= {*TOOLS_FIELDS}
     parsed.extras = _extras(turn, used)
-    for key in TURN_TEXTS & parsed.extras.keys():
-        if not is_repeated(parsed.extras[key], [message]):
+    for key in SPOKEN_IN_TURN & parsed.extras.keys():
+        if not is_empty(parsed.extras[key]) and not is_repeated(parsed.extras[key], [message]):
             raise RecordFault(Reason.UNREAD_FIELD, f"{where}.{key}")
     return parsed
 
 
 def _extras(turn: Mapping[str, JSON], used: set[str | None]) -> dict[str, Any]:
-    return {key: value for key, value in turn.items() if key not in used}
+    """Return what a turn has beside what is used of it; a null says nothing."""
+    return {key: value for key, value in turn.items() if key not in used and value is not None}
 
 
 def _spoken(content: Any, role: str, where: str) -> ParsedTurn:

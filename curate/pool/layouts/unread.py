@@ -74,7 +74,9 @@ SPOKEN_FIELDS = frozenset(
 # Arguments of a chat template, some of which are text of the system turn, or tools.
 TEMPLATE_FIELD = "chat_template_kwargs"
 # What no turn can hold, whatever it says; in a record also what a turn alone can have.
-TURN_FIELDS = frozenset({*MEDIA_FIELDS, "attachments", "refusal", "prefix", "train_detail"})
+TURN_FIELDS = frozenset(
+    {*MEDIA_FIELDS, "attachments", "function_calls", "refusal", "prefix", "train_detail"}
+)
 HELD_BY_NO_TURN = frozenset({*MEDIA_FIELDS, *REASONING_FIELDS, *TOOL_FIELDS})
 TURN_TEXTS = frozenset({"content", "value", "text", "parts", "message"})
 # Harmony's channel of calls and of what is said before them.
@@ -91,12 +93,12 @@ def check_fields(example: ConversationTurns, record: Record) -> None:
     _check_speakers(record, example)
     if isinstance(arguments := record.get(TEMPLATE_FIELD), dict):
         for name, value in arguments.items():
-            if not _is_empty(value):
+            if not is_empty(value):
                 raise RecordFault(Reason.UNREAD_FIELD, f"{TEMPLATE_FIELD}.{name}")
     for field, value in record.items():
         if field in example.used or field in example.aside or not is_conversational(field):
             continue
-        if _is_empty(value) or _is_said(field, value, example.turns):
+        if is_empty(value) or _is_said(field, value, example.turns):
             continue
         raise RecordFault(
             _reason(field) if field in HELD_BY_NO_TURN else Reason.UNREAD_FIELD, field
@@ -142,7 +144,7 @@ def check_turn(turn: Mapping[str, JSON], where: str) -> None:
         RecordFault: it does; the field is named.
     """
     for field, value in turn.items():
-        if field in TURN_FIELDS and not _is_empty(value):
+        if field in TURN_FIELDS and not is_empty(value):
             raise RecordFault(_reason(field), f"{where}.{field}")
         if field == "channel" and value == COMMENTARY:
             raise RecordFault(Reason.UNREAD_FIELD, f"{where}.channel = {value!r}")
@@ -159,7 +161,8 @@ def _reason(field: str) -> Reason:
     return Reason.UNREAD_FIELD if text else Reason.UNSUPPORTED_CONTENT
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Return whether a value says nothing that could belong to a conversation."""
     if isinstance(value, str):
         return value.strip() in ("", "[]", "{}", "null")
     return value is None or isinstance(value, bool) or value == [] or value == {}

@@ -157,3 +157,14 @@ def test_an_answer_that_is_not_trained_on_has_weight_0(off: dict[str, Any]) -> N
     assert example_of({"messages": [AB[0], AB[1] | on]}).turns == AB
     # A weight of a user's turn says nothing: it is never trained on.
     assert example_of({"messages": [AB[0] | off, AB[1]]}).turns == AB
+
+
+def test_what_a_turn_has_without_saying_anything_is_left_out() -> None:
+    nulls = {"tool_calls": None, "function_calls": None, "context": None, "markdown": None}
+    example = example_of(
+        {"messages": [AB[0] | nulls, AB[1] | nulls | {"context": AB[1]["content"]}]}
+    )
+    assert (example.turns, example.beside) == (
+        AB,
+        {"messages": [{}, {"context": AB[1]["content"]}]},
+    )
