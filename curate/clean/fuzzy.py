@@ -46,7 +46,7 @@ from curate.text.pairs import Pairs, pair_table, repeated
 from curate.text.shingles import Shingles, Unit, shingle
 
 VERSION = 4
-PAIRS_VERSION = 6
+PAIRS_VERSION = 7
 BATCH_ROWS = 4_096
 VERIFY_PAIRS = 10_000
 # Keys of rows that are in memory at a time.

@@ -45,6 +45,8 @@ NUMERALS = (
     "[个個只隻条條张張本册冊名位元块塊岁歲歳年月日天次倍斤克米点點小分秒页頁人匹台枚つ円杯度番回件辆輛]"
 )
 NUMBER = rf"{DIGITS}|{NUMERALS}|{WORDS}"
+# In case, by all means, very, extremely: words that are written as numerals are, each after a bar.
+NO_NUMBERS = r"\|(?:万一|萬一|千万|千萬|十分|万分|萬分)(?u:\b)"
 # Signs at the ends of a response that change nothing of what it says.
 ENDS = " .,;:!?…。！？、，；：\"'“”‘’«»「」"
 STANCE, REJECTED_NUMBERS = "stance", "rejected_numbers"
@@ -117,7 +119,8 @@ def guard_keys(compare: Compared, guards: Sequence[Guard]) -> dict[str, pl.Expr]
 
 def _number_key(text: pl.Expr) -> pl.Expr:
     numbers = text.fill_null("").str.extract_all(NUMBER).list.join("|").str.to_lowercase()
-    return numbers.str.replace_all(r"\s", "").hash()
+    barred = pl.lit("|") + numbers.str.replace_all(r"\s", "")
+    return barred.str.replace_all(NO_NUMBERS, "").str.strip_prefix("|").hash()
 
 
 def _answer_key(text: pl.Expr) -> pl.Expr:

@@ -56,7 +56,7 @@ from curate.text.compared import Compared, compared_text
 from curate.text.pairs import Pairs, pair_table
 
 LOG = logging.getLogger("curate")
-VERSION = 6
+VERSION = 7
 MODEL = "lm"
 RECALL, SEARCH = "recall", "search"
 MODEL_LENGTH = 2_048

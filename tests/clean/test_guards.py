@@ -206,6 +206,9 @@ def test_keys_are_equal_for_what_says_the_same() -> None:
     assert keys("in 1999 and 3.5", "The  Answer.") == keys("1999, then 3,5", "the answer")
     assert keys("Seven mills", "a")[1] == keys("the seven of them", "a")[1]
     assert keys("三明治和七夕", "a")[1] == keys("someone often weighs tents", "a")[1]
+    for words in ("万一下雨", "千万別忘", "十分重要", "万分感谢，十分高兴"):
+        assert keys(f"三个人，{words}，五天", "a")[1] == keys("三个人，五天", "a")[1]
+        assert keys(words, "a")[1] == keys("如果下雨", "a")[1]
     for one, two in (
         ("x + 5", "x - 5"),
         ("5-3", "5+3"),
@@ -221,6 +224,10 @@ def test_keys_are_equal_for_what_says_the_same() -> None:
         ("百分之三", "百分之五"),
         ("三分之一", "四分之一"),
         ("星期三见", "星期四见"),
+        ("三千万人", "三百万人"),
+        ("十分之一", "五分之一"),
+        ("十分钟后", "五分钟后"),
+        ("二十分钟后", "三十分钟后"),
     ):
         assert keys(one, "a")[1] != keys(two, "a")[1], (one, two)
     for one, two in (("C", "C++"), ("-5", "5"), ("A", "B"), ("a.b", "ab")):
