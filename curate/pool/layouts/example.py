@@ -30,6 +30,7 @@ class ConversationTurns:
     aside: fields of a conversation that go to meta by intent, such as further right answers.
     tools: the schemas of the functions that may be called, as JSON.
     rejected: of a preference record the turns of the answer that was not preferred.
+    ends: of a prompt that is written by a chat template, the marks with which its answer may end.
     """
 
     turns: list[Message]
@@ -38,6 +39,7 @@ class ConversationTurns:
     aside: frozenset[str] = frozenset()
     tools: str | None = None
     rejected: list[Message] | None = None
+    ends: tuple[str, ...] = ()
 
     def left(self, record: Record) -> dict[str, Any]:
         """Return the upstream fields that have no column of their own."""

@@ -16,7 +16,7 @@ from curate.core.rows import Message
 from curate.pool.layouts.calls import TOOLS_FIELDS, is_calls, read_calls
 from curate.pool.layouts.example import ConversationTurns, Record, RecordFault, Roles
 from curate.pool.layouts.messages import read_listed, unpacked, unpacked_turns
-from curate.pool.layouts.transcript import opens_answer, read_transcript
+from curate.pool.layouts.transcript import answer_ends, opens_answer, read_transcript, without_ends
 from curate.pool.layouts.unread import CONTEXT_FIELDS, CONTEXT_LISTS, HISTORY_FIELDS
 
 INPUT_FIELDS = ("input", *CONTEXT_FIELDS)
@@ -130,6 +130,9 @@ def read_prompt(record: Record, pair: PairLayout, roles: Roles) -> ConversationT
         example = read_listed(value, pair.prompt, roles)
     elif opens_answer(value):
         example = ConversationTurns(read_transcript(value, pair.prompt, roles), {pair.prompt})
+        example.ends = answer_ends(value)
+        if example.turns[-1]["role"] == "assistant":
+            raise RecordFault(Reason.UNREAD_FIELD, f"{pair.prompt}: its answer has begun already")
     else:
         prompt = field_text(record, pair.prompt)
         example = ConversationTurns([{"role": "user", "content": prompt}], {pair.prompt})
@@ -188,6 +191,7 @@ def add_response(example: ConversationTurns, record: Record, field: str, roles: 
         text, alone = first_answer(value, field)
     else:
         text, alone = field_text(record, field, numbers=True), True
+    text = without_ends(text, example.ends)
     example.turns.append({"role": "assistant", "content": text})
     if alone:
         example.used.add(field)

@@ -4,6 +4,8 @@ r"""Conversations written out as one text, with marks that open each turn.
 \n\nHuman: Hi\n\nAssistant: Hello                                        Anthropic's transcripts
 ### Human: Hi### Assistant: Hello                                          OpenAssistant Guanaco
 <s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s>               Llama 2, Mistral
+<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello               Gemma
+<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>                              Phi, Zephyr, Tulu
 """
 
 import re
@@ -23,17 +25,27 @@ class TurnMarks:
 
     name: str
     opening: re.Pattern[str]
-    end: str | None = None
+    ends: tuple[str, ...] = ()
 
 
+# What ends a whole text, behind the end of its last turn.
+LAST = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<｜end▁of▁sentence｜>")
 MARKS = (
-    TurnMarks("chatml", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n"), "<|im_end|>"),
+    TurnMarks("chatml", re.compile(r"<\|im_start\|>[ ]*(\w+)[ ]*\n"), ("<|im_end|>",)),
     TurnMarks(
         "llama3",
         re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>(?:\n\n|\n)?"),
-        "<|eot_id|>",
+        ("<|eot_id|>",),
     ),
-    TurnMarks("llama2", re.compile(r"(?:<s>)?[ ]*\[(/?INST)\]"), "</s>"),
+    TurnMarks(
+        "llama4", re.compile(r"<\|header_start\|>(\w+)<\|header_end\|>(?:\n\n|\n)?"), ("<|eot|>",)
+    ),
+    TurnMarks("llama2", re.compile(r"(?:<s>)?[ ]*\[(/?INST)\]"), ("</s>",)),
+    TurnMarks("gemma", re.compile(r"<start_of_turn>(user|model)\n"), ("<end_of_turn>",)),
+    TurnMarks(
+        "phi", re.compile(r"<\|(system|user|assistant)\|>\s*"), ("<|end|>", "</s>", "<|endoftext|>")
+    ),
+    TurnMarks("deepseek", re.compile(r"<｜(User|Assistant)｜>"), ("<｜end▁of▁sentence｜>",)),
     TurnMarks("transcript", re.compile(r"(?:^|\n\n)[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")),
     TurnMarks(
         "transcript", re.compile(r"(?:^|\n*)###[ ]*(System|Human|Assistant):(?:[ ]|(?=\n|$))")
@@ -43,7 +55,7 @@ MARKS = (
 LINES = TurnMarks("transcript", re.compile(r"(?:^|\n)[ ]*(Human|User|Assistant)[ ]*:[ ]*"))
 INST_ROLES = {"INST": "user", "/INST": "assistant"}
 INST_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>(.*)", re.S)
-BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>")
+BEGIN = (*("<|begin_of_text|>", "<s>", "<|endoftext|>", "<bos>", "<｜begin▁of▁sentence｜>"),)
 
 
 class TranscriptLayout:
@@ -72,7 +84,7 @@ def find_marks(text: object) -> TurnMarks | None:
         return None
     start = _begin(text)
     marks = next((m for m in MARKS if m.opening.match(start)), None)
-    if marks is None or (marks.end is None and len(marks.opening.findall(start)) == 1):
+    if marks is None or (not marks.ends and len(marks.opening.findall(start)) == 1):
         return LINES if _take_turns(start) else marks
     return marks
 
@@ -92,7 +104,7 @@ def opens_answer(text: object) -> bool:
         return False
     if marks is LINES:
         return LINES.opening.split(_begin(str(text)))[-1].strip() == ""
-    return marks.end is not None or len(marks.opening.findall(_begin(str(text)))) > 1
+    return bool(marks.ends) or len(marks.opening.findall(_begin(str(text)))) > 1
 
 
 def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
@@ -111,8 +123,9 @@ def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
     for i, opening in enumerate(openings):
         last = i == len(openings) - 1
         body = start[opening.end() : None if last else openings[i + 1].start()]
-        said, _, rest = body.partition(marks.end) if marks.end else (body, "", "")
-        if rest.strip() and rest.strip() not in ("</s>", "<|endoftext|>", "<|end_of_text|>"):
+        end = next((end for end in marks.ends if end in body), None)
+        said, _, rest = body.partition(end) if end else (body, "", "")
+        if rest.strip() and rest.strip() not in LAST:
             raise RecordFault(
                 Reason.UNREAD_FIELD, f"{field}: text between turns ({rest.strip()!r:.60})"
             )
@@ -126,6 +139,20 @@ def read_transcript(text: str, field: str, roles: Roles) -> list[Message]:
             {"role": "user", "content": ruled[2].strip()},
         ]
     return turns
+
+
+def answer_ends(prompt: str) -> tuple[str, ...]:
+    """Return the marks with which the answer to a transcript may end, the outer first."""
+    marks = find_marks(prompt)
+    return (*LAST, *marks.ends) if marks and marks.ends else ()
+
+
+def without_ends(answer: str, ends: tuple[str, ...]) -> str:
+    """Return an answer without the marks at its end, nor the white space around them."""
+    for end in ends:
+        if answer.rstrip().endswith(end):
+            answer = answer.rstrip().removesuffix(end).rstrip()
+    return answer
 
 
 def _begin(text: str) -> str:
