@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import orjson
+import polars as pl
 
+from curate.core.jsontext import dump_json
 from curate.core.rows import Message, turn_text
 from curate.pool.entries import FilesOfEntry, HubIdentity, PoolEntries, files_of
 from curate.pool.layouts.texts import texts_of
@@ -33,6 +35,10 @@ DOUBTFUL_LABEL = (
     f"`{CLASS_FIELD}` is 0 or 1: if 0 marks a bad answer, write it as false, and such answers are "
     "refused"
 )
+# The end of a turn or text in chat templates; an answer in a row has none.
+ENDING = r"((?:<\|\w+\|>|</s>|<eos>|<end_of_turn>|<｜end▁of▁sentence｜>)\s*)$"
+# A warning is given of what so many of the rows have.
+LEAST_SHARE = 0.1
 # What may say whether an answer is a good one.
 VERDICT_FIELDS = frozenset(
     f"{prefix}{word}"
@@ -51,6 +57,7 @@ class FileSummary:
     kept: how many rows have a field in meta.
     characters: how many characters the texts of such a field have, over all rows.
     labels: what the field `label` says there.
+    endings: how many answers end in a mark of chat templates.
     denied: how many rows have false in a field that may say whether the answer is a good one.
     """
 
@@ -66,6 +73,7 @@ class FileSummary:
     kept: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
+    endings: Counter[str] = field(default_factory=Counter)
     denied: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: RecordBatch) -> None:
@@ -77,6 +85,9 @@ class FileSummary:
         self.rows += batch.rows.num_rows
         if batch.rows.num_rows and not self.example:
             self.example = batch.rows["messages"][0].as_py()
+        turns = cast(pl.Series, pl.from_arrow(batch.rows["messages"]))
+        ending = turns.list.last().struct.field("content").str.extract(ENDING)
+        self.endings.update(dump_json(mark) for mark in ending.drop_nulls())
         for meta in batch.rows["meta"].to_pylist():
             for name, value in orjson.loads(meta).items():
                 self.kept[name] += 1
@@ -87,13 +98,19 @@ class FileSummary:
 
     @property
     def warnings(self) -> list[str]:
-        """Return a sentence for each field of long texts that reaches no turn, or a doubtful label."""
+        """Return a sentence for each field of long texts that reaches no turn, and for odd answers."""
         means = {name: self.characters[name] / count for name, count in self.kept.items()}
         doubts = [
             f"`{name}` is false in {count:,} rows: if it marks bad answers, leave them out by `select: "
             f'{{filter: "meta.{name} = true"}}`'
             for name, count in self.denied.items()
             if count
+        ]
+        doubts += [
+            f"{count:,} answers end in {mark}, a mark of chat templates, which is trained on as a part "
+            f"of them: `strip_end: {mark}` takes it off"
+            for mark, count in self.endings.items()
+            if count > LEAST_SHARE * self.rows
         ]
         if self.labels == {"0", "1"}:
             doubts.append(DOUBTFUL_LABEL)

@@ -84,6 +84,14 @@ def test_answers_that_a_field_may_call_bad_are_warned_of(tmp_path: Path) -> None
     ]
 
 
+def test_answers_that_end_in_a_mark_of_a_template_are_warned_of(tmp_path: Path) -> None:
+    pairs = [{"prompt": "a", "completion": f"b{mark}"} for mark in ["<|im_end|>\n"] * 4 + [""] * 9]
+    path = write(tmp_path / "x.jsonl", *pairs, {"prompt": "a", "completion": "<s>b</s>"})
+    [warning] = summarise(path)[0].warnings
+    assert warning.startswith('4 answers end in "<|im_end|>\\n", a mark of chat templates')
+    assert not summarise(path, strip_end="<|im_end|>\n")[0].warnings
+
+
 def test_the_rejected_answer_is_spoken_of_and_no_warning(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", {"prompt": "a", "chosen": "b", "rejected": LONG})
     [summary] = summarise(path)
