@@ -54,7 +54,7 @@ class FileSummary:
 
     hub: the data set of the hub that it is of.
     first: by reason, where the first reject is, and the field at fault.
-    kept: how many rows have a field in meta.
+    kept: how many rows have a field in meta that is not null.
     characters: how many characters the texts of such a field have, over all rows.
     labels: what the field `label` says there.
     endings: how many answers end in a mark of chat templates.
@@ -90,6 +90,8 @@ class FileSummary:
         self.endings.update(dump_json(mark) for mark in ending.drop_nulls())
         for meta in batch.rows["meta"].to_pylist():
             for name, value in orjson.loads(meta).items():
+                if value is None:
+                    continue
                 self.kept[name] += 1
                 if name == CLASS_FIELD:
                     self.labels.add(str(value))

@@ -51,6 +51,12 @@ def test_the_layout_of_most_records_is_the_first(tmp_path: Path) -> None:
     assert "2 messages (messages), 1 qa (question, answer)" in summary.lines()[0]
 
 
+def test_fields_that_are_null_everywhere_are_not_listed(tmp_path: Path) -> None:
+    nulls = {"messages": turns("a", "b"), "tools": None, "source": None}
+    [summary] = summarise(write(tmp_path / "x.jsonl", nulls, nulls | {"source": "x", "id": 0}))
+    assert summary.lines()[-1] == "    to meta: id 50%"
+
+
 def test_texts_that_reach_no_turn_are_warned_of_and_names_are_not(tmp_path: Path) -> None:
     pair = {"prompt": "a", "completion": "b"}
     path = write(
