@@ -5,6 +5,7 @@ r"""One turn of a list: role and text, and what it has of reasoning, calls, ids 
 {"role": "assistant", "channel": "analysis", "content": "..."}      reasoning of the turn that follows
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ MASK_FIELD = "masked"
 WEIGHT_FIELDS = ("weight", "train", "training", "loss", "loss_mask", "loss_weight", MASK_FIELD)
 DETAIL_FIELDS = (*REASONING_FIELDS, *WEIGHT_FIELDS, "tool_call_id", "name")
 ANALYSIS = "analysis"
+# Reasoning before a call, as LLaMA-Factory writes both into one turn.
+THOUGHT = re.compile(r"\s*<think>\n?(.*?)\n?</think>\s*(.*)", re.S)
 
 
 @dataclass
@@ -70,9 +73,13 @@ def read_turn(turn: Mapping[str, JSON], where: str, role_key: str, roles: Roles)
         raise RecordFault(Reason.MISSING_FIELD, f"{where}.{TURN_KEYS[role_key]}")
     content = turn[text_key] if text_key else ""
     if name in CALLS and name not in roles:
-        calls = read_calls(content, f"{where}.{text_key}")
+        thought = THOUGHT.fullmatch(content) if isinstance(content, str) else None
+        calls = read_calls(thought[2] if thought else content, f"{where}.{text_key}")
         message: Message = {"role": "assistant", "content": "", "tool_calls": calls}
-        return ParsedTurn([message], extras=_extras(turn, {role_key, text_key}), joins=True)
+        if thought:
+            message["reasoning"] = thought[1]
+        extras = _extras(turn, {role_key, text_key})
+        return ParsedTurn([message], extras=extras, joins=not thought)
     used = {role_key, TURN_KEYS[role_key], text_key, calls_key, *DETAIL_FIELDS}
     parsed = _spoken(content, map_role(name, roles), f"{where}.{text_key}")
     message = parsed.messages[-1]

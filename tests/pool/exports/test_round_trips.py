@@ -96,6 +96,14 @@ def test_tools_and_calls_come_back(name: str, tmp_path: Path) -> None:
     assert_read_back(rows, export(rows, [name], tmp_path)[0])
 
 
+def test_reasoning_before_a_call_comes_back_from_sharegpt(tmp_path: Path) -> None:
+    thinking = tool_row("a")
+    messages: list[Message] = thinking["messages"]  # type: ignore[assignment]
+    messages[1]["reasoning"] = "1 and 2\nmake 3"
+    rows = frame([thinking | {"content_hash": content_hash(messages, TOOLS)}])
+    assert_read_back(rows, export(rows, ["sharegpt"], tmp_path)[0])
+
+
 def test_weights_and_rejected_answers_come_back(tmp_path: Path) -> None:
     messages = turns("a", "b", "c", "d")
     messages[1]["weight"] = 0
