@@ -169,6 +169,13 @@ def is_export_file(name: str) -> bool:
     return FURTHER_FILE.fullmatch(name) is not None or _is_data_file(name)
 
 
+def repeated_lines(names: Sequence[str]) -> list[str]:
+    """Return an export's files of JSON Lines of which the rows stand in Parquet files beside them."""
+    files = [name for name in names if _is_data_file(name)]
+    tables = {SHARD.sub("", name).removesuffix(".parquet") for name in files if SHARD.search(name)}
+    return [name for name in files if name.removesuffix(".jsonl") in tables]
+
+
 def _is_data_file(name: str) -> bool:
     return DATA_FILE.fullmatch(name.rpartition("/")[2]) is not None
 

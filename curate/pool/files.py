@@ -22,7 +22,7 @@ from typing import IO, Any
 from curate.core.errors import UserError
 from curate.core.localfiles import changed, file_fault, read_text
 from curate.core.remotefaults import remote_fault
-from curate.pool.datafiles import are_exported, is_export_file
+from curate.pool.datafiles import are_exported, is_export_file, repeated_lines
 from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
 from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
@@ -180,6 +180,9 @@ def _choose(folder: Folder, split: str | None, config: str | None) -> tuple[list
         unnamed = [name for name in others if name in read]
         log_left_out(folder.place, unnamed, "not among the files that the data set names")
         return chosen, None
+    twins = repeated_lines(read)
+    log_left_out(folder.place, twins, "the same rows as in the Parquet files beside them")
+    read = [name for name in read if name not in twins]
     by_name = choose_named(read, split) if split else []
     return (by_name, None) if by_name else (read, split)
 

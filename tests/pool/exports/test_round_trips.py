@@ -86,6 +86,8 @@ def test_tools_calls_and_reasoning_come_back(name: str, tmp_path: Path) -> None:
     rows = frame([tool_row("a"), tool_row("b", reasoning="1 and 2"), row("c", turns("x", "y"))])
     for file in export(rows, [name], tmp_path):
         assert_read_back(rows, file)
+        # The folder of a format has the same rows as JSON Lines and as Parquet.
+        assert_read_back(rows, file.parent)
         after = read(file)
         assert after["tools"].to_list() == rows["tools"].to_list()
 
