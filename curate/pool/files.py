@@ -25,7 +25,13 @@ from curate.core.remotefaults import remote_fault
 from curate.pool.datafiles import are_exported, is_export_file, repeated_lines
 from curate.pool.folders import Folder, is_housekeeping, log_left_out, walk
 from curate.pool.globs import MAGIC, glob_depth, glob_matcher, split_glob
-from curate.pool.hublayout import CARD, choose_named, choose_split, refuse_config
+from curate.pool.hublayout import (
+    CARD,
+    choose_named,
+    choose_split,
+    mixed_splits,
+    refuse_config,
+)
 from curate.pool.remote import is_remote_folder, list_remote
 from curate.pool.remotecopies import open_copy
 
@@ -184,6 +190,12 @@ def _choose(folder: Folder, split: str | None, config: str | None) -> tuple[list
     log_left_out(folder.place, twins, "the same rows as in the Parquet files beside them")
     read = [name for name in read if name not in twins]
     by_name = choose_named(read, split) if split else []
+    if not split and (splits := mixed_splits(read)):
+        LOG.warning(
+            "%s: files of the splits %s are read together; `split: train` reads those of one",
+            folder.place,
+            ", ".join(splits),
+        )
     return (by_name, None) if by_name else (read, split)
 
 

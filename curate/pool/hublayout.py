@@ -22,6 +22,7 @@ LOG = logging.getLogger("curate")
 SHARD = re.compile(r"(?:^|.*/)(?P<split>[\w.-]+)-\d{5}-of-\d{5}(?:-\w+)?(?:\.\w+)+")
 FRONT_MATTER = re.compile(r"---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.S)
 CARD = "README.md"
+TRAIN, HELD_OUT = "train", ("validation", "valid", "val", "dev", "test", "eval")
 WHOLE = ""
 
 Splits = dict[str, list[str]]
@@ -83,6 +84,12 @@ def choose_named(names: Sequence[str], split: str) -> list[str]:
     """Return the files whose name or folder is the split's, e.g. train.jsonl, train/x.csv."""
     word = re.compile(rf"(?:^|[/._ -]){re.escape(split)}(?:[/._ -]|$)")
     return [name for name in names if word.search(name)]
+
+
+def mixed_splits(names: Sequence[str]) -> list[str]:
+    """Return the splits that files are named after, if one of these is held out from another."""
+    splits = [split for split in (TRAIN, *HELD_OUT) if choose_named(names, split)]
+    return splits if len(splits) > 1 and TRAIN in splits else []
 
 
 def _saved(folder: Folder) -> Splits | None:

@@ -11,6 +11,7 @@ import pytest
 
 from curate.core.calls import StoreRunner
 from curate.core.store import Store
+from curate.pool.files import find_files
 from curate.pool.rowset import row_set
 from curate.pool.settings import RowFile
 from tests.core.test_faults import curate
@@ -81,3 +82,29 @@ def test_check_names_once_what_it_leaves_out(
     for name in EMPTY:
         assert said.count(f"pool s/{name}: ") == 1
     assert "pool s/0.parquet: an empty file; 0 records" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train.jsonl", "test.jsonl", "dev/a.jsonl"], "train, dev, test"),
+        (["train/a.jsonl", "validation/a.jsonl"], "train, validation"),
+        (["train-a.jsonl", "train-b.jsonl", "contest.jsonl"], ""),
+        (["test.jsonl", "eval.jsonl"], ""),
+    ],
+)
+def test_files_of_several_splits_that_are_read_together_are_warned_of(
+    tmp_path: Path, names: list[str], splits: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(LINE)
+    assert [file.name for file in find_files(str(tmp_path))] == sorted(names)
+    warnings = [f"files of the splits {splits} are read together; `split: train`"] if splits else []
+    assert [
+        text.partition(": ")[2].removesuffix(" reads those of one") for text in caplog.messages
+    ] == warnings
+    caplog.clear()
+    if splits:
+        assert all("train" in file.name for file in find_files(str(tmp_path), "train"))
+        assert not caplog.messages
