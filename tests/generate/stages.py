@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,9 @@ def short_tasks() -> list[SeedExample]:
     return [example(f"target/{i}", *two, system) for i, two in enumerate(pairs, start=1)]
 
 
+@cache
 def real_engine(folder: Path, dtype: str = "auto") -> Any:
-    """Return the engine of the real model, in the dtype that this processor is fastest in."""
+    """Return the engine of the real model, loaded once, in the dtype that is fastest here."""
     from curate.llm.engines.transformers import TransformersEngine
     from curate.models.load import choose_dtype, find_model, identify
 
