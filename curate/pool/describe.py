@@ -9,7 +9,7 @@ pool p/dolly.jsonl: JSON Lines; 3 records, 2 dolly (instruction, response); 2 ro
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
@@ -53,6 +53,7 @@ class FileSummary:
     """What a file is read as: container, layouts, rejects, one row, and the fields that go to meta.
 
     hub: the data set of the hub that it is of.
+    named: the fields that the recipe names.
     first: by reason, where the first reject is, and the field at fault.
     kept: how many rows have a field in meta that is not null.
     characters: how many characters the texts of such a field have, over all rows.
@@ -65,6 +66,7 @@ class FileSummary:
     name: str
     container: str
     hub: HubIdentity | None = None
+    named: Sequence[str] = ()
     layouts: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
@@ -107,6 +109,11 @@ class FileSummary:
             f'{{filter: "meta.{name} = true"}}`'
             for name, count in self.denied.items()
             if count
+        ]
+        doubts += [
+            f"`{path}`, which `fields:` names, is in no record"
+            for path in self.named
+            if self.layouts and all(path not in fields for _, fields in self.layouts)
         ]
         doubts += [
             f"{count:,} answers end in {mark}, a mark of chat templates, which is trained on as a part "
@@ -182,6 +189,7 @@ def summarise_files(entries_by_role: Mapping[str, PoolEntries], seed: int) -> It
 def _summarise_entry(role: str, of_entry: FilesOfEntry, seed: int) -> Iterator[FileSummary]:
     entry, urls = of_entry.identity, of_entry.urls
     files = {file.name: file for file in files_of(entry, urls)}
+    named = [path for path in (entry["fields"] or {}).values() if isinstance(path, str)]
     summary: FileSummary | None = None
     steps = entry_steps(of_entry)
     parts = chain.from_iterable(entry_parts(step.identity, step.urls, seed) for step in steps)
@@ -190,9 +198,8 @@ def _summarise_entry(role: str, of_entry: FilesOfEntry, seed: int) -> Iterator[F
         if summary is None or summary.name != name:
             if summary is not None:
                 yield summary
-            summary = FileSummary(
-                role, name, describe_container(files[batch.file]), entry.get("hub")
-            )
+            container = describe_container(files[batch.file])
+            summary = FileSummary(role, name, container, entry.get("hub"), named)
         summary.add(batch)
     if summary is not None:
         yield summary

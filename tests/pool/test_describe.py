@@ -98,6 +98,14 @@ def test_answers_that_end_in_a_mark_of_a_template_are_warned_of(tmp_path: Path) 
     assert not summarise(path, strip_end="<|im_end|>\n")[0].warnings
 
 
+def test_named_fields_that_no_record_has_are_warned_of(tmp_path: Path) -> None:
+    named = {"prompt": "q", "response": "r", "system": "sytem", "context": "c", "origin": "t.n"}
+    lines = {"q": "a", "r": "b", "system": "x"}, {"q": "a", "r": "b", "c": "d", "t": {"n": "e"}}
+    [summary] = summarise(write(tmp_path / "x.jsonl", *lines), fields=named)
+    assert summary.warnings == ["`sytem`, which `fields:` names, is in no record"]
+    assert "1 fields (q, r), 1 fields (q, r, c, t.n)" in summary.lines()[0]
+
+
 def test_the_rejected_answer_is_spoken_of_and_no_warning(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", {"prompt": "a", "chosen": "b", "rejected": LONG})
     [summary] = summarise(path)

@@ -39,9 +39,16 @@ class FieldsLayout:
     rejected: str | None = None
     unanswered: bool = False
 
-    def matched_fields(self, record: Record) -> tuple[str, ...]:
-        """Return the names that a recipe gives; they hold for every record."""
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the paths that every record must have."""
         return tuple(path for path in (self.messages, self.prompt, self.response) if path)
+
+    def matched_fields(self, record: Record) -> tuple[str, ...]:
+        """Return the paths that a recipe names: those that hold for every record, and others in it."""
+        others = (self.context, self.system, self.origin, self.tools, self.rejected)
+        present = [path for path in others if path and find_value(record, path) is not ABSENT]
+        return (*self.needs, *present)
 
     def read(self, record: Record, roles: Roles) -> ConversationTurns:
         """Return the turns.
@@ -54,7 +61,7 @@ class FieldsLayout:
             *(self.tools, self.rejected),
         )
         values = {path: find_value(record, path) for path in paths if path}
-        for path in self.matched_fields(record):
+        for path in self.needs:
             if values[path] not in (ABSENT, None):
                 continue
             values[path] = ABSENT

@@ -157,6 +157,8 @@ class RecordReader:
         values = {self.origin: find_value(record, self.origin)} if self.origin else meta
         for name in (self.origin,) if self.origin else (*origins, *ORIGIN_FIELDS):
             value = values.get(name)
+            if self.origin and type(value) is int:
+                value = str(value)
             if not isinstance(value, str) or name in example.used:
                 continue
             if value and (self.origin or len(value) <= MAX_ORIGIN_CHARS):

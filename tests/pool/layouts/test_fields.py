@@ -41,6 +41,12 @@ def test_named_fields_are_used_and_what_is_not_named_goes_to_meta() -> None:
     assert (conversation.origin, conversation.meta) == ("arithmetic", {"instruction": "no"})
 
 
+def test_an_origin_may_be_a_number() -> None:
+    record = {"q": "a", "r": "b", "task": {"id": 0}, "o": True}
+    assert read(record, prompt="q", response="r", origin="task.id").origin == "0"
+    assert read(record, prompt="q", response="r", origin="o").origin is None
+
+
 def test_paths_lead_into_objects_and_lists() -> None:
     record = {"body": {"messages": AB, "model": "m", "system": "s"}, "id": 1}
     conversation = read(record, messages="body.messages", system="body.system")
