@@ -11,6 +11,7 @@ import polars as pl
 
 from curate.api.rowfile import write_rows
 from curate.api.session import STORE, recipe_of, started_run
+from curate.config.loading import validated
 from curate.core.errors import UserError
 from curate.core.tables import read_table
 from curate.core.turntext import without_empty_fields
@@ -133,9 +134,13 @@ def pool_of(
             )
         return source.pool
     if paths := _paths(source):
-        return Pool(tuple(RowFile(path=str(path), **given) for path in paths))
+        return Pool(tuple(_entry(path=str(path), **given) for path in paths))
     path = write_rows(source, Path(store).parent / "inputs")
-    return Pool((RowFile(path=str(path), source=name, **given),))
+    return Pool((_entry(path=str(path), source=name, **given),))
+
+
+def _entry(**settings: Any) -> RowFile:
+    return validated(settings, RowFile)
 
 
 def examples_of(source: RowSource, store: str | Path, name: str) -> list[RowFile]:

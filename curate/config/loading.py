@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -11,7 +11,10 @@ from curate.config.faults import fault_lines
 from curate.config.recipe import Config, recipe_model
 from curate.core.errors import UserError
 from curate.core.localfiles import MIB, read_text
+from curate.core.params import Params
 from curate.core.yamltext import DEEPEST, YamlFault, load_setting, load_yaml
+
+P = TypeVar("P", bound=Params)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -46,10 +49,24 @@ def recipe_of_settings(settings: dict[str, Any], model: type[Config] = Config) -
     Raises:
         UserError: all faults at once, each with its key.
     """
+    return validated(settings, model, recipe_model())
+
+
+def validated(settings: dict[str, Any], model: type[P], root: type[Params] | None = None) -> P:
+    """Return settings that stand in no file as what they are settings of.
+
+    Args:
+        settings: by key.
+        model: what they are settings of.
+        root: where keys and their values are looked up for errors; the model itself if not given.
+
+    Raises:
+        UserError: all faults at once, each with its key.
+    """
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        lines = fault_lines(Path(), None, settings, error, recipe_model())
+        lines = fault_lines(Path(), None, settings, error, root or model)
         # Behind file and line, which there are none of.
         raise UserError("\n".join(line.partition(": ")[2] for line in lines)) from error
 

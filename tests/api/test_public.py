@@ -222,6 +222,22 @@ def test_a_source_without_rows_is_a_sentence(source: Any) -> None:
         curate.read(source)
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"fields": {"prompt": "q", "answer": "a"}},
+            r"^fields.answer: unknown key; known keys: mess",
+        ),
+        ({"fields": "q"}, r"^fields: Input should be a mapping of keys \(got 'q'\)$"),
+        ({"labels": {"a": 7}}, r"^labels.a"),
+    ],
+)
+def test_settings_that_are_none_are_a_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        curate.read(RECORDS, **settings)
+
+
 def test_dedup_says_which_rows_are_left_and_why(tmp_path: Path) -> None:
     records = [r for r in RECORDS if r["prompt"]]
     verdicts = curate.dedup(records)
