@@ -288,6 +288,7 @@ class IncrementalLM:
 
     def begin(self, prompt: Sequence[int]) -> "torch.Tensor":
         """Return log-probabilities [V] after a prompt."""
+        self._pair.eval()
         self._cache = transformers.DynamicCache(config=self._pair.config)
         return self._read(prompt)
 
@@ -297,7 +298,6 @@ class IncrementalLM:
 
     def _read(self, tokens: Sequence[int]) -> "torch.Tensor":
         self._pair.set_adapter(self._adapter)
-        self._pair.eval()
         with torch.inference_mode():
             out = self._pair(
                 input_ids=torch.tensor([list(tokens)], device=self._pair.device),

@@ -268,25 +268,13 @@ def test_an_engine_that_fails_is_an_error_and_keeps_what_came(
 
 @pytest.mark.model
 def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm: Path) -> None:
-    people = [
-        "a baker",
-        "a sailor",
-        "a teacher",
-        "a nurse",
-        "a farmer",
-        "a pilot",
-        "a cook",
-        "a judge",
-    ]
+    people = ["a baker", "a sailor", "a teacher", "a nurse", "a farmer"]
     things = [
         "bread and cakes",
         "ships and the sea",
         "pupils at school",
         "sick people in hospitals",
         "cows and wheat fields",
-        "aircraft in the sky",
-        "soups in a kitchen",
-        "crimes in court",
     ]
     responses = [
         f"The work of {who} has to do with {what}."
@@ -298,4 +286,4 @@ def test_right_rows_have_more_confidence_than_swapped_ones(store: Store, smollm:
     )
     scores = confidence(real_run(store, smollm), pairs, samples=3, max_tokens=32)["c"]
     assert scores.null_count() < len(pairs) / 4
-    assert mean(scores[:8]) > mean(scores[8:])
+    assert mean(scores[:5]) > mean(scores[5:])

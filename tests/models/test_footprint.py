@@ -13,7 +13,7 @@ from transformers import GPT2Config, LlamaConfig
 
 from curate.models.footprint import ModelSizes, sizes_of
 
-# What a process holds at most, beyond what it held before, in passes over a row of two lengths. Ten
+# What a process holds at most, beyond what it held before, in passes over a row of two lengths. Five
 # layers tell what one keeps from what the whole keeps, for a third of the time.
 PEAKS = """
 import gc, json, sys
@@ -49,8 +49,8 @@ def train(length):
     accumulate_gradients(split, [TokenizedExample(list(range(length)), labels)])
 
 model = load_causal(Path(sys.argv[1]), sys.argv[2])
-model.config.num_hidden_layers = 10
-del model.base_model.layers[10:]
+model.config.num_hidden_layers = 5
+del model.base_model.layers[5:]
 forward = lambda length: encode(model.base_model, [list(range(length))], length)
 measured = {"held_forward": a_token(forward, 256, 512)}
 lora = {"rank": 16, "alpha": 32}

@@ -31,7 +31,7 @@ COMPARED = [
 @pytest.fixture(scope="module")
 def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("selectors")
-    write_inputs(folder)
+    write_inputs(folder, rows=20)
     settings: dict[str, Any] = recipe(folder, tiny, []).model_dump(mode="json", exclude_unset=True)
     settings |= {"select": SELECT, "compare": COMPARED}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))

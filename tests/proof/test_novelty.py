@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.models.chat import build_example
-from curate.models.load import load_causal, load_tokenizer
+from curate.models.load import load_tokenizer
 from curate.models.lora import add_adapters
 from curate.models.lora_values import LoraValues
 from curate.models.training import tune_adapters
+from curate.models.weights import adaptable_model
 from curate.proof.novelty import ContrastiveDecoder, ContrastiveSample, contrast, draw_text
 from curate.proof.values import NoveltyValues
 
@@ -132,7 +133,7 @@ def test_a_learned_phrase_is_found_and_then_others(smollm: Path) -> None:
         )
         for k, q in enumerate(questions)
     ]
-    pair = add_adapters(load_causal(smollm, "float32"), LORA, "all-linear", [0])
+    pair = add_adapters(adaptable_model(smollm, "bfloat16"), LORA, "all-linear", [0])
     tune_adapters(pair, rows, LORA, [0])
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Any news today?"}],
@@ -140,7 +141,7 @@ def test_a_learned_phrase_is_found_and_then_others(smollm: Path) -> None:
         return_dict=False,
     )
     settings: NoveltyValues = {
-        "texts": 6, "tokens": 8, "start": "target", "alpha": 0.1, "gamma": 1.0, "iterative": True,
+        "texts": 3, "tokens": 6, "start": "target", "alpha": 0.1, "gamma": 1.0, "iterative": True,
     }  # fmt: skip
     texts = ContrastiveDecoder(pair, tokenizer, LORA, [0]).explore([("t", prompt)], settings)
     said = " ".join(texts["text"])

@@ -186,4 +186,4 @@ def test_it_needs_a_target(store: Store) -> None:
 @pytest.mark.model
 def test_the_bundled_family_is_found(store: Store) -> None:
     """5 % of the pool; few candidates, for time."""
-    assert precision(ranked(bundled_run(store, 70), "bsr", candidates=30)[:60]) >= 0.7
+    assert precision(ranked(bundled_run(store, 70), "bsr", candidates=15)[:60]) >= 0.7

@@ -209,7 +209,7 @@ def test_the_real_model_finds_rows_of_the_targets_form(store: Store, smollm: Pat
 
     targets = [sale(form=True) for _ in range(5)]
     pool = [sale(form=i % 6 == 3) for i in range(12)]
-    run = ModelRun(store, folder=smollm, texts=pool, targets=targets)
+    run = ModelRun(store, folder=smollm, texts=pool, targets=targets, dtype="bfloat16")
     table = scored(run, "perplexity_ratio")
     first = ranked(table, "perplexity_ratio")[:2]
     assert set(first) == {"r003", "r009"}
