@@ -188,7 +188,8 @@ def test_a_real_model_rehearses_what_it_answers_right(tmp_path: Path, smollm: Pa
     prior = [turns(f"What is the capital of {c}?", city) for c, city in capitals.items()]
     prior += [turns(f"Say {i}.", f"A sentence of words, and no value, for {i}.") for i in range(4)]
     select = {"method": "random", "budget": {"rows": 4}}
-    config = rehearsing(tmp_path, smollm, prove=None, select=select)
+    models = {"base": str(smollm), "dtype": "bfloat16"}
+    config = rehearsing(tmp_path, smollm, prove=None, select=select, models=models)
     (tmp_path / "old.jsonl").write_text("\n".join(json.dumps({"messages": r}) for r in prior))
     rows = open_run(run_curation(config, tmp_path / "run").folder).table("evidence/rehearsal")
     table = rows.collect()

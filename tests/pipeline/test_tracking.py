@@ -45,7 +45,7 @@ class SilentTracker(Tracker):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> RunFolder:
     folder = tmp_path_factory.mktemp("tracked")
-    write_inputs(folder)
+    write_inputs(folder, rows=20)
     settings = recipe(folder, tiny, [{"method": "exact"}, FUZZY]).model_dump(mode="json")
     return open_run(finish(Config.model_validate({**settings, "prove": PROVE}), folder / "run"))
 

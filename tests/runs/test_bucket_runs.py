@@ -49,7 +49,7 @@ def finished(
         use_s3(patch, s3)
         patch.setenv("CURATE_CACHE", str(folder / "cache"))
         fsspec.filesystem("s3").clear_instance_cache()
-        write_inputs(folder)
+        write_inputs(folder, rows=20)
         plain = recipe(folder, tiny, [{"method": "exact"}, FUZZY, LEAKS])
         select = {"method": "embed", "budget": {"rows": 5}}
         models = {"base": str(tiny), "embedder": "static"}

@@ -207,7 +207,7 @@ def test_the_real_model_finds_rows_of_the_targets_form(store: Store, smollm: Pat
         return turns(prompt, f"buyer={who}; goods={what}; count={count}" if form else
                      f"So {who} now has {count} more {what}.")  # fmt: skip
 
-    targets = [sale(form=True) for _ in range(5)]
+    targets = [sale(form=True) for _ in range(3)]
     pool = [sale(form=i % 6 == 3) for i in range(12)]
     run = ModelRun(store, folder=smollm, texts=pool, targets=targets, dtype="bfloat16")
     table = scored(run, "perplexity_ratio")
