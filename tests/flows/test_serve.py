@@ -1,6 +1,7 @@
 """The flow served by a real Prefect server: started with a recipe as JSON, ending in a run folder."""
 
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from curate.orchestration.history import DATABASE
+from tests.orchestration.conftest import record as record
 from tests.orchestration.prefectapi import read_api
 from tests.orchestration.workplace import REPO, Workplace, environment, pool_lines
 
@@ -36,11 +39,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Yield the environment of a client of a running Prefect server."""
+def server(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Yield the environment of a client of a running Prefect server, with a record of no run."""
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     home = tmp_path_factory.mktemp("prefect")
+    shutil.copyfile(record, home / DATABASE)
     quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     auth = {"PREFECT_SERVER_API_AUTH_STRING": "me:secret", "PREFECT_API_AUTH_STRING": "me:secret"}
     places = {"PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
