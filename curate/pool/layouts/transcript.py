@@ -55,7 +55,7 @@ MARKS = (
 LINES = TurnMarks("transcript", re.compile(r"(?:^|\n)[ ]*(Human|User|Assistant)[ ]*:[ ]*"))
 INST_ROLES = {"INST": "user", "/INST": "assistant"}
 INST_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>(.*)", re.S)
-BEGIN = (*("<|begin_of_text|>", "<s>", "<|endoftext|>", "<bos>", "<｜begin▁of▁sentence｜>"),)
+BEGIN = ("<|begin_of_text|>", "<s>", "<|endoftext|>", "<bos>", "<｜begin▁of▁sentence｜>")
 
 
 class TranscriptLayout:
