@@ -58,10 +58,13 @@ def test_the_leak_check_takes_them_in_every_eval_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["target.eval", "prove.watch"])
-def test_held_out_examples_that_are_of_the_target_too_are_refused(tmp_path: Path, key: str) -> None:
+def test_held_out_examples_that_are_of_the_target_too_are_refused(
+    tmp_path: Path, tiny: Path, key: str
+) -> None:
     ant = {"prompt": "How many legs has an ant?", "completion": "Six."}
     crab = {"prompt": "How many legs has a crab?", "completion": "Ten."}
     given = recipe(tmp_path, *([PAIR, ant] if key == "target.eval" else [ant]))
+    given["models"] = {"base": str(tiny)}
     (tmp_path / "watch.jsonl").write_text("\n".join(map(json.dumps, [PAIR, crab])))
     watch = [] if key == "target.eval" else [str(tmp_path / "watch.jsonl")]
     with pytest.raises(UserError, match=rf"^{key}: 1 of 2 examples are examples of the target too"):
