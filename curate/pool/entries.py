@@ -111,9 +111,9 @@ class FilesOfEntry:
     reads: tuple[Artifact, ...] = ()
 
     @property
-    def in_big_file(self) -> bool:
-        """Return whether this is a range of a file that is big."""
-        return any("lines" in file or "groups" in file for file in self.identity["files"])
+    def range_bytes(self) -> int:
+        """Return how many bytes the ranges of lines have; 0 for files that are none."""
+        return sum(file["lines"]["bytes"] for file in self.identity["files"] if "lines" in file)
 
     @property
     def groups(self) -> "list[FilesOfEntry]":

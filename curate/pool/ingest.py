@@ -42,7 +42,7 @@ def ingest(
     counts = _Counts()
     # Layouts of a plugin are known to this process alone.
     with (
-        PartWorkers(1 if own else usual_workers(), many=files.in_big_file) as workers,
+        PartWorkers(1 if own else usual_workers(), files.range_bytes) as workers,
         grouped_writer(out / "rows.parquet", SCHEMA) as write_rows,
         grouped_writer(out / "rejects.parquet", REJECTS_SCHEMA) as write_rejects,
     ):

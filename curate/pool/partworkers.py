@@ -29,7 +29,7 @@ from curate.pool.partframes import (
     write_frame,
 )
 from curate.pool.partprocesses import PartProcess, end_process, leave_process, pipe, take_process
-from curate.pool.parts import FilePart, ReaderSource
+from curate.pool.parts import PART_BYTES, FilePart, ReaderSource
 from curate.pool.recordrows import RecordBatch
 
 # Parts that are read here before processes are started, which takes as long as to read them.
@@ -51,12 +51,12 @@ class PartWorkers:
 
     Args:
         count: of processes; with fewer than two all is read in this one.
-        many: whether there are more than a few parts for sure, so that processes start at once.
+        size: bytes that are read at least: where they are many, processes start at once.
     """
 
-    def __init__(self, count: int, *, many: bool = False) -> None:
+    def __init__(self, count: int, size: int = 0) -> None:
         self._count = count if count > 1 else 0
-        self._read_here = FEW_PARTS if many else 0
+        self._read_here = FEW_PARTS if size > FEW_PARTS * PART_BYTES else 0
         self._processes: list[PartProcess] = []
         self._idle: SimpleQueue[PartProcess] = SimpleQueue()
         # By process, what its reader follows from.

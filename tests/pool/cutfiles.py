@@ -12,7 +12,7 @@ import pytest
 from curate.core.calls import Table
 from curate.core.errors import UserError
 from curate.core.store import Store
-from curate.pool import bigfiles, ingest, parts, records
+from curate.pool import bigfiles, parts, records
 from curate.pool.containers import lines as line_blocks
 from curate.pool.rowset import RowSet, row_set
 from curate.pool.settings import RowFile
@@ -24,12 +24,8 @@ WHOLE = 10**9
 
 @contextmanager
 def ranges_of(size: int) -> Iterator[None]:
-    """Have files cut into ranges of so many bytes, told by three records, of lines of 300 bytes.
-
-    They are read in this process: to start others takes longer than to read a thousand such ranges.
-    """
+    """Have files cut into ranges of so many bytes, told by three records, of lines of 300 bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "usual_workers", lambda: 1)
         patch.setattr(bigfiles, "RANGE_BYTES", size)
         patch.setattr(parts, "DETECT_ROWS", 3)
         patch.setattr(records, "LONGEST", 300)
