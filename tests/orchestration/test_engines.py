@@ -64,9 +64,12 @@ class OpenEngine:
 
 @pytest.fixture(scope="module", params=["ray", "dask"])
 def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, api: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OpenEngine]:
-    """Yield an engine of two processes; it leaves none behind, and listens to no other machine."""
+    """Yield an engine of two processes; it leaves none behind, and listens to no other machine.
+
+    Prefect's server, which stays, is there before it.
+    """
     store = Store(tmp_path_factory.mktemp("store"))
     settings = RunSettings.model_validate({"on": request.param, "workers": 2})
     before, ports = descendants(), listening()
