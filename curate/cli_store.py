@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.cli_runs import AsJson
 from curate.core.console import say, say_json
 from curate.core.lazy import lazy_module
 
@@ -18,6 +17,7 @@ store_commands = typer.Typer(no_args_is_help=True, help="Look after a store of a
 StoreAddress = Annotated[
     str, typer.Argument(metavar="[STORE]", help="Folder or bucket, as `store` in a recipe.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @store_commands.command(epilog="Example: curate store du s3://bucket/curate")
